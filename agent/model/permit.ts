@@ -1,0 +1,28 @@
+// The proof that a connection may be made. Only authorize() makes one; connect cannot be called without.
+
+import { addressText, isLoopback } from './address.ts'
+import type { Caller } from './identity.ts'
+import type { Endpoint } from './service.ts'
+
+declare const granted: unique symbol
+
+/** Proof for one pair of caller and endpoint. */
+export interface Permit {
+  readonly [granted]: true
+  readonly caller: Caller
+  readonly endpoint: Endpoint
+}
+
+export interface Denial {
+  readonly denied: string
+}
+
+/**
+ * Judges whether `caller` may reach `endpoint`. An endpoint on loopback is refused: the connection is made inside the
+ * caller's own network namespace, where it would reach what the caller keeps to itself, and no Service may name one
+ * (Kubernetes refuses it in EndpointSlices too).
+ */
+export function authorize(caller: Caller, endpoint: Endpoint): Permit | Denial {
+  if (isLoopback(endpoint.address.ip)) return { denied: `${addressText(endpoint.address)} is a loopback address` }
+  return { caller, endpoint } as Permit
+}

@@ -1,0 +1,91 @@
+// Which protocol a connection speaks: what its port declares, else what its first bytes say.
+
+/** What a Service port declares: `http` is carried as HTTP/1.1, `opaque` as plain TCP, `sniff` is undeclared. */
+export type DeclaredProtocol = 'http' | 'opaque' | 'sniff'
+
+/** What a connection was found to speak. */
+export type Protocol = 'http' | 'opaque'
+
+/** Ports that speak first from the server's side or are no HTTP by custom: opaque without sniffing when undeclared. */
+const OPAQUE_PORTS: ReadonlySet<number> = new Set([25, 587, 3306, 4444, 5432, 6379, 9300, 11211])
+
+/**
+ * Protocols by their name in `appProtocol` or as the prefix of a port name (Istio's "explicit protocol selection").
+ * HTTP/2 and gRPC are carried opaque: there is no HTTP/2 engine.
+ */
+const BY_NAME: ReadonlyMap<string, Protocol> = new Map([
+  ['http', 'http'],
+  ['http-web', 'http'],
+  ['kubernetes.io/ws', 'http'],
+  ['http2', 'opaque'],
+  ['kubernetes.io/h2c', 'opaque'],
+  ['grpc', 'opaque'],
+  ['grpc-web', 'http'],
+  ['https', 'opaque'],
+  ['tls', 'opaque'],
+  ['kubernetes.io/wss', 'opaque'],
+  ['tcp', 'opaque'],
+  ['mongo', 'opaque'],
+  ['mysql', 'opaque'],
+  ['redis', 'opaque'],
+])
+
+/** What a port declares: its `appProtocol`, else its name's prefix up to the first `-`, else by its number. */
+export function declaredProtocol(port: {
+  readonly number: number
+  readonly name: string
+  readonly appProtocol: string | null
+}): DeclaredProtocol {
+  const byApp = port.appProtocol === null ? undefined : BY_NAME.get(port.appProtocol.toLowerCase())
+  if (byApp !== undefined) return byApp
+  const name = port.name.toLowerCase()
+  const byName = name.startsWith('grpc-web') ? BY_NAME.get('grpc-web') : BY_NAME.get(name.split('-', 1)[0] ?? '')
+  if (byName !== undefined) return byName
+  return OPAQUE_PORTS.has(port.number) ? 'opaque' : 'sniff'
+}
+
+const CR = 0x0d
+const LF = 0x0a
+const SPACE = 0x20
+/** Longer than any registered method (RFC 9110 §16.1.1); a first word beyond it is no HTTP. */
+const LONGEST_METHOD = 24
+
+/**
+ * Judges a caller's first bytes. HTTP/1.x is a token (RFC 9110 §5.6.2, upper case as all registered methods are), a
+ * space, and a target that starts with `/`, `*` or a letter. The HTTP/2 preface (RFC 9113 §3.4) is opaque.
+ * Returns `undecided` while the bytes so far could still become HTTP.
+ */
+export function sniff(bytes: Uint8Array): Protocol | 'undecided' {
+  let at = 0
+  while (at < bytes.length && (bytes[at] === CR || bytes[at] === LF) && at < 2) at++ // RFC 9112 §2.2: empty line first
+  const start = at
+  while (at < bytes.length && isMethodByte(bytes[at] as number)) at++
+  if (at - start > LONGEST_METHOD) return 'opaque'
+  if (at === bytes.length) return 'undecided'
+  if (at === start || bytes[at] !== SPACE) return 'opaque'
+  if (startsWithPreface(bytes, start)) return bytes.length - start >= PREFACE.length ? 'opaque' : 'undecided'
+  if (at + 1 === bytes.length) return 'undecided'
+  return isTargetStart(bytes[at + 1] as number) ? 'http' : 'opaque'
+}
+
+const PREFACE = new TextEncoder().encode('PRI * HTTP/2.0')
+
+function startsWithPreface(bytes: Uint8Array, start: number): boolean {
+  const length = Math.min(bytes.length - start, PREFACE.length)
+  for (let i = 0; i < length; i++) if (bytes[start + i] !== PREFACE[i]) return false
+  return true
+}
+
+function isMethodByte(byte: number): boolean {
+  return (byte >= 0x41 && byte <= 0x5a) || byte === 0x2d || byte === 0x5f
+}
+
+function isTargetStart(byte: number): boolean {
+  return (
+    byte === 0x2f ||
+    byte === 0x2a ||
+    (byte >= 0x41 && byte <= 0x5a) ||
+    (byte >= 0x61 && byte <= 0x7a) ||
+    (byte >= 0x30 && byte <= 0x39)
+  )
+}

@@ -1,0 +1,268 @@
+// Where a connection or request goes: pure, from the snapshot, what the caller dialled and what it asked for.
+
+import type { SocketAddress } from './address.ts'
+import type { FailureCode } from './failure.ts'
+import { pathOf, type RequestFacts } from './match.ts'
+import type {
+  Balancer,
+  DestinationRule,
+  HttpRule,
+  RequestMatch,
+  Rewrite,
+  TrafficPolicy,
+  WeightedDestination,
+} from './policy.ts'
+import type { Endpoint, ServicePort } from './service.ts'
+import {
+  type CompiledVirtualService,
+  entriesFor,
+  memoized,
+  type Snapshot,
+  type Target,
+  workloadAt,
+} from './snapshot.ts'
+import type { ObjectRef, Workload } from './workload.ts'
+
+/** Random number in [0, 1), as Math.random gives. */
+export type Random = () => number
+
+/** The endpoints that may serve, and how to choose among them. */
+export interface Backends {
+  /** Names the set across snapshots: the balancer's turn is counted by it. */
+  readonly key: string
+  /** Fully qualified service host, or the dialled IP where no service stands there. */
+  readonly host: string
+  readonly subset: string | null
+  /** Port of the service (not of the endpoint). */
+  readonly port: number
+  readonly balancer: Balancer
+  readonly endpoints: readonly Endpoint[]
+}
+
+/** The rule that decided, or null where plain load balancing did. */
+export interface RuleRef {
+  readonly object: ObjectRef
+  readonly rule: string
+}
+
+export type HttpRoute =
+  | {
+      readonly kind: 'forward'
+      readonly by: RuleRef | null
+      readonly backends: Backends
+      /** Fault: wait so long before anything else; 0 for none. */
+      readonly delayMs: number
+      /** Request target to send, or null to keep it. */
+      readonly target: string | null
+      /** Authority to send, or null to keep it. */
+      readonly authority: string | null
+      /** Milliseconds for the whole request, retries included, or null for no limit. */
+      readonly timeoutMs: number | null
+    }
+  | { readonly kind: 'abort'; readonly by: RuleRef; readonly delayMs: number; readonly status: number }
+  | { readonly kind: 'none'; readonly code: FailureCode; readonly why: string }
+
+/**
+ * Routes one HTTP request that was sent to a service. Order is the VirtualService's own: the first rule that matches
+ * wins; a VirtualService none of whose rules match is NO_ROUTE (Istio answers 404); without one, plain balancing.
+ */
+export function routeHttp(
+  snapshot: Snapshot,
+  target: Target & { kind: 'service' },
+  asked: { readonly request: RequestFacts; readonly caller: Workload | null },
+  random: Random,
+): HttpRoute {
+  const consumer = asked.caller?.namespace ?? target.service.namespace
+  const virtualService = virtualServiceFor(snapshot, target, consumer)
+  if (virtualService === null) return forward(routeTcp(snapshot, target, consumer), null)
+  const { ref } = virtualService.source
+  const matched = firstMatch(virtualService.http, asked)
+  if (matched === null) return { kind: 'none', code: 'NO_ROUTE', why: `no rule of ${text(ref)} matches` }
+  const { rule } = matched
+  const by = { object: ref, rule: rule.name }
+  const delay = rule.fault?.delay
+  const delayMs = delay && strikes(delay.percent, random) ? delay.ms : 0
+  const abort = rule.fault?.abort
+  if (abort && strikes(abort.percent, random)) return { kind: 'abort', by, delayMs, status: abort.status }
+  const destination = draw(rule.destinations, random)
+  if (destination === null) return { kind: 'none', code: 'NO_ROUTE', why: `${text(ref)} gives no destination` }
+  const backends = backendsFor(snapshot, destination, { consumer, dialledPort: target.port.port })
+  if (backends === null) return { kind: 'none', code: 'NO_CLUSTER', why: unknownDestination(destination, ref) }
+  const change = rewritten(rule.rewrite, matched.match, asked.request.target)
+  return { ...forward(backends, by), delayMs, timeoutMs: rule.timeoutMs, ...change }
+}
+
+/** The first rule that matches, with the `match` entry that did (null where the rule takes every request). */
+function firstMatch(
+  rules: readonly CompiledRule[],
+  asked: { readonly request: RequestFacts; readonly caller: Workload | null },
+): { readonly rule: HttpRule; readonly match: RequestMatch | null } | null {
+  for (const { rule, matches } of rules) {
+    if (matches.length === 0) return { rule, match: null }
+    const found = matches.find(({ test }) => test(asked.request, asked.caller))
+    if (found !== undefined) return { rule, match: found.match }
+  }
+  return null
+}
+
+/** The endpoints of the service itself, its DestinationRule applied: what a connection gets that no rule speaks of. */
+export function routeTcp(snapshot: Snapshot, target: Target, consumer: string): Backends {
+  switch (target.kind) {
+    case 'service': {
+      const { service, port } = target
+      const at = { host: service.host, subset: null, port: port.port }
+      // cannot be null: the service and its port come from this very snapshot
+      return backendsFor(snapshot, at, { consumer, dialledPort: port.port }) as Backends
+    }
+    case 'workload':
+      return direct(target.address, target.workload.uid)
+    case 'unknown':
+      return direct(target.address, null)
+  }
+}
+
+/** The VirtualService in force for a service: the consumer's namespace, then the service's, then the mesh's root. */
+export function virtualServiceFor(
+  snapshot: Snapshot,
+  target: Target & { kind: 'service' },
+  consumer: string,
+): CompiledVirtualService | null {
+  const { service } = target
+  return memoized(snapshot, `virtualService ${service.host} ${consumer}`, () => {
+    const known = entriesFor(snapshot.virtualServices, service.host)
+    const order = [consumer, service.namespace, snapshot.rootNamespace]
+    const visible = known.filter(({ source }) => isVisible(source.exportTo, consumer))
+    return preferred(visible, order, ({ source }) => source.ref.namespace)
+  })
+}
+
+/** The endpoints a destination names, or null where its host, port or subset is not known. Worked out once a snapshot. */
+export function backendsFor(
+  snapshot: Snapshot,
+  destination: { readonly host: string; readonly subset: string | null; readonly port: number | null },
+  at: { readonly consumer: string; readonly dialledPort: number },
+): Backends | null {
+  const { host, subset } = destination
+  const wanted = destination.port ?? at.dialledPort
+  const key = `${host}|${subset ?? ''}|${destination.port ?? ''}|${at.dialledPort}|${at.consumer}`
+  return memoized(snapshot, `backends ${key}`, () => {
+    const service = snapshot.serviceByHost.get(host)
+    if (service === undefined) return null
+    const port =
+      service.ports.find((candidate) => candidate.port === wanted) ??
+      (destination.port === null && service.ports.length === 1 ? service.ports[0] : undefined)
+    if (port === undefined) return null
+    const rule = destinationRuleFor(snapshot, host, { consumer: at.consumer, producer: service.namespace })
+    const chosen = subset === null ? null : (rule?.subsets.find(({ name }) => name === subset) ?? null)
+    if (subset !== null && chosen === null) return null
+    const labels = chosen?.labels ?? {}
+    return {
+      key: `${host}|${subset ?? ''}|${port.port}`,
+      host,
+      subset,
+      port: port.port,
+      balancer: balancerOf([chosen?.policy ?? null, rule?.policy ?? null], port.port),
+      endpoints: usable(port, service.publishNotReady).filter((endpoint) => carries(snapshot, endpoint, labels)),
+    }
+  })
+}
+
+function destinationRuleFor(
+  snapshot: Snapshot,
+  host: string,
+  from: { readonly consumer: string; readonly producer: string },
+): DestinationRule | null {
+  const visible = entriesFor(snapshot.destinationRules, host).filter((rule) => isVisible(rule.exportTo, from.consumer))
+  return preferred(visible, [from.consumer, from.producer, snapshot.rootNamespace], (rule) => rule.ref.namespace)
+}
+
+/** The first entry (oldest first) of the first namespace in `order` that has one. */
+function preferred<T>(entries: readonly T[], order: readonly string[], namespaceOf: (entry: T) => string): T | null {
+  for (const namespace of order) {
+    const found = entries.find((entry) => namespaceOf(entry) === namespace)
+    if (found !== undefined) return found
+  }
+  return entries[0] ?? null
+}
+
+function isVisible(exportTo: readonly string[], consumer: string): boolean {
+  return exportTo.includes('*') || exportTo.includes(consumer)
+}
+
+/** Ready endpoints; where none is, those that terminate but still serve (as kube-proxy does). */
+function usable(port: ServicePort, publishNotReady: boolean): readonly Endpoint[] {
+  if (publishNotReady) return port.endpoints
+  const ready = port.endpoints.filter((endpoint) => endpoint.ready)
+  return ready.length > 0 ? ready : port.endpoints.filter((endpoint) => endpoint.serving && endpoint.terminating)
+}
+
+function carries(snapshot: Snapshot, endpoint: Endpoint, labels: Readonly<Record<string, string>>): boolean {
+  const wanted = Object.entries(labels)
+  if (wanted.length === 0) return true
+  const workload = workloadAt(snapshot, endpoint)
+  return workload !== null && wanted.every(([name, value]) => workload.labels[name] === value)
+}
+
+/** Port over top level, subset over rule; Istio's default is LEAST_REQUEST. */
+function balancerOf(policies: readonly (TrafficPolicy | null)[], port: number): Balancer {
+  for (const policy of policies) {
+    const byPort = policy?.ports.find((entry) => entry.port === port)?.balancer
+    const chosen = byPort ?? policy?.balancer
+    if (chosen) return chosen
+  }
+  return 'LEAST_REQUEST'
+}
+
+function direct(address: SocketAddress, workload: string | null): Backends {
+  return {
+    key: `${address.ip}||${address.port}`,
+    host: address.ip,
+    subset: null,
+    port: address.port,
+    balancer: 'ROUND_ROBIN',
+    endpoints: [{ address, workload, ready: true, serving: true, terminating: false, node: null }],
+  }
+}
+
+function forward(backends: Backends, by: RuleRef | null): HttpRoute & { kind: 'forward' } {
+  return { kind: 'forward', by, backends, delayMs: 0, target: null, authority: null, timeoutMs: null }
+}
+
+/** One destination by weight. Weights of 0 never win unless it is the only destination (Istio: a lone weight is 100). */
+function draw(destinations: readonly WeightedDestination[], random: Random): WeightedDestination | null {
+  if (destinations.length === 1) return destinations[0] ?? null
+  const total = destinations.reduce((sum, { weight }) => sum + weight, 0)
+  let rest = random() * total
+  for (const destination of destinations) {
+    rest -= destination.weight
+    if (rest < 0) return destination
+  }
+  return null
+}
+
+function strikes(percent: number, random: Random): boolean {
+  return percent >= 100 || (percent > 0 && random() * 100 < percent)
+}
+
+/** Istio's rewrite: the prefix that matched is replaced, where none did the whole path; the query stays. */
+function rewritten(
+  rewrite: Rewrite | null,
+  match: RequestMatch | null,
+  target: string,
+): { target: string | null; authority: string | null } {
+  if (rewrite === null || rewrite.uri === null) return { target: null, authority: rewrite?.authority ?? null }
+  const path = pathOf(target)
+  const uri = match?.uri ?? null
+  // without a uri match every path matches as the prefix `/`
+  const replaced = uri === null ? 1 : uri.kind === 'prefix' ? uri.value.length : path.length
+  return { target: rewrite.uri + path.slice(replaced) + target.slice(path.length), authority: rewrite.authority }
+}
+
+function text(ref: ObjectRef): string {
+  return `${ref.kind} ${ref.namespace}/${ref.name}`
+}
+
+function unknownDestination({ host, subset, port }: WeightedDestination, ref: ObjectRef): string {
+  const where = `${host}${port === null ? '' : `:${port}`}${subset === null ? '' : ` subset ${subset}`}`
+  return `${text(ref)} sends to ${where}, which is not known`
+}

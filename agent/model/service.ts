@@ -1,0 +1,38 @@
+// Services and their endpoints, as Kubernetes means them.
+
+import type { DeclaredProtocol } from './protocol.ts'
+import type { SocketAddress } from './address.ts'
+
+/** A workload's address behind a service. */
+export interface Endpoint {
+  readonly address: SocketAddress
+  /** uid of the pod behind it, or null (a Service without selector, an external address). */
+  readonly workload: string | null
+  readonly ready: boolean
+  readonly serving: boolean
+  readonly terminating: boolean
+  /** Kubernetes node, or null where unknown. */
+  readonly node: string | null
+}
+
+/** One port of a Service, with everything that answers there. */
+export interface ServicePort {
+  readonly name: string
+  readonly port: number
+  readonly protocol: DeclaredProtocol
+  readonly endpoints: readonly Endpoint[]
+}
+
+/** A Kubernetes Service. */
+export interface Service {
+  /** Fully qualified, lower case: `reviews.default.svc.cluster.local`. */
+  readonly host: string
+  readonly name: string
+  readonly namespace: string
+  /** ClusterIPs and external IPs it is dialled by; empty for a headless one. */
+  readonly addresses: readonly string[]
+  readonly ports: readonly ServicePort[]
+  readonly headless: boolean
+  /** spec.publishNotReadyAddresses: endpoints count as ready whatever their probes say. */
+  readonly publishNotReady: boolean
+}

@@ -1,0 +1,48 @@
+// A pod that runs code, as every node knows it.
+
+/** The Kubernetes object that something was made from; how logs, problems and metrics name it. */
+export interface ObjectRef {
+  readonly kind: string
+  readonly namespace: string
+  readonly name: string
+}
+
+/** A pod that runs code. */
+export interface Workload {
+  /** The pod's metadata.uid. */
+  readonly uid: string
+  readonly name: string
+  readonly namespace: string
+  /** Name of the Kubernetes node, or null while the pod is not scheduled. */
+  readonly node: string | null
+  readonly ips: readonly string[]
+  readonly labels: Readonly<Record<string, string>>
+  readonly serviceAccount: string
+  /** Name of what owns the pod (Deployment, StatefulSet, …), the pod's own name where nothing does. */
+  readonly owner: string
+  /** Whether the pod runs in its node's own network namespace: never captured. */
+  readonly hostNetwork: boolean
+  /** Whether namespace and pod ask for it to be in the mesh (`weft.dev/mesh`). */
+  readonly joined: boolean
+  /** Which agent announced to have captured it (`weft.dev/captured`), or null. */
+  readonly captured: string | null
+}
+
+/** Istio's canonical name of a workload: the labels it reads, in its order, then the owner. */
+export function canonicalName(workload: Workload): string {
+  const { labels } = workload
+  return (
+    labels['service.istio.io/canonical-name'] ?? labels['app.kubernetes.io/name'] ?? labels['app'] ?? workload.owner
+  )
+}
+
+/** Istio's canonical revision of a workload: the labels it reads, in its order, then `latest`. */
+export function canonicalRevision(workload: Workload): string {
+  const { labels } = workload
+  return (
+    labels['service.istio.io/canonical-revision'] ??
+    labels['app.kubernetes.io/version'] ??
+    labels['version'] ??
+    'latest'
+  )
+}
