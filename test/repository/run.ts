@@ -1,0 +1,64 @@
+// `npm test`: every test of the repository, in three passes. Tests beside pure code run in parallel; what stands under test/
+// touches the kernel and runs one file at a time; the last pass looks whether the others left anything behind.
+// `npm test -- PATH…` runs only the files whose path starts with one of the words.
+import { globSync, readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join, relative } from 'node:path'
+import { run } from 'node:test'
+import { tracesNow } from './traces.ts'
+import { emptyTally, joined, lineOf, type Tally, tallyLines } from './tally.ts'
+
+const repository = join(import.meta.dirname, '..', '..')
+const leftBehind = 'test/repository/left-behind.test.ts'
+const fileTimeoutMs = 240_000
+const skipsFile = join(import.meta.dirname, 'skips.json')
+
+interface Pass {
+  readonly name: string
+  readonly files: readonly string[]
+  readonly concurrency: number
+}
+
+function passes(words: readonly string[]): Pass[] {
+  const wanted = (file: string): boolean => words.length === 0 || words.some((word) => file.startsWith(word))
+  const all = globSync(['agent/**/*.test.ts', 'lab/**/*.test.ts', 'test/**/*.test.ts'], { cwd: repository }).sort()
+  const files = all.filter(wanted).filter((file) => file !== leftBehind)
+  const serial = (file: string): boolean => file.startsWith('test/') && !file.startsWith('test/repository/')
+  return [
+    { name: 'beside the code', files: files.filter((file) => !serial(file)), concurrency: availableParallelism() },
+    { name: 'in the kernel and across rooms', files: files.filter(serial), concurrency: 1 },
+    { name: 'nothing left behind', files: [leftBehind], concurrency: 1 },
+  ].filter(({ files: chosen }) => chosen.length > 0)
+}
+
+async function runPass({ name, files, concurrency }: Pass): Promise<Tally> {
+  console.log(`\n${name}: ${files.length} files, ${concurrency} at a time`)
+  const tally = emptyTally()
+  const events = run({
+    files: files.map((file) => join(repository, file)),
+    concurrency,
+    timeout: fileTimeoutMs,
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+  })
+  for await (const event of events) {
+    const line = lineOf(event, tally, (file) => relative(repository, file))
+    if (line !== undefined) console.log(line)
+  }
+  return tally
+}
+
+const started = performance.now()
+// The last pass compares with this: what was there before is not ours to answer for.
+process.env['WEFT_TRACES_BEFORE'] = JSON.stringify(tracesNow())
+let total = emptyTally()
+for (const pass of passes(process.argv.slice(2))) total = joined(total, await runPass(pass))
+
+const { most } = JSON.parse(readFileSync(skipsFile, 'utf8')) as { most: number }
+const tooManySkips = total.skipped > most
+for (const failure of total.failures) console.log(`\n✗ ${failure}`)
+for (const skip of total.skips) console.log(`skipped: ${skip}`)
+if (tooManySkips)
+  console.log(`\n✗ ${total.skipped} tests were skipped, and ${relative(repository, skipsFile)} allows ${most}`)
+if (total.tests === 0) console.log('\n✗ no test ran')
+console.log(tallyLines(total, performance.now() - started).join('\n'))
+process.exitCode = total.failed + total.cancelled > 0 || tooManySkips || total.tests === 0 ? 1 : 0
