@@ -1,0 +1,271 @@
+// Rules of the built-in kinds that users notice when they break them; each broken one is a Fault. Pure.
+// Source: Kubernetes API reference 1.32; documentation "Object Names and IDs", "Labels and Selectors".
+import { isRecord, sameJson } from './object.ts'
+import { matches, selectorOf } from './selector.ts'
+import type { KubeObject } from './object.ts'
+import type { ResourceType } from './resources.ts'
+import type { Fault } from './status.ts'
+
+type Rule = (object: KubeObject, previous: KubeObject | null) => Fault[]
+
+const LABEL = '[a-z0-9]([-a-z0-9]*[a-z0-9])?'
+const DNS_LABEL = new RegExp(`^${LABEL}$`)
+const DNS_SUBDOMAIN = new RegExp(`^${LABEL}(\\.${LABEL})*$`)
+const DNS_1035 = /^[a-z]([-a-z0-9]*[a-z0-9])?$/
+const QUALIFIED = /^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/
+const NAME_LIMIT = 253
+const LABEL_LIMIT = 63
+const ANNOTATIONS_LIMIT_BYTES = 256 * 1024
+
+const LABEL_TEXT =
+  "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an " +
+  "alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+const SUBDOMAIN_TEXT =
+  "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end " +
+  "with an alphanumeric character (e.g. 'example.com', regex used for validation is " +
+  "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+const DNS_1035_TEXT =
+  "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and " +
+  "end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is " +
+  "'[a-z]([-a-z0-9]*[a-z0-9])?')"
+
+/** Every broken rule of an object that replaces `previous` (null for a new one). */
+export function faultsOf(type: ResourceType, object: KubeObject, previous: KubeObject | null): Fault[] {
+  const rules = RULES[type.key]
+  return [...nameFaults(type, object, previous), ...metadataFaults(object), ...(rules?.(object, previous) ?? [])]
+}
+
+function nameFaults(type: ResourceType, { metadata }: KubeObject, previous: KubeObject | null): Fault[] {
+  const { name } = metadata
+  const fault = (text: string): Fault[] => [{ kind: 'invalid', field: 'metadata.name', shown: name, text }]
+  if (previous !== null) return []
+  if (typeof name !== 'string') return fault('must be a string')
+  if (type.key === 'services') {
+    return name.length <= LABEL_LIMIT && DNS_1035.test(name) ? [] : fault(DNS_1035_TEXT)
+  }
+  if (type.key === 'namespaces') return name.length <= LABEL_LIMIT && DNS_LABEL.test(name) ? [] : fault(LABEL_TEXT)
+  return name.length <= NAME_LIMIT && DNS_SUBDOMAIN.test(name) ? [] : fault(SUBDOMAIN_TEXT)
+}
+
+function metadataFaults({ metadata }: KubeObject): Fault[] {
+  const faults = labelFaults(metadata.labels, 'metadata.labels')
+  const annotations = metadata.annotations ?? {}
+  let bytes = 0
+  for (const [key, value] of Object.entries(annotations)) {
+    if (!isQualified(key))
+      faults.push({ kind: 'invalid', field: 'metadata.annotations', shown: key, text: QUALIFIED_TEXT })
+    if (typeof value !== 'string') faults.push(notText(`metadata.annotations[${key}]`, value))
+    else bytes += Buffer.byteLength(key) + Buffer.byteLength(value)
+  }
+  if (bytes > ANNOTATIONS_LIMIT_BYTES) {
+    const text = `must have at most ${ANNOTATIONS_LIMIT_BYTES} bytes`
+    faults.push({ kind: 'too long', field: 'metadata.annotations', text })
+  }
+  return faults
+}
+
+const QUALIFIED_TEXT =
+  "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric " +
+  "character (e.g. 'MyName',  or 'my.name',  or '123-abc')"
+
+function labelFaults(labels: unknown, field: string): Fault[] {
+  if (labels === undefined) return []
+  if (!isRecord(labels)) return [{ kind: 'invalid', field, shown: labels, text: 'must be an object of strings' }]
+  return Object.entries(labels).flatMap(([key, value]): Fault[] => {
+    if (!isQualified(key)) return [{ kind: 'invalid', field, shown: key, text: QUALIFIED_TEXT }]
+    if (typeof value !== 'string') return [notText(`${field}[${key}]`, value)]
+    if (value === '' || (value.length <= LABEL_LIMIT && QUALIFIED.test(value))) return []
+    const text = `a valid label must be an empty string or at most 63 alphanumeric characters, '-', '_' or '.'`
+    return [{ kind: 'invalid', field, shown: value, text }]
+  })
+}
+
+function notText(field: string, shown: unknown): Fault {
+  return { kind: 'invalid', field, shown, text: 'must be a string' }
+}
+
+function isQualified(key: string): boolean {
+  const slash = key.indexOf('/')
+  const name = key.slice(slash + 1)
+  const isPrefixGood = slash < 0 || (slash <= NAME_LIMIT && DNS_SUBDOMAIN.test(key.slice(0, slash).toLowerCase()))
+  return isPrefixGood && name.length <= LABEL_LIMIT && QUALIFIED.test(name)
+}
+
+const RULES: Readonly<Record<string, Rule>> = {
+  pods: (pod, previous) => [...podFaults(pod.spec, 'spec'), ...(previous ? podChangeFaults(pod, previous) : [])],
+  services: serviceFaults,
+  'deployments.apps': workloadFaults,
+  'replicasets.apps': workloadFaults,
+  'statefulsets.apps': workloadFaults,
+  'daemonsets.apps': workloadFaults,
+  'jobs.batch': ({ spec }) => podFaults(spec?.template?.spec, 'spec.template.spec'),
+  'endpointslices.discovery.k8s.io': sliceFaults,
+  secrets: ({ data }) => dataFaults(data),
+  configmaps: ({ data }) => dataFaults(data),
+  'customresourcedefinitions.apiextensions.k8s.io': definitionFaults,
+}
+
+function podFaults(spec: unknown, path: string): Fault[] {
+  if (!isRecord(spec)) return [{ kind: 'required', field: path }]
+  const faults: Fault[] = []
+  const { containers } = spec
+  if (!Array.isArray(containers) || containers.length === 0)
+    faults.push({ kind: 'required', field: `${path}.containers` })
+  const seen = new Set<string>()
+  for (const list of ['initContainers', 'containers']) {
+    for (const [at, container] of (Array.isArray(spec[list]) ? spec[list] : []).entries()) {
+      faults.push(...containerFaults(container, `${path}.${list}[${at}]`, seen))
+    }
+  }
+  const policies = ['Always', 'OnFailure', 'Never']
+  if (!policies.includes(spec['restartPolicy'])) {
+    const text = `supported values: ${policies.map((policy) => JSON.stringify(policy)).join(', ')}`
+    faults.push({ kind: 'unsupported', field: `${path}.restartPolicy`, shown: spec['restartPolicy'], text })
+  }
+  return faults
+}
+
+function containerFaults(container: unknown, path: string, seen: Set<string>): Fault[] {
+  if (!isRecord(container)) return [{ kind: 'required', field: path }]
+  const { name, image, ports } = container
+  const faults: Fault[] = []
+  if (!name) faults.push({ kind: 'required', field: `${path}.name` })
+  else if (typeof name !== 'string' || name.length > LABEL_LIMIT || !DNS_LABEL.test(name)) {
+    faults.push({ kind: 'invalid', field: `${path}.name`, shown: name, text: LABEL_TEXT })
+  } else if (seen.has(name)) faults.push({ kind: 'duplicate', field: `${path}.name`, shown: name })
+  else seen.add(name)
+  if (!image) faults.push({ kind: 'required', field: `${path}.image` })
+  for (const [at, port] of (Array.isArray(ports) ? ports : []).entries()) {
+    faults.push(...portFaults(port?.containerPort, `${path}.ports[${at}].containerPort`))
+  }
+  return faults
+}
+
+function portFaults(port: unknown, field: string): Fault[] {
+  if (port === undefined || port === null) return [{ kind: 'required', field }]
+  if (Number.isInteger(port) && Number(port) >= 1 && Number(port) <= 65535) return []
+  return [{ kind: 'invalid', field, shown: port, text: 'must be between 1 and 65535, inclusive' }]
+}
+
+// A pod is what its kubelet started: besides images, tolerations, deadline and node, its spec is as it was created.
+function podChangeFaults(pod: KubeObject, previous: KubeObject): Fault[] {
+  const frozen = (object: KubeObject): unknown => {
+    const { activeDeadlineSeconds: _d, tolerations: _t, terminationGracePeriodSeconds: _g, ...rest } = object.spec
+    if (!previous.spec.nodeName) delete rest.nodeName
+    const withoutImage = (list: Record<string, any>[] = []) => list.map(({ image: _image, ...kept }) => kept)
+    return { ...rest, containers: withoutImage(rest.containers), initContainers: withoutImage(rest.initContainers) }
+  }
+  if (sameJson(frozen(pod), frozen(previous))) return []
+  const text =
+    'pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,' +
+    '`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),' +
+    '`spec.terminationGracePeriodSeconds`'
+  return [{ kind: 'forbidden', field: 'spec', text }]
+}
+
+function workloadFaults({ spec }: KubeObject, previous: KubeObject | null): Fault[] {
+  const faults = podFaults(spec?.template?.spec, 'spec.template.spec')
+  const { selector, template, replicas } = spec ?? {}
+  faults.push(...labelFaults(template?.metadata?.labels, 'spec.template.metadata.labels'))
+  if (replicas !== undefined && !(Number.isInteger(replicas) && replicas >= 0)) {
+    const text = 'must be greater than or equal to 0'
+    faults.push({ kind: 'invalid', field: 'spec.replicas', shown: replicas, text })
+  }
+  const isEmpty = !isRecord(selector) || (!selector['matchLabels'] && !selector['matchExpressions'])
+  if (isEmpty) return [{ kind: 'required', field: 'spec.selector' }, ...faults]
+  if (previous && !sameJson(selector, previous.spec.selector)) {
+    faults.push({ kind: 'immutable', field: 'spec.selector', shown: selector })
+  }
+  if (!matches(selectorOf(selector), template?.metadata?.labels)) {
+    const shown = template?.metadata?.labels ?? {}
+    const text = '`selector` does not match template `labels`'
+    faults.push({ kind: 'invalid', field: 'spec.template.metadata.labels', shown, text })
+  }
+  return faults
+}
+
+function serviceFaults({ spec }: KubeObject): Fault[] {
+  const faults: Fault[] = []
+  const types = ['ClusterIP', 'ExternalName', 'LoadBalancer', 'NodePort']
+  if (!types.includes(spec.type)) {
+    const text = `supported values: ${types.map((type) => JSON.stringify(type)).join(', ')}`
+    faults.push({ kind: 'unsupported', field: 'spec.type', shown: spec.type, text })
+  }
+  const ports: unknown[] = Array.isArray(spec.ports) ? spec.ports : []
+  if (spec.type === 'ExternalName') {
+    if (!spec.externalName) faults.push({ kind: 'required', field: 'spec.externalName' })
+  } else if (ports.length === 0 && spec.clusterIP !== 'None') faults.push({ kind: 'required', field: 'spec.ports' })
+  const names = new Set<unknown>()
+  for (const [at, port] of ports.entries()) {
+    const path = `spec.ports[${at}]`
+    if (!isRecord(port)) {
+      faults.push({ kind: 'required', field: path })
+      continue
+    }
+    faults.push(...portFaults(port['port'], `${path}.port`))
+    if (typeof port['targetPort'] === 'number') faults.push(...portFaults(port['targetPort'], `${path}.targetPort`))
+    const name = port['name'] ?? ''
+    if (name === '' && ports.length > 1) faults.push({ kind: 'required', field: `${path}.name` })
+    else if (names.has(name)) faults.push({ kind: 'duplicate', field: `${path}.name`, shown: name })
+    names.add(name)
+  }
+  return [...faults, ...labelFaults(spec.selector, 'spec.selector')]
+}
+
+function sliceFaults(slice: KubeObject, previous: KubeObject | null): Fault[] {
+  const types = ['IPv4', 'IPv6', 'FQDN']
+  const { addressType } = slice
+  if (addressType === undefined) return [{ kind: 'required', field: 'addressType' }]
+  if (previous && previous['addressType'] !== addressType) {
+    return [{ kind: 'immutable', field: 'addressType', shown: addressType }]
+  }
+  if (types.includes(addressType)) return []
+  const text = `supported values: ${types.map((type) => JSON.stringify(type)).join(', ')}`
+  return [{ kind: 'unsupported', field: 'addressType', shown: addressType, text }]
+}
+
+function dataFaults(values: unknown): Fault[] {
+  if (values === undefined || values === null) return []
+  if (!isRecord(values))
+    return [{ kind: 'invalid', field: 'data', shown: values, text: 'must be an object of strings' }]
+  return Object.entries(values).flatMap(([key, value]): Fault[] => {
+    if (typeof value !== 'string') return [notText(`data[${key}]`, value)]
+    if (/^[-._a-zA-Z0-9]+$/.test(key) && key.length <= NAME_LIMIT) return []
+    const text = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
+    return [{ kind: 'invalid', field: `data[${key}]`, shown: key, text }]
+  })
+}
+
+function definitionFaults({ metadata, spec }: KubeObject): Fault[] {
+  const faults: Fault[] = []
+  const { group, names, scope, versions } = isRecord(spec) ? spec : {}
+  for (const [field, value] of [
+    ['spec.group', group],
+    ['spec.names.plural', names?.plural],
+    ['spec.names.kind', names?.kind],
+    ['spec.scope', scope],
+  ]) {
+    if (!value) faults.push({ kind: 'required', field })
+  }
+  const expected = `${names?.plural}.${group}`
+  if (faults.length === 0 && metadata.name !== expected) {
+    const text = `must be spec.names.plural+"."+spec.group`
+    faults.push({ kind: 'invalid', field: 'metadata.name', shown: metadata.name, text })
+  }
+  if (scope && scope !== 'Namespaced' && scope !== 'Cluster') {
+    faults.push({
+      kind: 'unsupported',
+      field: 'spec.scope',
+      shown: scope,
+      text: 'supported values: "Cluster", "Namespaced"',
+    })
+  }
+  const list: unknown[] = Array.isArray(versions) ? versions : []
+  if (list.length === 0 || list.some((version) => !isRecord(version) || !version['name'])) {
+    faults.push({ kind: 'required', field: 'spec.versions' })
+  } else if (list.filter((version) => isRecord(version) && version['storage']).length !== 1) {
+    const text = 'must have exactly one version marked as storage version'
+    faults.push({ kind: 'invalid', field: 'spec.versions', shown: list.map((each) => (each as any).name), text })
+  }
+  return faults
+}
