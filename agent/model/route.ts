@@ -14,6 +14,7 @@ import type {
 } from './policy.ts'
 import type { Endpoint, ServicePort } from './service.ts'
 import {
+  type CompiledRule,
   type CompiledVirtualService,
   entriesFor,
   memoized,

@@ -1,0 +1,171 @@
+// One door to the Kubernetes API: list, watch and patch by path. Raw paths, because a node must not load the API
+// classes that the client library generates.
+
+import http from 'node:http'
+import https from 'node:https'
+import { KubeConfig, Watch, type RequestContext } from '@kubernetes/client-node'
+import type { KubeObject } from './object.ts'
+
+export interface KubeList {
+  readonly resourceVersion: string
+  readonly items: readonly KubeObject[]
+}
+
+export type WatchEvent = { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK'; readonly object: KubeObject }
+
+/** The API server's answer where it is not the one asked for. `status` is HTTP's, 0 where none came. */
+export class KubeError extends Error {
+  readonly status: number
+  constructor(status: number, message: string) {
+    super(message)
+    this.name = 'KubeError'
+    this.status = status
+  }
+}
+
+/** What the agent asks of the Kubernetes API. Every call throws KubeError. */
+export interface KubeClient {
+  get(path: string): Promise<unknown>
+  list(path: string, query: Record<string, string>, metadataOnly: boolean): Promise<KubeList>
+  /** Streams events until the server ends it, an error comes, or `signal` aborts; then resolves or throws. */
+  watch(ask: WatchRequest, onEvent: (event: WatchEvent) => void, signal: AbortSignal): Promise<void>
+  /** Merge patch (RFC 7386). */
+  patch(path: string, body: unknown): Promise<void>
+}
+
+export interface WatchRequest {
+  readonly path: string
+  readonly query: Record<string, string>
+  /** Ask for PartialObjectMetadata only. */
+  readonly metadataOnly: boolean
+}
+
+const REQUEST_TIMEOUT_MS = 30_000
+const ANSWER_LIMIT_BYTES = 256 * 1024 * 1024
+const PARTIAL_LIST = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1'
+const PARTIAL = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1'
+
+/** Reads a kubeconfig file, or the pod's own service account where `file` is null. Throws where neither can be read. */
+export function connectKube(file: string | null): KubeClient {
+  const config = new KubeConfig()
+  if (file === null) config.loadFromCluster()
+  else config.loadFromFile(file)
+  const cluster = config.getCurrentCluster()
+  if (cluster === null) throw new KubeError(0, `${file ?? 'the cluster configuration'} names no current cluster`)
+  const base = cluster.server.replace(/\/$/, '')
+  return {
+    get: async (path) => JSON.parse(await send(config, base + path, { method: 'GET' })) as unknown,
+    list: (path, query, metadataOnly) => list(config, `${base}${path}?${new URLSearchParams(query)}`, metadataOnly),
+    watch: (ask, onEvent, signal) => watch(metadataOnlyConfig(config, ask.metadataOnly), ask, { onEvent, signal }),
+    patch: async (path, body) => {
+      const type = 'application/merge-patch+json'
+      await send(config, base + path, { method: 'PATCH', type, body: JSON.stringify(body) })
+    },
+  }
+}
+
+async function list(config: KubeConfig, url: string, metadataOnly: boolean): Promise<KubeList> {
+  const accept = metadataOnly ? PARTIAL_LIST : 'application/json'
+  const answer = JSON.parse(await send(config, url, { method: 'GET', accept })) as {
+    metadata: { resourceVersion: string }
+    items: KubeObject[] | null
+  }
+  return { resourceVersion: answer.metadata.resourceVersion, items: answer.items ?? [] }
+}
+
+async function watch(
+  config: KubeConfig,
+  ask: WatchRequest,
+  to: { readonly onEvent: (event: WatchEvent) => void; readonly signal: AbortSignal },
+): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const query = { ...ask.query, allowWatchBookmarks: 'true' }
+  const onEvent = (type: string, object: KubeObject & { code?: number; message?: string }): void => {
+    if (type === 'ERROR') reject(new KubeError(object.code ?? 0, object.message ?? 'watch error'))
+    else to.onEvent({ type: type as WatchEvent['type'], object })
+  }
+  const onEnd = (error: unknown): void => {
+    if (error === null || error === undefined || isTimeout(error)) resolve()
+    else reject(asKubeError(error))
+  }
+  const controller = await new Watch(config).watch(ask.path, query, onEvent, onEnd)
+  const stop = (): void => controller.abort()
+  to.signal.addEventListener('abort', stop, { once: true })
+  if (to.signal.aborted) stop()
+  try {
+    await promise
+  } finally {
+    to.signal.removeEventListener('abort', stop)
+    stop()
+  }
+}
+
+/** The library's Watch sets no Accept header: this asks for metadata where it fills in credentials. */
+function metadataOnlyConfig(config: KubeConfig, metadataOnly: boolean): KubeConfig {
+  if (!metadataOnly) return config
+  const asking = Object.create(config) as KubeConfig
+  asking.applySecurityAuthentication = async (request: RequestContext): Promise<void> => {
+    await config.applySecurityAuthentication(request)
+    request.setHeaderParam('Accept', PARTIAL)
+  }
+  return asking
+}
+
+/** A watch that fell silent is simply opened again from where it was. */
+function isTimeout(error: unknown): boolean {
+  return error instanceof Error && (error.name === 'TimeoutError' || error.name === 'AbortError')
+}
+
+function asKubeError(error: unknown): KubeError {
+  if (error instanceof KubeError) return error
+  const status = (error as { statusCode?: number }).statusCode ?? 0
+  return new KubeError(status, error instanceof Error ? error.message : String(error))
+}
+
+interface Request {
+  readonly method: 'GET' | 'PATCH'
+  readonly accept?: string
+  readonly type?: string
+  readonly body?: string
+}
+
+async function send(config: KubeConfig, url: string, request: Request): Promise<string> {
+  const options: https.RequestOptions = { method: request.method, timeout: REQUEST_TIMEOUT_MS }
+  await config.applyToHTTPSOptions(options)
+  const headers: http.OutgoingHttpHeaders = { ...(options.headers as http.OutgoingHttpHeaders | undefined) }
+  headers['accept'] = request.accept ?? 'application/json'
+  if (request.type !== undefined) headers['content-type'] = request.type
+  if (request.body !== undefined) headers['content-length'] = Buffer.byteLength(request.body)
+  const { promise, resolve, reject } = Promise.withResolvers<string>()
+  const outgoing = (url.startsWith('https:') ? https : http).request(url, { ...options, headers }, (response) => {
+    readAnswer(response).then(resolve, reject)
+  })
+  outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer within ${REQUEST_TIMEOUT_MS} ms`)))
+  outgoing.on('error', (error) => reject(new KubeError(0, `${request.method} ${url}: ${error.message}`)))
+  outgoing.end(request.body)
+  return promise
+}
+
+async function readAnswer(response: http.IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let length = 0
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    length += chunk.length
+    if (length > ANSWER_LIMIT_BYTES) throw new KubeError(0, `answer exceeds ${ANSWER_LIMIT_BYTES} bytes`)
+    chunks.push(chunk)
+  }
+  const text = Buffer.concat(chunks).toString('utf8')
+  const status = response.statusCode ?? 0
+  if (status >= 200 && status < 300) return text
+  throw new KubeError(status, reasonOf(text) ?? `HTTP ${status}`)
+}
+
+/** The message of a metav1.Status, where the answer is one. */
+function reasonOf(text: string): string | null {
+  try {
+    const { message } = JSON.parse(text) as { message?: unknown }
+    return typeof message === 'string' ? message : null
+  } catch {
+    return null
+  }
+}

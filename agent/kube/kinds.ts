@@ -1,0 +1,51 @@
+// Which collections the agent watches, and where the cluster serves them.
+
+import { type KubeClient, KubeError } from './client.ts'
+import type { ReflectorSource } from './reflector.ts'
+
+/** API versions of Istio's networking group that are understood, the newest first. */
+const ISTIO_VERSIONS = ['v1', 'v1beta1', 'v1alpha3'] as const
+
+/** A collection that every cluster serves. */
+function builtIn(name: string, path: string, more: Partial<ReflectorSource> = {}): ReflectorSource {
+  return { name, path: () => Promise.resolve(path), query: {}, metadataOnly: false, ...more }
+}
+
+/** A custom resource, at the newest version that the cluster serves and we understand; null while it serves none. */
+function custom(
+  client: KubeClient,
+  name: string,
+  at: { readonly group: string; readonly versions: readonly string[] },
+): ReflectorSource {
+  const path = async (): Promise<string | null> => {
+    for (const version of at.versions) {
+      if (await serves(client, `/apis/${at.group}/${version}`, name)) return `/apis/${at.group}/${version}/${name}`
+    }
+    return null
+  }
+  return { name, path, query: {}, metadataOnly: false }
+}
+
+async function serves(client: KubeClient, path: string, resource: string): Promise<boolean> {
+  try {
+    const { resources } = (await client.get(path)) as { resources: readonly { name: string }[] }
+    return resources.some(({ name }) => name === resource)
+  } catch (error) {
+    if (error instanceof KubeError && error.status === 404) return false
+    throw error
+  }
+}
+
+/** Everything a node watches. Pods of other nodes as metadata only. */
+export function sources(client: KubeClient, node: string) {
+  const istio = { group: 'networking.istio.io', versions: ISTIO_VERSIONS }
+  return {
+    namespaces: builtIn('namespaces', '/api/v1/namespaces', { metadataOnly: true }),
+    services: builtIn('services', '/api/v1/services'),
+    slices: builtIn('endpointslices', '/apis/discovery.k8s.io/v1/endpointslices'),
+    localPods: builtIn('local pods', '/api/v1/pods', { query: { fieldSelector: `spec.nodeName=${node}` } }),
+    pods: builtIn('pods', '/api/v1/pods', { metadataOnly: true }),
+    virtualServices: custom(client, 'virtualservices', istio),
+    destinationRules: custom(client, 'destinationrules', istio),
+  }
+}

@@ -1,0 +1,62 @@
+// Kubernetes objects as they come off the wire: what is read of them, and no more.
+
+/** metav1.ObjectMeta, the fields the agent reads. */
+export interface Metadata {
+  readonly uid: string
+  readonly name: string
+  readonly namespace?: string
+  readonly resourceVersion: string
+  readonly creationTimestamp?: string
+  readonly deletionTimestamp?: string
+  readonly labels?: Readonly<Record<string, string>>
+  readonly annotations?: Readonly<Record<string, string>>
+  readonly ownerReferences?: readonly { readonly kind: string; readonly name: string; readonly controller?: boolean }[]
+}
+
+export interface KubeObject {
+  readonly apiVersion?: string
+  readonly kind?: string
+  readonly metadata: Metadata
+  readonly spec?: unknown
+  readonly status?: unknown
+}
+
+/** v1 Pod, the fields the agent reads. */
+export interface Pod extends KubeObject {
+  readonly spec?: { readonly nodeName?: string; readonly hostNetwork?: boolean; readonly serviceAccountName?: string }
+  readonly status?: {
+    readonly phase?: string
+    readonly podIP?: string
+    readonly podIPs?: readonly { readonly ip: string }[]
+  }
+}
+
+/** v1 Service, the fields the agent reads. */
+export interface KubeService extends KubeObject {
+  readonly spec?: {
+    readonly type?: string
+    readonly clusterIP?: string
+    readonly clusterIPs?: readonly string[]
+    readonly externalIPs?: readonly string[]
+    readonly publishNotReadyAddresses?: boolean
+    readonly ports?: readonly {
+      readonly name?: string
+      readonly port: number
+      readonly protocol?: string
+      readonly appProtocol?: string
+    }[]
+  }
+  readonly status?: { readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string }[] } }
+}
+
+/** discovery.k8s.io/v1 EndpointSlice. */
+export interface EndpointSlice extends KubeObject {
+  readonly addressType?: string
+  readonly endpoints?: readonly {
+    readonly addresses: readonly string[]
+    readonly conditions?: { readonly ready?: boolean; readonly serving?: boolean; readonly terminating?: boolean }
+    readonly nodeName?: string
+    readonly targetRef?: { readonly kind?: string; readonly uid?: string }
+  }[]
+  readonly ports?: readonly { readonly name?: string; readonly port?: number; readonly protocol?: string }[]
+}

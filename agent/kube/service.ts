@@ -1,0 +1,76 @@
+// Services and their EndpointSlices, as services of the mesh.
+
+import { declaredProtocol } from '../model/protocol.ts'
+import type { Endpoint, Service, ServicePort } from '../model/service.ts'
+import type { EndpointSlice, KubeService } from './object.ts'
+
+/** Label by which an EndpointSlice names its Service. */
+const SERVICE_NAME = 'kubernetes.io/service-name'
+
+/** The key slices and services meet by. */
+export function serviceKey(namespace: string, name: string): string {
+  return `${namespace}/${name}`
+}
+
+/** The key of the Service a slice belongs to, or null where it names none. */
+export function sliceOwner(slice: EndpointSlice): string | null {
+  const name = slice.metadata.labels?.[SERVICE_NAME]
+  return name === undefined ? null : serviceKey(slice.metadata.namespace ?? '', name)
+}
+
+/** Fully qualified host of a Service. */
+export function serviceHost(name: string, namespace: string, clusterDomain: string): string {
+  return `${name}.${namespace}.svc.${clusterDomain}`.toLowerCase()
+}
+
+/** Translates one Service with its slices. UDP and SCTP ports are left out: the mesh carries TCP. */
+export function translateService(
+  service: KubeService,
+  slices: readonly EndpointSlice[],
+  clusterDomain: string,
+): Service {
+  const { name, namespace = '' } = service.metadata
+  const spec = service.spec ?? {}
+  const headless = spec.clusterIP === 'None'
+  const ports = (spec.ports ?? []).filter(({ protocol }) => protocol === undefined || protocol === 'TCP')
+  return {
+    host: serviceHost(name, namespace, clusterDomain),
+    name,
+    namespace,
+    addresses: addressesOf(service),
+    headless,
+    publishNotReady: spec.publishNotReadyAddresses === true,
+    ports: ports.map((port): ServicePort => {
+      const portName = port.name ?? ''
+      const appProtocol = port.appProtocol ?? null
+      return {
+        name: portName,
+        port: port.port,
+        protocol: declaredProtocol({ number: port.port, name: portName, appProtocol }),
+        endpoints: slices.flatMap((slice) => endpointsOf(slice, portName)),
+      }
+    }),
+  }
+}
+
+function addressesOf(service: KubeService): string[] {
+  const { clusterIP, clusterIPs, externalIPs = [] } = service.spec ?? {}
+  const balancers = service.status?.loadBalancer?.ingress?.flatMap(({ ip }) => (ip === undefined ? [] : [ip])) ?? []
+  const own = clusterIPs ?? (clusterIP === undefined ? [] : [clusterIP])
+  return [...new Set([...own.filter((ip) => ip !== 'None' && ip !== ''), ...externalIPs, ...balancers])]
+}
+
+function endpointsOf(slice: EndpointSlice, portName: string): Endpoint[] {
+  const number = slice.ports?.find((port) => (port.name ?? '') === portName)?.port
+  if (number === undefined) return []
+  return (slice.endpoints ?? []).flatMap(({ addresses, conditions, nodeName, targetRef }) =>
+    addresses.map((ip) => ({
+      address: { ip, port: number },
+      workload: targetRef?.kind === 'Pod' ? (targetRef.uid ?? null) : null,
+      ready: conditions?.ready ?? true, // the API: null means unknown, to be taken as ready
+      serving: conditions?.serving ?? conditions?.ready ?? true,
+      terminating: conditions?.terminating ?? false,
+      node: nodeName ?? null,
+    })),
+  )
+}

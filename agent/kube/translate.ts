@@ -1,0 +1,79 @@
+// What all translations of policies share: the result's shape, validation by schema, hosts and namespaces resolved.
+
+import type { Problem } from '../model/policy.ts'
+import type { ObjectRef } from '../model/workload.ts'
+import type { KubeObject } from './object.ts'
+
+/** A translated object, or null where it has nothing to say to the mesh; and all that is to be said of it. */
+export interface Translation<T> {
+  readonly value: T | null
+  /** Whether the object is unsound: the last good one stays in force. */
+  readonly rejected: boolean
+  readonly problems: readonly Problem[]
+}
+
+/** Why an object cannot be in force: the first field that is wrong, and what is wrong with it. */
+export class Rejected extends Error {
+  readonly field: string
+  constructor(field: string, reason: string) {
+    super(reason)
+    this.name = 'Rejected'
+    this.field = field
+  }
+}
+
+export function refOf(kind: string, object: KubeObject): ObjectRef {
+  return { kind, namespace: object.metadata.namespace ?? '', name: object.metadata.name }
+}
+
+/** metadata.creationTimestamp in milliseconds since 1970. */
+export function createdMs(object: KubeObject): number {
+  return Date.parse(object.metadata.creationTimestamp ?? '') || 0
+}
+
+/** Runs a schema's validation and turns its first complaint into Rejected, with the path as a user writes it. */
+export function demandValid(model: { validate(): void }): void {
+  try {
+    model.validate()
+  } catch (error) {
+    const first = (error as { errors?: readonly { instancePath: string; message?: string }[] }).errors?.[0]
+    if (first === undefined) throw error
+    throw new Rejected(fieldPath(first.instancePath), first.message ?? 'is not valid')
+  }
+}
+
+/** An object less apiVersion and kind: a schema of one version then takes those of all versions. */
+export function withoutType(object: KubeObject): object {
+  return Object.fromEntries(Object.entries(object).filter(([field]) => field !== 'apiVersion' && field !== 'kind'))
+}
+
+/** A JSON pointer (RFC 6901) as a field path: `/spec/http/0/route` is `spec.http[0].route`. */
+export function fieldPath(pointer: string): string {
+  return pointer
+    .split('/')
+    .slice(1)
+    .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
+    .reduce((path, part) => (/^\d+$/.test(part) ? `${path}[${part}]` : path === '' ? part : `${path}.${part}`), '')
+}
+
+/** A host as Istio resolves it: a name without a dot is a Service of the object's own namespace. */
+export function resolveHost(host: string, namespace: string, clusterDomain: string): string {
+  const lower = host.toLowerCase()
+  return lower.includes('.') || lower.startsWith('*') ? lower : `${lower}.${namespace}.svc.${clusterDomain}`
+}
+
+/** `exportTo` as namespaces: absent means all, `.` the object's own, `~` none. */
+export function resolveExportTo(exportTo: readonly string[] | undefined, namespace: string): readonly string[] {
+  if (exportTo === undefined || exportTo.length === 0) return ['*']
+  return exportTo.flatMap((entry) => (entry === '~' ? [] : [entry === '.' ? namespace : entry]))
+}
+
+/** Runs a translation; Rejected becomes a problem and no value. */
+export function attempt<T>(object: ObjectRef, work: () => Translation<T>): Translation<T> {
+  try {
+    return work()
+  } catch (error) {
+    if (!(error instanceof Rejected)) throw error
+    return { value: null, rejected: true, problems: [{ object, field: error.field, reason: error.message }] }
+  }
+}

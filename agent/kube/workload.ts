@@ -1,0 +1,66 @@
+// Pods and what is asked of them, as workloads.
+
+import type { Workload } from '../model/workload.ts'
+import type { KubeObject, Metadata, Pod } from './object.ts'
+
+/** Asks for, or out of, the mesh: on a Namespace `enabled`; on a Pod `enabled` or `disabled`. Annotation or label. */
+export const MESH = 'weft.dev/mesh'
+/** Written on a pod by the agent that captured it; names that agent. */
+export const CAPTURED = 'weft.dev/captured'
+
+/** What `weft.dev/mesh` says on an object; the annotation counts before the label. */
+export function meshWish(metadata: Metadata): string | null {
+  return metadata.annotations?.[MESH] ?? metadata.labels?.[MESH] ?? null
+}
+
+/** Whether a pod joins: its own wish first, else its namespace's. */
+export function isJoined(pod: Metadata, namespace: Metadata | undefined): boolean {
+  const own = meshWish(pod)
+  if (own !== null) return own === 'enabled'
+  return namespace !== undefined && meshWish(namespace) === 'enabled'
+}
+
+/** Name of what owns a pod; a ReplicaSet's is its Deployment's (the name less the template hash). */
+export function ownerOf(metadata: Metadata): string {
+  const owner = metadata.ownerReferences?.find(({ controller }) => controller === true) ?? metadata.ownerReferences?.[0]
+  if (owner === undefined) return metadata.name
+  const hash = metadata.labels?.['pod-template-hash']
+  const suffix = `-${hash}`
+  const isDeployment = owner.kind === 'ReplicaSet' && hash !== undefined && owner.name.endsWith(suffix)
+  return isDeployment ? owner.name.slice(0, -suffix.length) : owner.name
+}
+
+/** Whether a pod has ended for good: its address is, or will be, another's. */
+export function hasEnded(pod: Pod): boolean {
+  return pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed'
+}
+
+/** A pod of this node, known whole. */
+export function localWorkload(pod: Pod, namespace: Metadata | undefined): Workload {
+  const ips = pod.status?.podIPs?.map(({ ip }) => ip) ?? (pod.status?.podIP ? [pod.status.podIP] : [])
+  return {
+    ...remoteWorkload(pod, namespace),
+    node: pod.spec?.nodeName ?? null,
+    ips,
+    serviceAccount: pod.spec?.serviceAccountName ?? 'default',
+    hostNetwork: pod.spec?.hostNetwork === true,
+  }
+}
+
+/** A pod of another node, of which only the metadata is watched: its addresses come from the EndpointSlices. */
+export function remoteWorkload(pod: KubeObject, namespace: Metadata | undefined): Workload {
+  const { metadata } = pod
+  return {
+    uid: metadata.uid,
+    name: metadata.name,
+    namespace: metadata.namespace ?? '',
+    node: null,
+    ips: [],
+    labels: metadata.labels ?? {},
+    serviceAccount: '',
+    owner: ownerOf(metadata),
+    hostNetwork: false,
+    joined: isJoined(metadata, namespace),
+    captured: metadata.annotations?.[CAPTURED] ?? null,
+  }
+}
