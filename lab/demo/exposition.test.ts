@@ -23,7 +23,7 @@ test('names, labels, escapes and figures are read', () => {
 
 test('what is no sample is refused, not guessed', () => {
   for (const text of ['no value', 'x{a=b} 1', 'x{a="b} 1', 'x 1 2 3', 'x{} one', '<html>', 'x{a="b" "c"} 1']) {
-    assert.throws(() => readExposition(text), undefined, text)
+    assert.throws(() => readExposition(text), /not /, text)
   }
 })
 
