@@ -55,7 +55,8 @@ export function connectKube(file: string | null): KubeClient {
   const base = cluster.server.replace(/\/$/, '')
   return {
     get: async (path) => JSON.parse(await send(config, base + path, { method: 'GET' })) as unknown,
-    list: (path, query, metadataOnly) => list(config, `${base}${path}?${new URLSearchParams(query)}`, metadataOnly),
+    list: (path, query, metadataOnly) =>
+      list(config, `${base}${path}?${new URLSearchParams(query).toString()}`, metadataOnly),
     watch: (ask, onEvent, signal) => watch(metadataOnlyConfig(config, ask.metadataOnly), ask, { onEvent, signal }),
     patch: async (path, body) => {
       const type = 'application/merge-patch+json'

@@ -1,11 +1,9 @@
 // Istio's DestinationRule, as the mesh's own.
 
-import {
-  DestinationRule as Schema,
-  type IDestinationRule,
-} from '@kubernetes-models/istio/networking.istio.io/v1/DestinationRule'
+import { DestinationRule as Schema } from '@kubernetes-models/istio/networking.istio.io/v1/DestinationRule'
 import type { Balancer, DestinationRule, TrafficPolicy } from '../model/policy.ts'
 import { type Shape, unhonoured } from './honoured.ts'
+import type { DestinationRuleSpec, GivenPolicy } from './istio.ts'
 import type { KubeObject } from './object.ts'
 import {
   attempt,
@@ -17,9 +15,6 @@ import {
   type Translation,
   withoutType,
 } from './translate.ts'
-
-type Spec = NonNullable<IDestinationRule['spec']>
-type Policy = NonNullable<Spec['trafficPolicy']>
 
 const LOAD_BALANCER: Shape = { simple: true }
 const TRAFFIC_POLICY: Shape = {
@@ -49,8 +44,8 @@ const BALANCERS: Readonly<Record<string, Balancer | null>> = {
 export function translateDestinationRule(object: KubeObject, clusterDomain: string): Translation<DestinationRule> {
   const ref = refOf('DestinationRule', object)
   return attempt(ref, () => {
-    demandValid(new Schema(withoutType(object) as IDestinationRule))
-    const spec = object.spec as Spec
+    demandValid(new Schema(withoutType(object)))
+    const spec = object.spec as DestinationRuleSpec
     const fields = [...unhonoured(spec, HONOURED, 'spec'), ...unknownBalancers(spec)]
     return {
       rejected: false,
@@ -64,14 +59,14 @@ export function translateDestinationRule(object: KubeObject, clusterDomain: stri
         subsets: (spec.subsets ?? []).map(({ name, labels, trafficPolicy: policy }) => ({
           name,
           labels: labels ?? {},
-          policy: trafficPolicy(policy as Policy | undefined),
+          policy: trafficPolicy(policy),
         })),
       },
     }
   })
 }
 
-function trafficPolicy(policy: Policy | undefined): TrafficPolicy | null {
+function trafficPolicy(policy: GivenPolicy | undefined): TrafficPolicy | null {
   if (policy === undefined) return null
   return {
     balancer: balancer(policy.loadBalancer?.simple),
@@ -86,11 +81,11 @@ function balancer(simple: string | undefined): Balancer | null {
 }
 
 /** Where a balancer is asked for by a name that is not honoured (PASSTHROUGH). */
-function unknownBalancers(spec: Spec): string[] {
+function unknownBalancers(spec: DestinationRuleSpec): string[] {
   const policies = [
     { policy: spec.trafficPolicy, path: 'spec.trafficPolicy' },
     ...(spec.subsets ?? []).map(({ trafficPolicy: policy }, index) => ({
-      policy: policy as Policy | undefined,
+      policy: policy,
       path: `spec.subsets[${index}].trafficPolicy`,
     })),
   ]

@@ -43,8 +43,9 @@ export function demandValid(model: { validate(): void }): void {
 }
 
 /** An object less apiVersion and kind: a schema of one version then takes those of all versions. */
-export function withoutType(object: KubeObject): object {
-  return Object.fromEntries(Object.entries(object).filter(([field]) => field !== 'apiVersion' && field !== 'kind'))
+export function withoutType(object: KubeObject): Record<string, never> {
+  const fields = Object.entries(object).filter(([field]) => field !== 'apiVersion' && field !== 'kind')
+  return Object.fromEntries(fields) as Record<string, never> // the schema judges what it is
 }
 
 /** A JSON pointer (RFC 6901) as a field path: `/spec/http/0/route` is `spec.http[0].route`. */

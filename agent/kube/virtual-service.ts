@@ -1,9 +1,6 @@
 // Istio's VirtualService, as the mesh's own.
 
-import {
-  VirtualService as Schema,
-  type IVirtualService,
-} from '@kubernetes-models/istio/networking.istio.io/v1/VirtualService'
+import { VirtualService as Schema } from '@kubernetes-models/istio/networking.istio.io/v1/VirtualService'
 import { stringTest } from '../model/match.ts'
 import type {
   Fault,
@@ -16,6 +13,7 @@ import type {
 } from '../model/policy.ts'
 import { parseDuration } from './duration.ts'
 import { type Shape, unhonoured } from './honoured.ts'
+import type { GivenFault, GivenHttpMatch, GivenHttpRule, GivenMatch, VirtualServiceSpec } from './istio.ts'
 import type { KubeObject } from './object.ts'
 import {
   attempt,
@@ -28,11 +26,6 @@ import {
   type Translation,
   withoutType,
 } from './translate.ts'
-
-type Spec = NonNullable<IVirtualService['spec']>
-type Http = NonNullable<Spec['http']>[number]
-type Match = NonNullable<Http['match']>[number]
-type Given = { readonly exact?: string; readonly prefix?: string; readonly regex?: string }
 
 const HONOURED: Shape = {
   hosts: true,
@@ -82,8 +75,8 @@ const MESH_GATEWAY = 'mesh'
 export function translateVirtualService(object: KubeObject, clusterDomain: string): Translation<VirtualService> {
   const ref = refOf('VirtualService', object)
   return attempt(ref, () => {
-    demandValid(new Schema(withoutType(object) as IVirtualService))
-    const spec = (object.spec ?? {}) as Spec
+    demandValid(new Schema(withoutType(object)))
+    const spec = (object.spec ?? {}) as VirtualServiceSpec
     const problems = unhonoured(spec, HONOURED, 'spec').map((field) => notHonoured(field))
     const gateways = spec.gateways ?? [MESH_GATEWAY]
     const others = gateways.filter((name) => name !== MESH_GATEWAY)
@@ -111,7 +104,7 @@ function notHonoured(field: string): { field: string; reason: string } {
 }
 
 /** One rule, or none where it is not for mesh traffic. */
-function httpRule(http: Http, path: string, resolve: (host: string) => string): HttpRule[] {
+function httpRule(http: GivenHttpRule, path: string, resolve: (host: string) => string): HttpRule[] {
   const action = OTHER_ACTIONS.find((name) => http[name] !== undefined)
   if (action !== undefined) throw new Rejected(`${path}.${action}`, 'this action is not honoured')
   const entries = (http.match ?? []).map((match, index) => ({ match, path: `${path}.match[${index}]` }))
@@ -129,7 +122,7 @@ function httpRule(http: Http, path: string, resolve: (host: string) => string): 
   ]
 }
 
-function requestMatch(match: Match, path: string): RequestMatch {
+function requestMatch(match: GivenHttpMatch, path: string): RequestMatch {
   return {
     name: match.name ?? '',
     uri: stringMatch(match.uri, `${path}.uri`),
@@ -147,7 +140,7 @@ function requestMatch(match: Match, path: string): RequestMatch {
 }
 
 /** A string match, compiled once here so that a regex RE2 refuses is refused with its field's name. */
-function stringMatch(given: Given | undefined, path: string): StringMatch | null {
+function stringMatch(given: GivenMatch | undefined, path: string): StringMatch | null {
   if (given === undefined) return null
   const match = kindOf(given)
   try {
@@ -158,7 +151,7 @@ function stringMatch(given: Given | undefined, path: string): StringMatch | null
   return match
 }
 
-function kindOf(given: Given): StringMatch {
+function kindOf(given: GivenMatch): StringMatch {
   if (given.exact !== undefined) return { kind: 'exact', value: given.exact }
   if (given.prefix !== undefined) return { kind: 'prefix', value: given.prefix }
   if (given.regex !== undefined) return { kind: 'regex', value: given.regex }
@@ -166,7 +159,7 @@ function kindOf(given: Given): StringMatch {
 }
 
 function namedMatches(
-  given: Readonly<Record<string, Given>> | undefined,
+  given: Readonly<Record<string, GivenMatch>> | undefined,
   path: string,
   nameOf: (name: string) => string,
 ): NamedMatch[] {
@@ -176,7 +169,7 @@ function namedMatches(
   }))
 }
 
-function destinations(http: Http, path: string, resolve: (host: string) => string): WeightedDestination[] {
+function destinations(http: GivenHttpRule, path: string, resolve: (host: string) => string): WeightedDestination[] {
   const given = http.route ?? []
   if (given.length === 0) throw new Rejected(`${path}.route`, 'a rule needs a route')
   return given.map(({ destination, weight }) => ({
@@ -188,7 +181,7 @@ function destinations(http: Http, path: string, resolve: (host: string) => strin
 }
 
 /** Percentages that are not given are 0 (Istio: no request is touched). */
-function fault({ delay, abort }: NonNullable<Http['fault']>, path: string): Fault {
+function fault({ delay, abort }: GivenFault, path: string): Fault {
   if (delay && delay.fixedDelay === undefined) throw new Rejected(`${path}.delay`, 'only fixedDelay is honoured')
   if (abort && abort.httpStatus === undefined) throw new Rejected(`${path}.abort`, 'only httpStatus is honoured')
   const delayMs = delay ? duration(delay.fixedDelay ?? '', `${path}.delay.fixedDelay`) : 0
