@@ -5,16 +5,18 @@ import { join } from 'node:path'
 
 const repository = join(import.meta.dirname, '..', '..')
 const bin = (name: string): string => join(repository, 'node_modules', '.bin', name)
-const sources = globSync(['bpf/*.{c,h}', 'native/**/*.{cc,h}'], { cwd: repository }).filter(
-  (file) => !file.startsWith('native/build/') && !file.includes('.skel.') && !file.includes('.lskel.'),
-)
+const found = (...patterns: string[]): string[] =>
+  globSync(patterns, { cwd: repository }).filter((file) => !file.endsWith('.lskel.h'))
+const c = found('bpf/*.{c,h}', 'native/*.c', 'native/{bpf,loader}.h')
+const cpp = found('native/*.cc', 'native/addon.h')
 
 const steps: Record<string, string[]> = {
   types: [bin('tsc'), '--noEmit'],
   lint: [bin('eslint'), '--max-warnings', '0', '.'],
   format: [bin('prettier'), '--check', '--log-level', 'warn', '.'],
-  'format of C and C++': ['clang-format', '--dry-run', '--Werror', ...sources],
-  'BPF skeleton is what its sources make': [process.execPath, 'native/build.mjs', '--check'],
+  'format of C': ['clang-format', '--style=file:bpf/.clang-format', '--dry-run', '--Werror', ...c],
+  'format of C++': ['clang-format', '--style=file:native/.clang-format', '--dry-run', '--Werror', ...cpp],
+  'BPF skeletons are what their sources make': [process.execPath, 'bpf/build.ts', '--check'],
   'production build': [process.execPath, 'lab/build.mjs'],
   'repository tests': [
     process.execPath,
