@@ -1,0 +1,116 @@
+// The kubelet stand-in of one node: registers the Node, gives each pod that is bound to it a life, and ends it on deletion.
+import { readFileSync } from 'node:fs'
+import { availableParallelism, release, totalmem } from 'node:os'
+import type { V1Pod } from '@kubernetes/client-node'
+import { ApiError, keepWatching } from './api.ts'
+import { podCidr } from './network.ts'
+import { PodLife } from './pod/life.ts'
+import type { NodeParts } from './pod/parts.ts'
+import { rfcSeconds } from './pod/container.ts'
+
+/** A node takes this many pods, as a kubelet does unless told otherwise. */
+export const MAX_PODS = 110
+
+/** Creates the Node object, or renews its status where it is there already. `index` is the node's number (1..10). */
+export async function registerNode(node: NodeParts, index: number): Promise<void> {
+  const labels = {
+    'kubernetes.io/hostname': node.name,
+    'kubernetes.io/os': 'linux',
+    'kubernetes.io/arch': process.arch === 'x64' ? 'amd64' : process.arch,
+  }
+  const cidr = podCidr(index)
+  const object = {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name: node.name, labels },
+    spec: { podCIDR: cidr, podCIDRs: [cidr] },
+  }
+  await node.api.create('/api/v1/nodes', object).catch((error: unknown) => {
+    if (!(error instanceof ApiError && error.code === 409)) throw error
+  })
+  await node.api.patch(`/api/v1/nodes/${node.name}/status`, { status: nodeStatus(node) })
+}
+
+function nodeStatus(node: NodeParts): object {
+  const now = rfcSeconds()
+  const condition = (type: string, status: string, reason: string, message: string): object => ({
+    ...{ type, status, reason, message },
+    ...{ lastHeartbeatTime: now, lastTransitionTime: now },
+  })
+  const room = {
+    cpu: String(availableParallelism()),
+    memory: `${String(Math.floor(totalmem() / 1024))}Ki`,
+    pods: String(MAX_PODS),
+  }
+  return {
+    capacity: room,
+    allocatable: room,
+    addresses: [
+      { type: 'InternalIP', address: node.address },
+      { type: 'Hostname', address: node.name },
+    ],
+    conditions: [
+      condition('MemoryPressure', 'False', 'KubeletHasSufficientMemory', 'kubelet has sufficient memory available'),
+      condition('DiskPressure', 'False', 'KubeletHasNoDiskPressure', 'kubelet has no disk pressure'),
+      condition('PIDPressure', 'False', 'KubeletHasSufficientPID', 'kubelet has sufficient PID available'),
+      condition('Ready', 'True', 'KubeletReady', 'kubelet is posting ready status'),
+    ],
+    nodeInfo: {
+      architecture: process.arch === 'x64' ? 'amd64' : process.arch,
+      operatingSystem: 'linux',
+      kernelVersion: release(),
+      osImage: osName(),
+      containerRuntimeVersion: 'weft-lab://1',
+      kubeletVersion: 'v1.34.0',
+      kubeProxyVersion: '',
+      machineID: node.labId,
+      systemUUID: `${node.labId}-${node.name}`,
+      bootID: node.labId,
+    },
+  }
+}
+
+function osName(): string {
+  try {
+    return /^PRETTY_NAME="?([^"\n]*)/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'Linux'
+  } catch {
+    return 'Linux'
+  }
+}
+
+/** Follows the pods bound to this node until the signal is aborted. */
+export async function keepPods(node: NodeParts, signal: AbortSignal): Promise<void> {
+  const lives = new Map<string, PodLife>()
+  const end = (life: PodLife, graceMs: number, byApi: boolean): void => {
+    life
+      .terminate(graceMs, byApi)
+      .catch((error: unknown) => {
+        node.log(`pod ${life.uid}: cannot end: ${(error as Error).message}`)
+      })
+      .finally(() => lives.delete(life.uid))
+  }
+  const put = (pod: V1Pod): void => {
+    const uid = pod.metadata?.uid ?? ''
+    let life = lives.get(uid)
+    if (!life) {
+      if (!pod.metadata?.deletionTimestamp && isOver(pod)) return
+      life = new PodLife(pod, node)
+      lives.set(uid, life)
+    }
+    life.update(pod)
+    if (pod.metadata?.deletionTimestamp) end(life, graceMsOf(pod), true)
+  }
+  const gone = (pod: V1Pod): void => {
+    const life = lives.get(pod.metadata?.uid ?? '')
+    if (life) end(life, 0, false)
+  }
+  const failed = (error: Error): void => {
+    node.log(`watching pods: ${error.message}`)
+  }
+  const path = `/api/v1/pods?fieldSelector=${encodeURIComponent(`spec.nodeName=${node.name}`)}`
+  await keepWatching<V1Pod>(node.api, { path, put, gone, failed }, signal)
+}
+
+const isOver = (pod: V1Pod): boolean => pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed'
+const graceMsOf = (pod: V1Pod): number =>
+  (pod.metadata?.deletionGracePeriodSeconds ?? pod.spec?.terminationGracePeriodSeconds ?? 30) * 1000

@@ -1,0 +1,99 @@
+// A pod's volumes as folders of its state folder, and a container's mounts of them.
+import { mkdir, stat, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { V1Container, V1KeyToPath, V1Pod, V1Volume } from '@kubernetes/client-node'
+import { ConfigError, fieldOf } from './env.ts'
+import type { Bind } from './mounts.ts'
+import type { Sandbox } from './sandbox.ts'
+
+/** The values of a ConfigMap or Secret, by key. */
+export type Files = Readonly<Record<string, Buffer>>
+/** Reads a ConfigMap or Secret of the pod's namespace; undefined where there is none. */
+export type LoadFiles = (kind: 'ConfigMap' | 'Secret', name: string) => Promise<Files | undefined>
+
+/** Makes the folder of each of the pod's volumes; returns where each is. Throws ConfigError for one that cannot be had. */
+export async function makeVolumes(pod: V1Pod, sandbox: Sandbox, load: LoadFiles): Promise<Map<string, string>> {
+  const places = new Map<string, string>()
+  for (const volume of pod.spec?.volumes ?? []) {
+    if (volume.hostPath) {
+      places.set(volume.name, volume.hostPath.path)
+      continue
+    }
+    const folder = join(sandbox.folder, 'volumes', volume.name)
+    await mkdir(folder, { recursive: true, mode: 0o777 })
+    await fill(folder, volume, pod, load)
+    places.set(volume.name, folder)
+  }
+  return places
+}
+
+async function fill(folder: string, volume: V1Volume, pod: V1Pod, load: LoadFiles): Promise<void> {
+  if (volume.emptyDir || volume.ephemeral) return
+  const sources = volume.projected ? (volume.projected.sources ?? []) : [volume]
+  for (const source of sources) {
+    const { configMap, secret, downwardAPI } = source
+    const secretName =
+      secret && ('secretName' in secret ? secret.secretName : 'name' in secret ? secret.name : undefined)
+    if (configMap) {
+      await fillFrom(folder, await need(load, 'ConfigMap', configMap.name ?? '', configMap.optional), configMap.items)
+    } else if (secret) {
+      await fillFrom(folder, await need(load, 'Secret', secretName ?? '', secret.optional), secret.items)
+    } else if (downwardAPI) {
+      for (const item of downwardAPI.items ?? []) {
+        await writeInto(folder, item.path, Buffer.from(item.fieldRef ? fieldOf(pod, item.fieldRef.fieldPath) : ''))
+      }
+    } else if ('serviceAccountToken' in source && source.serviceAccountToken) {
+      await writeInto(folder, source.serviceAccountToken.path, Buffer.alloc(0))
+    } else {
+      throw new ConfigError(
+        `volume "${volume.name}": the lab has emptyDir, configMap, secret, downwardAPI, projected and hostPath`,
+      )
+    }
+  }
+}
+
+async function need(load: LoadFiles, kind: 'ConfigMap' | 'Secret', name: string, optional?: boolean): Promise<Files> {
+  const values = await load(kind, name)
+  if (values === undefined && !optional) throw new ConfigError(`${kind.toLowerCase()} "${name}" not found`)
+  return values ?? {}
+}
+
+async function fillFrom(folder: string, values: Files, items: V1KeyToPath[] | undefined): Promise<void> {
+  const files = items ?? Object.keys(values).map((key) => ({ key, path: key }))
+  for (const { key, path } of files) {
+    const value = values[key]
+    if (value === undefined) throw new ConfigError(`references non-existent key: ${key}`)
+    await writeInto(folder, path, value)
+  }
+}
+
+async function writeInto(folder: string, path: string, bytes: Buffer): Promise<void> {
+  if (path.startsWith('/') || path.split('/').includes('..')) throw new ConfigError(`path "${path}" leaves its volume`)
+  await mkdir(dirname(join(folder, path)), { recursive: true })
+  await writeFile(join(folder, path), bytes)
+}
+
+/** The binds of one container: its volume mounts, and the pod's three files of /etc. */
+export async function bindsOf(container: V1Container, sandbox: Sandbox, places: Map<string, string>): Promise<Bind[]> {
+  const etc = ['resolv.conf', 'hosts', 'hostname'].map((name) => ({
+    source: join(sandbox.folder, 'etc', name),
+    target: `/etc/${name}`,
+    readOnly: false,
+    isFile: true,
+  }))
+  const mounts: Bind[] = []
+  for (const mount of container.volumeMounts ?? []) {
+    const place = places.get(mount.name)
+    if (place === undefined) throw new ConfigError(`volume "${mount.name}" of a mount is not in the pod`)
+    const source = mount.subPath === undefined ? place : join(place, mount.subPath)
+    if (mount.subPath?.split('/').includes('..')) throw new ConfigError(`subPath "${mount.subPath}" leaves its volume`)
+    let found = await stat(source).catch(() => undefined)
+    if (!found) {
+      await mkdir(source, { recursive: true })
+      found = await stat(source)
+    }
+    const target = mount.mountPath.replace(/\/+$/, '') || '/'
+    mounts.push({ source, target, readOnly: mount.readOnly ?? false, isFile: !found.isDirectory() })
+  }
+  return [...etc.filter((bind) => !mounts.some((mount) => mount.target === bind.target)), ...mounts]
+}
