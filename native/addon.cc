@@ -1,0 +1,11 @@
+// Entry of the addon.
+#include "addon.h"
+
+static Napi::Object init(Napi::Env env, Napi::Object exports) {
+  exportPrograms(env, exports);
+  exportSockets(env, exports);
+  exportAcceptor(env, exports);
+  return exports;
+}
+
+NODE_API_MODULE(weft, init)

@@ -1,0 +1,161 @@
+// Sockets inside a pod's network namespace. The calling thread enters it, makes one socket and returns: nothing
+// interleaves, other threads never leave the agent's own namespace, and the socket stays where it was made.
+#include "addon.h"
+#include "bpf.h"
+#include <arpa/inet.h>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <string>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
+static int toInt(const Napi::Value &value) {
+  return value.As<Napi::Number>().Int32Value();
+}
+
+// A TCP socket made in `netns`; `home` is the namespace to return to; netns < 0 = stay. An fd or -errno.
+static int makeSocket(int netns, int home) {
+  if (netns >= 0 && setns(netns, CLONE_NEWNET) < 0) return -errno;
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+  int status = fd < 0 ? -errno : fd;
+  if (netns >= 0 && setns(home, CLONE_NEWNET) < 0) {
+    // This thread would go on to make every socket in a stranger's namespace.
+    perror("weft: cannot return to the agent's network namespace");
+    abort();
+  }
+  if (fd < 0) return status;
+  int on = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  // Best effort: where cubic is not there, the machine's default stays. BBR without fq paces a relay to a third.
+  setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5);
+  return fd;
+}
+
+static int closeWith(int fd, int status) {
+  close(fd);
+  return status;
+}
+
+static int bindTo(int fd, const std::string &ip, int port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(uint16_t(port));
+  if (inet_pton(AF_INET, ip.c_str(), &address.sin_addr) != 1) return -EINVAL;
+  return bind(fd, reinterpret_cast<sockaddr *>(&address), sizeof(address)) < 0 ? -errno : 0;
+}
+
+// socketIn(netns, home, ownMap, ownValue): fd of a socket marked as the proxy's own before anyone can connect it
+static Napi::Value socketIn(const Napi::CallbackInfo &info) {
+  int fd = makeSocket(toInt(info[0]), toInt(info[1]));
+  int own = toInt(info[2]);
+  if (fd >= 0 && own >= 0) {
+    int status = map_put(own, &fd, info[3].As<Napi::Uint8Array>().Data());
+    if (status < 0) fd = closeWith(fd, status);
+  }
+  return Napi::Number::New(info.Env(), fd);
+}
+
+// listenIn(netns, home, ip, port, backlog): listening fd
+static Napi::Value listenIn(const Napi::CallbackInfo &info) {
+  int fd = makeSocket(toInt(info[0]), toInt(info[1]));
+  if (fd < 0) return Napi::Number::New(info.Env(), fd);
+  int on = 1;
+  // For connections of an earlier agent that are still open on this port; a listener on it still refuses us.
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  int status = bindTo(fd, info[2].As<Napi::String>(), toInt(info[3]));
+  if (status == 0 && listen(fd, toInt(info[4])) < 0) status = -errno;
+  return Napi::Number::New(info.Env(), status < 0 ? closeWith(fd, status) : fd);
+}
+
+// bindSocket(fd, ip, port): status
+static Napi::Value bindSocket(const Napi::CallbackInfo &info) {
+  return Napi::Number::New(info.Env(), bindTo(toInt(info[0]), info[1].As<Napi::String>(), toInt(info[2])));
+}
+
+// netnsCookie(fd of a socket): { status, cookie }, cookie in decimal
+static Napi::Value netnsCookie(const Napi::CallbackInfo &info) {
+  uint64_t cookie = 0;
+  socklen_t bytes = sizeof(cookie);
+  int status = getsockopt(toInt(info[0]), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &bytes) < 0 ? -errno : 0;
+  Napi::Object out = Napi::Object::New(info.Env());
+  out["status"] = status;
+  out["cookie"] = std::to_string(cookie);
+  return out;
+}
+
+struct End {
+  int status;
+  std::string ip;
+  int port;
+};
+
+// IPv4, also in its mapped form, is told as dotted IPv4.
+static End toEnd(int status, const sockaddr_storage &address) {
+  char text[INET6_ADDRSTRLEN] = "";
+  int port = 0;
+  if (status == 0 && address.ss_family == AF_INET) {
+    auto *v4 = reinterpret_cast<const sockaddr_in *>(&address);
+    inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text));
+    port = ntohs(v4->sin_port);
+  } else if (status == 0 && address.ss_family == AF_INET6) {
+    auto *v6 = reinterpret_cast<const sockaddr_in6 *>(&address);
+    if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+      inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, text, sizeof(text));
+    else
+      inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text));
+    port = ntohs(v6->sin6_port);
+  } else if (status == 0) {
+    status = -EAFNOSUPPORT;
+  }
+  return {status, text, port};
+}
+
+// ends(fd): { status, localIp, localPort, remoteIp, remotePort }; a socket that is not connected has remote '' and 0
+static Napi::Value ends(const Napi::CallbackInfo &info) {
+  int fd = toInt(info[0]);
+  sockaddr_storage address{};
+  socklen_t bytes = sizeof(address);
+  int status = getsockname(fd, reinterpret_cast<sockaddr *>(&address), &bytes) < 0 ? -errno : 0;
+  End local = toEnd(status, address);
+  bytes = sizeof(address);
+  status = getpeername(fd, reinterpret_cast<sockaddr *>(&address), &bytes) < 0 ? -errno : 0;
+  End remote = toEnd(status, address);
+  Napi::Object out = Napi::Object::New(info.Env());
+  out["status"] = local.status == 0 && remote.status != -ENOTCONN ? remote.status : local.status;
+  out["localIp"] = local.ip;
+  out["localPort"] = local.port;
+  out["remoteIp"] = remote.ip;
+  out["remotePort"] = remote.port;
+  return out;
+}
+
+// duplicate(fd): fd
+static Napi::Value duplicate(const Napi::CallbackInfo &info) {
+  int fd = fcntl(toInt(info[0]), F_DUPFD_CLOEXEC, 3);
+  return Napi::Number::New(info.Env(), fd < 0 ? -errno : fd);
+}
+
+// closeFd(fd): status. fs.closeSync would warn, in a worker, of every fd that fs did not open there.
+static Napi::Value closeFd(const Napi::CallbackInfo &info) {
+  return Napi::Number::New(info.Env(), close(toInt(info[0])) < 0 ? -errno : 0);
+}
+
+void exportSockets(Napi::Env env, Napi::Object exports) {
+  exports["socketIn"] = Napi::Function::New(env, socketIn);
+  exports["listenIn"] = Napi::Function::New(env, listenIn);
+  exports["bindSocket"] = Napi::Function::New(env, bindSocket);
+  exports["netnsCookie"] = Napi::Function::New(env, netnsCookie);
+  exports["ends"] = Napi::Function::New(env, ends);
+  exports["duplicate"] = Napi::Function::New(env, duplicate);
+  exports["closeFd"] = Napi::Function::New(env, closeFd);
+}
