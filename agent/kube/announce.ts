@@ -1,0 +1,22 @@
+// Tells the cluster which pods this agent has captured, by an annotation on the pod.
+
+import type { Workload } from '../model/workload.ts'
+import type { KubeClient } from './client.ts'
+import { KubeError } from './client.ts'
+import { CAPTURED } from './workload.ts'
+
+/**
+ * Writes that `agent` has captured the pod, or with null that nobody has. A pod that is gone is no error.
+ * Throws KubeError where the API server refuses.
+ */
+export async function announce(client: KubeClient, workload: Workload, agent: string | null): Promise<void> {
+  const path = `/api/v1/namespaces/${workload.namespace}/pods/${workload.name}`
+  // the uid makes a conflict of a pod that was replaced under the same name
+  const metadata = { uid: workload.uid, annotations: { [CAPTURED]: agent } }
+  try {
+    await client.patch(path, { metadata })
+  } catch (error) {
+    if (error instanceof KubeError && (error.status === 404 || error.status === 409)) return
+    throw error
+  }
+}

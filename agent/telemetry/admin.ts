@@ -1,0 +1,70 @@
+// The node's one endpoint for people and scrapers: /healthz, /readyz, /metrics, /snapshot. Not on the data path.
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+
+/** What the endpoint shows; asked anew at each request. */
+export interface AdminPages {
+  /** Null when ready, else what is missing. */
+  unready(): string | null
+  /** Prometheus text exposition format. */
+  metrics(): Promise<string>
+  /** The snapshot in force, as JSON. */
+  snapshot(): string
+}
+
+const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
+const TEXT_TYPE = 'text/plain; charset=utf-8'
+/** Scrapers and people are few; more connections than this at once are refused. */
+const CONNECTION_LIMIT = 128
+const REQUEST_TIMEOUT_MS = 10_000
+
+interface Page {
+  readonly status: number
+  readonly type: string
+  readonly body: string
+}
+
+/** Starts the endpoint. Rejects where the address cannot be bound. */
+export async function startAdmin(
+  pages: AdminPages,
+  at: { readonly address: string; readonly port: number },
+): Promise<Server> {
+  const server = createServer(
+    { requestTimeout: REQUEST_TIMEOUT_MS },
+    (request, response) => void answer(pages, request, response),
+  )
+  server.maxConnections = CONNECTION_LIMIT
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  server.once('error', reject)
+  server.listen(at.port, at.address, resolve)
+  await promise
+  return server
+}
+
+async function answer(pages: AdminPages, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const page = await render(pages, request).catch((error: unknown) => text(500, String(error)))
+  response.writeHead(page.status, { 'content-type': page.type, 'content-length': Buffer.byteLength(page.body) })
+  response.end(request.method === 'HEAD' ? undefined : page.body)
+}
+
+async function render(pages: AdminPages, request: IncomingMessage): Promise<Page> {
+  if (request.method !== 'GET' && request.method !== 'HEAD') return text(405, 'only GET and HEAD are answered')
+  switch (request.url?.split('?', 1)[0]) {
+    case '/healthz':
+      return text(200, 'ok')
+    case '/readyz': {
+      const missing = pages.unready()
+      return missing === null ? text(200, 'ready') : text(503, missing)
+    }
+    case '/metrics':
+      return { status: 200, type: METRICS_TYPE, body: await pages.metrics() }
+    case '/snapshot':
+      return { status: 200, type: 'application/json', body: pages.snapshot() }
+    default:
+      return text(404, 'one of /healthz /readyz /metrics /snapshot')
+  }
+}
+
+function text(status: number, body: string): Page {
+  return { status, type: TEXT_TYPE, body: `${body}\n` }
+}
