@@ -48,10 +48,11 @@ function passedOn(made: Record<string, unknown>, name: string, { status, body }:
 }
 
 const roles: Record<string, Application> = {
-  async front({ headers }) {
+  async front({ headers, request }) {
+    const caller = request.socket.remoteAddress?.replace('::ffff:', '')
     const user = headers['end-user']
     const reply = await ask(process.env['CATALOG'] ?? 'http://catalog:8080/', user ? { 'end-user': String(user) } : {})
-    return passedOn({ pod: podName() }, 'catalog', reply)
+    return passedOn({ pod: podName(), caller }, 'catalog', reply)
   },
 
   async catalog() {

@@ -21,7 +21,7 @@ const scene: Scene = {
 }
 
 const plain = { columns: 80, rows: 24, color: false }
- 
+
 const withoutColor = (line: string): string => line.replace(/\u001b\[\d+m/g, '')
 
 test('an edge shows rate, share of good answers and median', () => {
@@ -77,7 +77,7 @@ test('no line is wider and no picture longer than the screen, whatever is in the
       assert.ok(lines.length <= screen.rows)
       for (const line of lines) {
         assert.ok([...line].length <= screen.columns)
-         
+
         assert.doesNotMatch(line, /[\u0000-\u001f]/)
       }
     }),

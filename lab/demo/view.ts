@@ -128,7 +128,6 @@ function painted(pieces: readonly Piece[], columns: number, color: boolean): str
   let room = columns
   let line = ''
   for (const [text, tone] of pieces) {
-     
     const chars = [...text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '·')].slice(0, room)
     room -= chars.length
     if (chars.length > 0)
