@@ -67,7 +67,8 @@ function present(name) {
 /** Runs a program with our terminal; throws one sentence when it fails. */
 function run(what, command, args, env = process.env) {
   say(`${what}: ${[command, ...args].join(' ')}`)
-  const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', env, timeout: installTimeoutMs })
+  const stdio = ['inherit', process.stderr, 'inherit']
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio, env, timeout: installTimeoutMs })
   if (error) throw new SetupError(`${what} failed: ${error.message}`)
   if (status !== 0) throw new SetupError(`${what} failed: ${command} ended with status ${status}`)
 }
@@ -174,7 +175,7 @@ function writeLauncher() {
 function ensureAddon() {
   const { status, error } = spawnSync(join(bin, 'node'), [join('native', 'build.mjs')], {
     cwd: root,
-    stdio: 'inherit',
+    stdio: ['inherit', process.stderr, 'inherit'], // our own output belongs to the program that follows
     timeout: installTimeoutMs,
     env: withPath(),
   })
