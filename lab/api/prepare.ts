@@ -104,7 +104,7 @@ function withoutServerFields(metadata: Partial<ObjectMeta>): Partial<ObjectMeta>
   const kept: Record<string, unknown> = { ...metadata }
   for (const field of SERVER_FIELDS) delete kept[field]
   for (const [field, value] of Object.entries(kept)) {
-    const isEmpty = value === null || (typeof value === 'object' && Object.keys(value as object).length === 0)
+    const isEmpty = value === null || (typeof value === 'object' && Object.keys(value).length === 0)
     if (isEmpty) delete kept[field]
   }
   return kept

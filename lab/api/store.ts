@@ -14,7 +14,7 @@ import { fieldsOf } from './fields.ts'
 import { copyOf, freeze, sameJson } from './object.ts'
 import { checkPreconditions, prepareCreate, prepareUpdate } from './prepare.ts'
 import { matches, pinned } from './selector.ts'
-import { alreadyExists, forbidden, notFound } from './status.ts'
+import { alreadyExists, expired, forbidden, notFound } from './status.ts'
 import type { Change, Listener } from './changes.ts'
 import type { Preconditions } from './prepare.ts'
 import type { KubeObject, ObjectDraft } from './object.ts'
@@ -181,6 +181,7 @@ class MemoryStore implements Store {
     return kept
   }
 
+  // eslint-disable-next-line max-params -- three of the five say which object
   modify(
     resource: string,
     namespace: string | null,
@@ -224,6 +225,7 @@ class MemoryStore implements Store {
 
   follow(resource: string, version: number, listener: Listener): () => void {
     const { changes } = this.#shelf(this.catalog.require(resource))
+    if (version > this.#version) throw expired(`resource version ${version} is not of this server`)
     const missed = changes.since(version)
     // A change can be written and not yet announced while a listener runs: each is passed on once, by its version.
     let reached = this.#version

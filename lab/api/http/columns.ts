@@ -1,0 +1,269 @@
+// The columns `kubectl get` shows for each built-in kind. Pure. Source: what kubectl 1.32 prints against Kubernetes 1.32.
+import { isRecord } from '../object.ts'
+import { selectorOf } from '../selector.ts'
+import { ageOf, humanDuration } from './duration.ts'
+import { podStatus } from './pod-status.ts'
+import type { KubeObject } from '../object.ts'
+
+export type Cell = string | number | boolean | null
+
+/** One column. Priority 1 shows with `-o wide` only. */
+export interface Column {
+  readonly name: string
+  readonly type: 'string' | 'integer' | 'date' | 'number' | 'boolean'
+  readonly format?: string
+  readonly priority?: number
+  readonly description?: string
+  readonly cell: (object: KubeObject, now: number) => Cell
+}
+
+const NONE = '<none>'
+const UNKNOWN = '<unknown>'
+
+function text(name: string, cell: Column['cell'], priority = 0): Column {
+  return { name, type: 'string', priority, cell }
+}
+
+function number(name: string, cell: (object: KubeObject) => unknown): Column {
+  return { name, type: 'integer', cell: (object) => Number(cell(object) ?? 0) }
+}
+
+function wide(name: string, cell: Column['cell']): Column {
+  return text(name, cell, 1)
+}
+
+export const NAME: Column = { name: 'Name', type: 'string', format: 'name', cell: ({ metadata }) => metadata.name }
+export const AGE: Column = text('Age', ({ metadata }, now) => ageOf(metadata.creationTimestamp, now))
+
+const CONTAINERS = wide('Containers', ({ spec }) =>
+  templateContainers(spec)
+    .map(({ name }) => name)
+    .join(','),
+)
+const IMAGES = wide('Images', ({ spec }) =>
+  templateContainers(spec)
+    .map(({ image }) => image)
+    .join(','),
+)
+const SELECTOR = wide('Selector', ({ spec }) => (isRecord(spec.selector) ? selectorText(spec.selector) : NONE))
+const DATA = number('Data', ({ data, binaryData }) => Object.keys({ ...data, ...binaryData }).length)
+
+export const COLUMNS: Readonly<Record<string, readonly Column[]>> = {
+  namespaces: [NAME, text('Status', ({ status }) => status?.phase ?? ''), AGE],
+  nodes: [
+    NAME,
+    text('Status', nodeStatus),
+    text('Roles', nodeRoles),
+    AGE,
+    text('Version', ({ status }) => status?.nodeInfo?.kubeletVersion ?? ''),
+    wide('Internal-IP', (node) => nodeAddress(node, 'InternalIP')),
+    wide('External-IP', (node) => nodeAddress(node, 'ExternalIP')),
+    wide('OS-Image', ({ status }) => status?.nodeInfo?.osImage || UNKNOWN),
+    wide('Kernel-Version', ({ status }) => status?.nodeInfo?.kernelVersion || UNKNOWN),
+    wide('Container-Runtime', ({ status }) => status?.nodeInfo?.containerRuntimeVersion || UNKNOWN),
+  ],
+  pods: [
+    NAME,
+    text('Ready', (pod) => podStatus(pod).ready),
+    text('Status', (pod) => podStatus(pod).reason),
+    text('Restarts', (pod, now) => restartsText(pod, now)),
+    AGE,
+    wide('IP', ({ status }) => status?.podIPs?.[0]?.ip ?? status?.podIP ?? NONE),
+    wide('Node', ({ spec }) => spec.nodeName || NONE),
+    wide('Nominated Node', ({ status }) => status?.nominatedNodeName || NONE),
+    wide('Readiness Gates', readinessGates),
+  ],
+  services: [
+    NAME,
+    text('Type', ({ spec }) => spec.type),
+    text('Cluster-IP', ({ spec }) => spec.clusterIP || NONE),
+    text('External-IP', externalAddress),
+    text('Port(s)', servicePorts),
+    AGE,
+    wide('Selector', ({ spec }) => labelsText(spec.selector)),
+  ],
+  endpoints: [NAME, text('Endpoints', endpointsText), AGE],
+  configmaps: [NAME, DATA, AGE],
+  secrets: [NAME, text('Type', ({ type }) => String(type)), DATA, AGE],
+  serviceaccounts: [NAME, number('Secrets', ({ secrets }) => (Array.isArray(secrets) ? secrets.length : 0)), AGE],
+  events: [
+    text('Last Seen', (event, now) => lastSeen(event, now)),
+    text('Type', ({ type }) => String(type ?? '')),
+    text('Reason', ({ reason }) => String(reason ?? '')),
+    text('Object', ({ involvedObject: object }) => `${String(object?.kind ?? '').toLowerCase()}/${object?.name ?? ''}`),
+    wide('Subobject', ({ involvedObject: object }) => object?.fieldPath ?? ''),
+    wide('Source', ({ source, reportingComponent }) =>
+      [source?.component ?? reportingComponent, source?.host].filter(Boolean).join(', '),
+    ),
+    text('Message', ({ message }) => String(message ?? '').trim()),
+    wide('First Seen', ({ firstTimestamp, eventTime }, now) => ageOf(firstTimestamp ?? eventTime, now)),
+    { ...number('Count', ({ count }) => count ?? 1), priority: 1 },
+    wide('Name', ({ metadata }) => metadata.name),
+  ],
+  'deployments.apps': [
+    NAME,
+    text('Ready', ({ spec, status }) => `${status?.readyReplicas ?? 0}/${spec.replicas}`),
+    number('Up-to-date', ({ status }) => status?.updatedReplicas),
+    number('Available', ({ status }) => status?.availableReplicas),
+    AGE,
+    CONTAINERS,
+    IMAGES,
+    SELECTOR,
+  ],
+  'replicasets.apps': [
+    NAME,
+    number('Desired', ({ spec }) => spec.replicas),
+    number('Current', ({ status }) => status?.replicas),
+    number('Ready', ({ status }) => status?.readyReplicas),
+    AGE,
+    CONTAINERS,
+    IMAGES,
+    SELECTOR,
+  ],
+  'statefulsets.apps': [
+    NAME,
+    text('Ready', ({ spec, status }) => `${status?.readyReplicas ?? 0}/${spec.replicas}`),
+    AGE,
+    CONTAINERS,
+    IMAGES,
+  ],
+  'daemonsets.apps': [
+    NAME,
+    number('Desired', ({ status }) => status?.desiredNumberScheduled),
+    number('Current', ({ status }) => status?.currentNumberScheduled),
+    number('Ready', ({ status }) => status?.numberReady),
+    number('Up-to-date', ({ status }) => status?.updatedNumberScheduled),
+    number('Available', ({ status }) => status?.numberAvailable),
+    text('Node Selector', ({ spec }) => labelsText(spec.template?.spec?.nodeSelector)),
+    AGE,
+    CONTAINERS,
+    IMAGES,
+    SELECTOR,
+  ],
+  'jobs.batch': [
+    NAME,
+    text('Status', jobStatus),
+    text('Completions', ({ spec, status }) => `${status?.succeeded ?? 0}/${spec.completions ?? 1}`),
+    text('Duration', jobDuration),
+    AGE,
+    CONTAINERS,
+    IMAGES,
+    SELECTOR,
+  ],
+  'endpointslices.discovery.k8s.io': [
+    NAME,
+    text('AddressType', ({ addressType }) => String(addressType)),
+    text('Ports', ({ ports }) => listText((ports ?? []).map((port: { port?: number }) => String(port.port ?? '*')))),
+    text('Endpoints', ({ endpoints }) =>
+      listText((endpoints ?? []).flatMap(({ addresses }: { addresses: string[] }) => addresses ?? [])),
+    ),
+    AGE,
+  ],
+  'leases.coordination.k8s.io': [NAME, text('Holder', ({ spec }) => spec?.holderIdentity ?? ''), AGE],
+  'customresourcedefinitions.apiextensions.k8s.io': [
+    NAME,
+    { name: 'Created At', type: 'date', cell: ({ metadata }) => metadata.creationTimestamp },
+  ],
+}
+
+function templateContainers(spec: any): { name: string; image: string }[] {
+  return spec?.template?.spec?.containers ?? []
+}
+
+/** `a=b,c=d`, sorted; '<none>' without labels. */
+export function labelsText(labels: unknown): string {
+  if (!isRecord(labels) || Object.keys(labels).length === 0) return NONE
+  const pairs = Object.entries(labels).map(([key, value]) => `${key}=${value}`)
+  return pairs.sort().join(',')
+}
+
+/** A LabelSelector in the syntax of `-l`. */
+export function selectorText(selector: Record<string, any>): string {
+  const terms = selectorOf(selector).map(({ key, operator, values }) => {
+    if (operator === 'exists') return key
+    if (operator === 'absent') return `!${key}`
+    if (operator === 'in' && values.length === 1) return `${key}=${values[0]}`
+    return `${key} ${operator} (${[...values].sort().join(',')})`
+  })
+  return terms.length === 0 ? NONE : terms.sort().join(',')
+}
+
+const SHOWN = 3
+
+function listText(items: readonly string[]): string {
+  if (items.length === 0) return '<unset>'
+  const rest = items.length - SHOWN
+  return items.slice(0, SHOWN).join(',') + (rest > 0 ? ` + ${rest} more...` : '')
+}
+
+function endpointsText({ subsets }: KubeObject): string {
+  const pairs: string[] = (subsets ?? []).flatMap(({ addresses = [], ports = [] }: any) =>
+    ports.flatMap(({ port }: any) => addresses.map(({ ip }: any) => `${ip}:${port}`)),
+  )
+  return pairs.length === 0 ? NONE : listText(pairs)
+}
+
+function externalAddress({ spec, status }: KubeObject): string {
+  if (spec.type === 'ExternalName') return spec.externalName
+  const given: string[] = (status?.loadBalancer?.ingress ?? []).map(({ ip, hostname }: any) => ip || hostname)
+  const all = [...(spec.type === 'LoadBalancer' ? given : []), ...(spec.externalIPs ?? [])]
+  if (all.length > 0) return all.join(',')
+  return spec.type === 'LoadBalancer' ? '<pending>' : NONE
+}
+
+function servicePorts({ spec }: KubeObject): string {
+  const ports: string[] = (spec.ports ?? []).map(
+    ({ port, nodePort, protocol }: any) => `${port}${nodePort ? `:${nodePort}` : ''}/${protocol}`,
+  )
+  return ports.length === 0 ? NONE : ports.join(',')
+}
+
+function nodeStatus({ spec, status }: KubeObject): string {
+  const ready = (status?.conditions ?? []).find(({ type }: { type: string }) => type === 'Ready')
+  const state = ready === undefined ? 'Unknown' : ready.status === 'True' ? 'Ready' : 'NotReady'
+  return spec?.unschedulable ? `${state},SchedulingDisabled` : state
+}
+
+function nodeRoles({ metadata }: KubeObject): string {
+  const prefix = 'node-role.kubernetes.io/'
+  const roles = Object.keys(metadata.labels ?? {}).filter((label) => label.startsWith(prefix))
+  return (
+    roles
+      .map((label) => label.slice(prefix.length))
+      .sort()
+      .join(',') || NONE
+  )
+}
+
+function nodeAddress({ status }: KubeObject, wanted: string): string {
+  return (status?.addresses ?? []).find(({ type }: { type: string }) => type === wanted)?.address ?? NONE
+}
+
+function readinessGates({ spec, status }: KubeObject): string {
+  const gates: { conditionType: string }[] = spec.readinessGates ?? []
+  if (gates.length === 0) return NONE
+  const isTrue = ({ conditionType }: { conditionType: string }): boolean =>
+    (status?.conditions ?? []).some((each: any) => each.type === conditionType && each.status === 'True')
+  return `${gates.filter(isTrue).length}/${gates.length}`
+}
+
+function restartsText(pod: KubeObject, now: number): string {
+  const { restarts, lastRestart } = podStatus(pod)
+  return restarts > 0 && lastRestart !== undefined ? `${restarts} (${ageOf(lastRestart, now)} ago)` : String(restarts)
+}
+
+function lastSeen({ series, lastTimestamp, eventTime, firstTimestamp }: KubeObject, now: number): string {
+  return ageOf(series?.lastObservedTime ?? lastTimestamp ?? eventTime ?? firstTimestamp, now)
+}
+
+function jobStatus({ status }: KubeObject): string {
+  const met = (wanted: string): boolean =>
+    (status?.conditions ?? []).some((each: any) => each.type === wanted && each.status === 'True')
+  return met('Complete') ? 'Complete' : met('Failed') ? 'Failed' : met('Suspended') ? 'Suspended' : 'Running'
+}
+
+function jobDuration({ status }: KubeObject, now: number): string {
+  if (!status?.startTime) return ''
+  const end = status.completionTime ? Date.parse(status.completionTime) : now
+  return humanDuration(end - Date.parse(status.startTime))
+}

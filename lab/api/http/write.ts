@@ -1,0 +1,140 @@
+// create, update, patch, delete and deletecollection; /status takes update and patch the same way.
+// Source: Kubernetes API concepts "Updates to existing resources", "Resource deletion", "Dry-run".
+import { isRecord } from '../object.ts'
+import { applyJsonPatch } from '../patch/json-patch.ts'
+import { applyMergePatch } from '../patch/merge-patch.ts'
+import { applyStrategicPatch } from '../patch/strategic-patch.ts'
+import { groupVersion } from '../resources.ts'
+import { badRequest, methodNotAllowed, notFound, unsupportedMediaType } from '../status.ts'
+import { found, selected, sendList, sendObject } from './read.ts'
+import { present, stored, storedAs } from './view.ts'
+import type { Exchange } from './exchange.ts'
+import type { KubeObject, ObjectDraft } from '../object.ts'
+import type { Place } from './path.ts'
+import type { DeleteOptions, Store } from '../store.ts'
+import type { Status } from '../status.ts'
+
+const JSON_PATCH = 'application/json-patch+json'
+const MERGE_PATCH = 'application/merge-patch+json'
+const STRATEGIC_PATCH = 'application/strategic-merge-patch+json'
+const APPLY_PATCH = 'application/apply-patch+yaml'
+const POLICIES: readonly unknown[] = ['Background', 'Foreground', 'Orphan']
+
+export async function create(exchange: Exchange, place: Place, store: Store): Promise<void> {
+  const draft = checked(place, await exchange.json())
+  if (place.type.namespaced && place.namespace === undefined) {
+    throw methodNotAllowed('an empty namespace may not be set during creation')
+  }
+  const object = store.create(storedAs(place.type), stored(place.type, draft), { dryRun: exchange.dryRun })
+  sendObject(exchange, place, 201, object)
+}
+
+export async function update(exchange: Exchange, place: Place, store: Store): Promise<void> {
+  const draft = checked(place, await exchange.json())
+  found(store, place)
+  write(exchange, place, store, draft)
+}
+
+export async function patch(exchange: Exchange, place: Place, store: Store): Promise<void> {
+  const { media } = exchange
+  const document = await exchange.json(patchMedias(exchange, place))
+  if (document === undefined) throw badRequest('the patch is empty')
+  const current = present(place.type, place.version, found(store, place))
+  write(exchange, place, store, checked(place, applyPatch(place, media, current, document)))
+}
+
+/** The patched copy of `current`, by the media type of the patch. Throws what the patch's own rules throw. */
+export function applyPatch(place: Place, media: string, current: unknown, document: unknown): unknown {
+  if (media === JSON_PATCH) return applyJsonPatch(current, document)
+  if (media === MERGE_PATCH) return applyMergePatch(current, document)
+  return applyStrategicPatch(place.type.kind, current, document)
+}
+
+/** The media types of patches a place takes. Throws 415 for server-side apply. */
+export function patchMedias({ media }: Exchange, { type }: Place): string[] {
+  if (media === APPLY_PATCH || media === 'application/apply-patch+cbor') {
+    throw unsupportedMediaType('server-side apply is not served by this API: apply without --server-side')
+  }
+  return type.custom ? [JSON_PATCH, MERGE_PATCH] : [JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH]
+}
+
+function write(exchange: Exchange, place: Place, store: Store, draft: ObjectDraft): void {
+  const subresource = place.subresource === 'status' ? 'status' : undefined
+  const options = { dryRun: exchange.dryRun, subresource } as const
+  sendObject(exchange, place, 200, store.update(storedAs(place.type), stored(place.type, draft), options))
+}
+
+/** A body as a draft for this place. Throws 400 when it names another version, namespace or object. */
+function checked({ type, version, namespace, name }: Place, body: unknown): ObjectDraft {
+  if (!isRecord(body)) throw badRequest('the body is not an object')
+  const metadata: unknown = body['metadata'] ?? {}
+  if (!isRecord(metadata)) throw badRequest('metadata is not an object')
+  const expected = groupVersion(type.group, version)
+  const sent = body['apiVersion'] || expected
+  if (sent !== expected) {
+    throw badRequest(`the API version in the data (${sent}) does not match the expected API version (${expected})`)
+  }
+  if (namespace !== undefined && metadata['namespace'] && metadata['namespace'] !== namespace) {
+    throw badRequest('the namespace of the provided object does not match the namespace sent on the request')
+  }
+  if (name !== undefined && metadata['name'] && metadata['name'] !== name) {
+    const names = `the name of the object (${metadata['name']}) does not match the name on the URL (${name})`
+    throw badRequest(names)
+  }
+  const place = { ...(namespace === undefined ? {} : { namespace }), ...(name === undefined ? {} : { name }) }
+  return { ...body, metadata: { ...metadata, ...place } }
+}
+
+export async function remove(exchange: Exchange, place: Place, store: Store): Promise<void> {
+  const options = await deleteOptions(exchange)
+  const { type, namespace, name = '' } = place
+  const before = found(store, place)
+  const object = store.delete(storedAs(type), namespace ?? null, name, options)
+  if (!object) throw notFound(type, name)
+  const isGone = options.dryRun || !store.get(storedAs(type), namespace ?? null, name)
+  if (isGone) exchange.sendJson(200, success(place, before))
+  else sendObject(exchange, place, 200, object)
+}
+
+export async function removeAll(exchange: Exchange, place: Place, store: Store): Promise<void> {
+  const options = await deleteOptions(exchange)
+  const objects = selected(exchange, place, store)
+  for (const { metadata } of objects) {
+    store.delete(storedAs(place.type), metadata.namespace ?? null, metadata.name, options)
+  }
+  sendList(exchange, place, objects, store.version)
+}
+
+function success({ type }: Place, { metadata }: KubeObject): Status {
+  const details = { name: metadata.name, ...(type.group === '' ? {} : { group: type.group }), kind: type.plural }
+  return {
+    kind: 'Status',
+    apiVersion: 'v1',
+    metadata: {},
+    status: 'Success',
+    details: { ...details, uid: metadata.uid },
+    code: 200,
+  }
+}
+
+/** DeleteOptions from the body, or from the query where there is none. */
+export async function deleteOptions(exchange: Exchange): Promise<DeleteOptions> {
+  const body = (await exchange.json()) ?? {}
+  if (!isRecord(body)) throw badRequest('the body is not DeleteOptions')
+  const grace: unknown = body['gracePeriodSeconds'] ?? exchange.count('gracePeriodSeconds')
+  if (grace !== undefined && !(Number.isInteger(grace) && Number(grace) >= 0)) {
+    throw badRequest('gracePeriodSeconds is a whole number, 0 or more')
+  }
+  const asked: unknown = body['propagationPolicy'] ?? exchange.query.get('propagationPolicy') ?? undefined
+  const policy = asked ?? (body['orphanDependents'] === true ? 'Orphan' : undefined)
+  if (policy !== undefined && !POLICIES.includes(policy)) {
+    throw badRequest(`propagationPolicy is one of ${POLICIES.join(', ')}`)
+  }
+  const isDry = exchange.dryRun || (Array.isArray(body['dryRun']) && body['dryRun'].includes('All'))
+  return {
+    dryRun: isDry,
+    gracePeriodSeconds: grace as number | undefined,
+    propagationPolicy: policy as DeleteOptions['propagationPolicy'],
+    preconditions: isRecord(body['preconditions']) ? body['preconditions'] : undefined,
+  }
+}

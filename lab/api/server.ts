@@ -1,0 +1,219 @@
+// The Kubernetes API over plain http: which request goes where, and how a refusal is told.
+// Any number of listening sockets feed one server: lab nodes hand in those they made in their own network namespaces.
+import { createServer } from 'node:http'
+import { Server as SocketServer } from 'node:net'
+import { aggregatedVersion } from './http/accept.ts'
+import { aggregated, coreVersions, group, groupList, resourceList } from './http/discovery.ts'
+import { Exchange } from './http/exchange.ts'
+import { openApi, openApiRoots, swagger, swaggerProtobuf } from './http/openapi.ts'
+import { placeOf } from './http/path.ts'
+import { get, listOrWatch } from './http/read.ts'
+import { subresource } from './http/subresources.ts'
+import { DEFAULT_BOOKMARK_MS, DEFAULT_BUFFER_LIMIT_BYTES, DEFAULT_WATCH_LIMIT, Watches } from './http/watch.ts'
+import { create, patch, remove, removeAll, update } from './http/write.ts'
+import { ApiError, methodNotAllowed, noSuchResource } from './status.ts'
+import type { AddressInfo, Socket } from 'node:net'
+import type { Place } from './http/path.ts'
+import type { ReadLog } from './http/subresources.ts'
+import type { Server } from 'node:http'
+import type { Store } from './store.ts'
+
+export interface ApiSettings {
+  readonly store: Store
+  /** Default 127.0.0.1. */
+  readonly host?: string
+  /** Default 0: any free port. */
+  readonly port?: number
+  /** Reads pod logs; without it `kubectl logs` is refused. */
+  readonly readLog?: ReadLog
+  readonly bookmarkMs?: number
+  readonly watchLimit?: number
+  readonly bufferLimitBytes?: number
+  /** Gets errors that are no refusals: bugs. The client sees a 500. */
+  readonly report?: (error: unknown) => void
+}
+
+export interface Api {
+  /** `http://127.0.0.1:PORT`. */
+  readonly url: string
+  readonly server: Server
+  /**
+   * Serves the connections of one more listening socket: a net.Server of this process, or a listening fd, which is
+   * then owned here. Returns what ends it.
+   */
+  attach(listening: SocketServer | number): () => void
+  /** Ends every watch and connection, and the listeners made here. */
+  close(): Promise<void>
+}
+
+export const GIT_VERSION = 'v1.32.0'
+const KEEP_ALIVE_MS = 120_000
+const CONNECTION_LIMIT = 4_096
+const PROTOBUF_V2 = 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf'
+// The older spelling is no valid media type: it is understood, never sent.
+const PROTOBUF_V2_ASKED = [PROTOBUF_V2, 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf']
+
+/** Starts serving `store`. Resolves when the first socket listens; rejects when it cannot. */
+export async function startApi(settings: ApiSettings): Promise<Api> {
+  const watches = new Watches({
+    store: settings.store,
+    bookmarkMs: settings.bookmarkMs ?? DEFAULT_BOOKMARK_MS,
+    limit: settings.watchLimit ?? DEFAULT_WATCH_LIMIT,
+    bufferLimitBytes: settings.bufferLimitBytes ?? DEFAULT_BUFFER_LIMIT_BYTES,
+  })
+  const service: Service = { ...settings, watches }
+  const server = createServer((request, response) => void answer(new Exchange(request, response), service))
+  server.keepAliveTimeout = KEEP_ALIVE_MS
+  server.maxConnections = CONNECTION_LIMIT
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(settings.port ?? 0, settings.host ?? '127.0.0.1', () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+  const { address, port } = server.address() as AddressInfo
+  const attached = new Set<() => void>()
+  return {
+    url: `http://${address}:${port}`,
+    server,
+    attach(listening) {
+      const detach = attachTo(server, listening)
+      attached.add(detach)
+      return () => {
+        attached.delete(detach)
+        detach()
+      }
+    },
+    async close() {
+      watches.close()
+      for (const detach of attached) detach()
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      server.closeAllConnections()
+      await closed
+    },
+  }
+}
+
+function attachTo(server: Server, listening: SocketServer | number): () => void {
+  const accept = (socket: Socket): void => void server.emit('connection', socket)
+  if (typeof listening !== 'number') {
+    listening.on('connection', accept)
+    return () => void listening.off('connection', accept)
+  }
+  const own = new SocketServer(accept)
+  own.maxConnections = CONNECTION_LIMIT
+  own.listen({ fd: listening })
+  return () => void own.close()
+}
+
+interface Service extends ApiSettings {
+  readonly watches: Watches
+}
+
+async function answer(exchange: Exchange, service: Service): Promise<void> {
+  try {
+    await route(exchange, service)
+  } catch (error) {
+    refuse(exchange, service, error)
+  }
+}
+
+function refuse(exchange: Exchange, { report }: Service, error: unknown): void {
+  const { response, request } = exchange
+  const isRefusal = error instanceof ApiError
+  // A client that went away while it was sending its body is no fault of ours.
+  if (!isRefusal && !request.destroyed) (report ?? console.error)(error)
+  if (response.headersSent) return void response.destroy()
+  const { status } = isRefusal ? error : new ApiError(500, 'InternalError', `Internal error: ${String(error)}`)
+  const wait = status.details?.retryAfterSeconds
+  if (wait !== undefined) response.setHeader('Retry-After', String(wait))
+  if (!request.complete) response.setHeader('Connection', 'close')
+  exchange.sendJson(status.code, status)
+}
+
+async function route(exchange: Exchange, service: Service): Promise<void> {
+  const { path } = exchange
+  if (path.startsWith('/api')) {
+    const document = discovery(exchange, service.store)
+    if (document !== undefined) return exchange.sendJson(200, document)
+    if (isServedAsAggregate(exchange, service.store)) return
+    return resource(exchange, placeOf(service.store.catalog, path), service)
+  }
+  if (exchange.method !== 'GET') throw methodNotAllowed(`${exchange.method} is not allowed here`)
+  if (path === '/healthz' || path === '/readyz' || path === '/livez') return exchange.send(200, 'ok', 'text/plain')
+  if (path === '/version' || path === '/version/') return exchange.sendJson(200, versionOf())
+  if (path.startsWith('/openapi/')) return schema(exchange, service.store)
+  if (path !== '/') throw noSuchResource()
+  exchange.sendJson(200, {
+    paths: ['/api', '/apis', '/healthz', '/livez', '/openapi/v2', '/openapi/v3', '/readyz', '/version'],
+  })
+}
+
+function discovery({ path, method, accept }: Exchange, { catalog }: Store): unknown {
+  const [root, ...rest] = path.split('/').filter((segment) => segment !== '')
+  if (method !== 'GET' || rest.length > 2) return undefined
+  if (rest.length === 0) {
+    if (aggregatedVersion(accept) !== undefined) return undefined
+    return root === 'api' ? coreVersions() : root === 'apis' ? groupList(catalog) : undefined
+  }
+  if (root === 'api') return rest.length === 1 ? resourceList(catalog, '', rest[0]!) : undefined
+  return rest.length === 1 ? group(catalog, rest[0]!) : resourceList(catalog, rest[0]!, rest[1]!)
+}
+
+function isServedAsAggregate(exchange: Exchange, { catalog }: Store): boolean {
+  const root = exchange.path.replace(/\/$/, '')
+  const version = aggregatedVersion(exchange.accept)
+  if (exchange.method !== 'GET' || version === undefined || (root !== '/api' && root !== '/apis')) return false
+  const media = `application/json;g=apidiscovery.k8s.io;v=${version};as=APIGroupDiscoveryList`
+  exchange.send(200, JSON.stringify(aggregated(catalog, version, root === '/api')), media)
+  return true
+}
+
+function schema(exchange: Exchange, { catalog }: Store): void {
+  const { path, accept = '' } = exchange
+  if (path === '/openapi/v2') {
+    if (PROTOBUF_V2_ASKED.some((each) => accept.includes(each))) {
+      return exchange.send(200, swaggerProtobuf(catalog, GIT_VERSION), PROTOBUF_V2)
+    }
+    return exchange.sendJson(200, swagger(catalog, GIT_VERSION))
+  }
+  if (path === '/openapi/v3') return exchange.sendJson(200, openApiRoots(catalog))
+  const match = /^\/openapi\/v3\/(?:api|apis\/([^/]+))\/([^/]+)$/.exec(path)
+  const document = match && openApi(catalog, match[1] ?? '', match[2]!, GIT_VERSION)
+  if (!document) throw noSuchResource()
+  exchange.sendJson(200, document)
+}
+
+function versionOf(): unknown {
+  const [major, minor] = GIT_VERSION.slice(1).split('.')
+  const goless = { gitCommit: '', gitTreeState: 'clean', buildDate: '', goVersion: '', compiler: '' }
+  return { major, minor, gitVersion: GIT_VERSION, ...goless, platform: `linux/${process.arch}` }
+}
+
+async function resource(exchange: Exchange, place: Place, service: Service): Promise<void> {
+  const { store } = service
+  const { subresource: below } = place
+  if (below !== undefined && !(below === 'status' && place.type.status)) {
+    return subresource(exchange, place, { store, readLog: service.readLog })
+  }
+  const verb = `${exchange.method} ${place.name === undefined ? 'all' : 'one'}`
+  switch (verb) {
+    case 'GET all':
+      return listOrWatch(exchange, place, service)
+    case 'GET one':
+      return exchange.isSet('watch') ? listOrWatch(exchange, place, service) : get(exchange, place, store)
+    case 'POST all':
+      return create(exchange, place, store)
+    case 'PUT one':
+      return update(exchange, place, store)
+    case 'PATCH one':
+      return patch(exchange, place, store)
+    case 'DELETE one':
+      return remove(exchange, place, store)
+    case 'DELETE all':
+      return removeAll(exchange, place, store)
+    default:
+      throw methodNotAllowed('the server does not allow this method on the requested resource')
+  }
+}
