@@ -1,9 +1,9 @@
 // For tests: the controllers over a real store, with a clock that only moves when told and nodes that start pods at once.
 import { createStore, type Store } from '../api/store.ts'
 import { timestamp } from '../api/object.ts'
-import { as, type Deployment, type EndpointSlice, type Pod, type ReplicaSet } from './kinds.ts'
-import { isFinished, withCondition } from './pods.ts'
-import type { Clock } from './queue.ts'
+import { as, type Deployment, type EndpointSlice, type Pod, type ReplicaSet } from './world/kinds.ts'
+import { isFinished, withCondition } from './workloads/pods.ts'
+import type { Clock } from './world/queue.ts'
 import { startControllers } from './start.ts'
 
 const START_MS = Date.UTC(2030, 0, 1)

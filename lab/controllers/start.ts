@@ -1,12 +1,12 @@
 // Root of the lab's controllers: what kube-controller-manager and kube-scheduler do in a cluster, over the store in process.
 import type { Store } from '../api/store.ts'
-import { startAccounts } from './accounts.ts'
-import { startDeployments } from './deployment.ts'
-import { startEndpoints } from './endpoints.ts'
-import { systemClock, type Clock, type Log } from './queue.ts'
-import { startReplicaSets } from './replicaset.ts'
-import { startScheduler } from './scheduler.ts'
-import { World } from './world.ts'
+import { startAccounts } from './cluster/accounts.ts'
+import { startDeployments } from './workloads/deployment.ts'
+import { startEndpoints } from './endpoints/endpoints.ts'
+import { systemClock, type Clock, type Log } from './world/queue.ts'
+import { startReplicaSets } from './workloads/replicaset.ts'
+import { startScheduler } from './cluster/scheduler.ts'
+import { World } from './world/world.ts'
 
 export interface ControllerSettings {
   readonly store: Store

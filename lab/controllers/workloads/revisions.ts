@@ -1,6 +1,6 @@
 // Which ReplicaSet is the current one of a Deployment, and the revision numbers that `kubectl rollout` shows.
-import type { ObjectDraft } from '../api/object.ts'
-import { ownedBy, type Deployment, type PodTemplate, type ReplicaSet } from './kinds.ts'
+import type { ObjectDraft } from '../../api/object.ts'
+import { ownedBy, type Deployment, type PodTemplate, type ReplicaSet } from '../world/kinds.ts'
 import { canonical, templateHash } from './names.ts'
 
 export const HASH_LABEL = 'pod-template-hash'

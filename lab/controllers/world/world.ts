@@ -1,6 +1,6 @@
 // What every controller stands on: the store, its indexed views, the clock, events. Made once, shared by all.
-import { timestamp } from '../api/object.ts'
-import type { Store } from '../api/store.ts'
+import { timestamp } from '../../api/object.ts'
+import type { Store } from '../../api/store.ts'
 import { Events } from './events.ts'
 import type {
   DaemonSet,

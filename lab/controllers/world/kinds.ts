@@ -1,6 +1,6 @@
 // The parts of Kubernetes objects that controllers read, as types. Source: Kubernetes API reference 1.32.
-import type { KubeObject, ObjectMeta, OwnerReference } from '../api/object.ts'
-import type { LabelSelector } from '../api/selector.ts'
+import type { KubeObject, ObjectMeta, OwnerReference } from '../../api/object.ts'
+import type { LabelSelector } from '../../api/selector.ts'
 
 /** Any stored object, seen from where only its metadata matters. */
 export interface Stored {

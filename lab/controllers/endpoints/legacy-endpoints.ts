@@ -1,7 +1,7 @@
 // The older Endpoints object of a Service, for clients that still read it. Pure.
-import type { ObjectDraft } from '../api/object.ts'
+import type { ObjectDraft } from '../../api/object.ts'
 import type { Group } from './backends.ts'
-import type { Endpoint, Service } from './kinds.ts'
+import type { Endpoint, Service } from '../world/kinds.ts'
 
 /** As kube-controller-manager: more addresses are left out, and an annotation says so. */
 export const ADDRESS_LIMIT = 1000

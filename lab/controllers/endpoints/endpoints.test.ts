@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
-import { FakeCluster, templateOf } from './fake-cluster.ts'
+import { FakeCluster, templateOf } from '../fake-cluster.ts'
 import { SERVICE_NAME, SLICE_LIMIT } from './slices.ts'
 
 function cluster(t: TestContext, nodes?: number): FakeCluster {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { FakeCluster, templateOf } from './fake-cluster.ts'
-import { conditionOf } from './pods.ts'
+import { FakeCluster, templateOf } from '../fake-cluster.ts'
+import { conditionOf } from '../workloads/pods.ts'
 
 const perNode = (box: FakeCluster, app?: string) => {
   const counts: Record<string, number> = {}

@@ -1,8 +1,8 @@
 // From groups of endpoints and the slices there are to the fewest writes that make the slices right. Pure.
-import type { ObjectDraft } from '../api/object.ts'
-import { sameJson } from '../api/object.ts'
+import type { ObjectDraft } from '../../api/object.ts'
+import { sameJson } from '../../api/object.ts'
 import type { Family, Group } from './backends.ts'
-import { ownedBy, type Endpoint, type EndpointSlice, type Service } from './kinds.ts'
+import { ownedBy, type Endpoint, type EndpointSlice, type Service } from '../world/kinds.ts'
 
 export const SERVICE_NAME = 'kubernetes.io/service-name'
 export const MANAGED_BY = 'endpointslice.kubernetes.io/managed-by'

@@ -1,6 +1,6 @@
 // How a Deployment moves its replicas from old ReplicaSets to the current one. Pure.
 // Source: Kubernetes documentation "Deployments: rolling update", "recreate", "proportional scaling".
-import type { Deployment, Pod, ReplicaSet } from './kinds.ts'
+import type { Deployment, Pod, ReplicaSet } from '../world/kinds.ts'
 import { isFinished } from './pods.ts'
 import { byAge } from './revisions.ts'
 

@@ -1,8 +1,8 @@
 // ReplicaSet: as many pods as it says, no more, no fewer. Source: Kubernetes documentation "ReplicaSet".
-import { controllerOf, isDeleting, splitKey, type Pod, type ReplicaSet } from './kinds.ts'
+import { controllerOf, isDeleting, splitKey, type Pod, type ReplicaSet } from '../world/kinds.ts'
 import { countPods, goingFirst, isActive, podOf } from './pods.ts'
 import { claimPods, followWorkload } from './workload.ts'
-import type { World } from './world.ts'
+import type { World } from '../world/world.ts'
 
 /** Pods made or removed in one go; the rest follows when the store has told of these. */
 export const BURST_LIMIT = 500

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
-import { FakeCluster, templateOf } from './fake-cluster.ts'
+import { FakeCluster, templateOf } from '../fake-cluster.ts'
 import { conditionOf } from './pods.ts'
 import { REVISION } from './revisions.ts'
 

@@ -1,6 +1,6 @@
 // What every controller of pods asks: is it active, ready, available; which pod goes first; what a template makes.
-import type { ObjectDraft } from '../api/object.ts'
-import { isDeleting, ownedBy, type Condition, type Pod, type PodTemplate, type Stored } from './kinds.ts'
+import type { ObjectDraft } from '../../api/object.ts'
+import { isDeleting, ownedBy, type Condition, type Pod, type PodTemplate, type Stored } from '../world/kinds.ts'
 
 export function conditionOf(
   object: { readonly status?: { readonly conditions?: readonly Condition[] } },

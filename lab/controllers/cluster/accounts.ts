@@ -1,6 +1,6 @@
 // What every namespace has from the start: the service account `default`.
-import { isDeleting } from './kinds.ts'
-import type { World } from './world.ts'
+import { isDeleting } from '../world/kinds.ts'
+import type { World } from '../world/world.ts'
 
 const ACCOUNT = 'default'
 

@@ -1,6 +1,6 @@
 // The status of a Deployment, from which `kubectl rollout status` and `kubectl wait` read. Pure.
-import { timestamp } from '../api/object.ts'
-import type { Condition, Deployment, ReplicaSet } from './kinds.ts'
+import { timestamp } from '../../api/object.ts'
+import type { Condition, Deployment, ReplicaSet } from '../world/kinds.ts'
 import { conditionOf, withCondition } from './pods.ts'
 import { boundsOf, sum } from './rollout.ts'
 

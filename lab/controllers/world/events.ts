@@ -1,6 +1,6 @@
 // Events that controllers leave on objects for `kubectl describe`: counted when they repeat, forgotten after an hour.
-import { timestamp } from '../api/object.ts'
-import type { Store } from '../api/store.ts'
+import { timestamp } from '../../api/object.ts'
+import type { Store } from '../../api/store.ts'
 import type { Stored } from './kinds.ts'
 import type { Clock } from './queue.ts'
 

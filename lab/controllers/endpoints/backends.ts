@@ -1,7 +1,7 @@
 // From a Service and its pods to endpoints, grouped by the port numbers they have. Pure.
 // Source: Kubernetes API reference, Service v1 (targetPort, publishNotReadyAddresses), EndpointSlice v1.
-import { isDeleting, type Endpoint, type EndpointPort, type Node, type Pod, type Service } from './kinds.ts'
-import { isFinished, isReady } from './pods.ts'
+import { isDeleting, type Endpoint, type EndpointPort, type Node, type Pod, type Service } from '../world/kinds.ts'
+import { isFinished, isReady } from '../workloads/pods.ts'
 
 const ZONE = 'topology.kubernetes.io/zone'
 

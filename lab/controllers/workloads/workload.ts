@@ -1,10 +1,10 @@
 // What ReplicaSet, StatefulSet, DaemonSet and Job share: which pods are theirs, and hearing when those change.
-import { selectorOf, matches, type LabelSelector } from '../api/selector.ts'
-import { controllerOf, isDeleting, keyOf, ownedBy, type Pod, type Stored } from './kinds.ts'
+import { selectorOf, matches, type LabelSelector } from '../../api/selector.ts'
+import { controllerOf, isDeleting, keyOf, ownedBy, type Pod, type Stored } from '../world/kinds.ts'
 import { isFinished } from './pods.ts'
-import type { WorkQueue } from './queue.ts'
-import { SelectorIndex, type View } from './view.ts'
-import type { World } from './world.ts'
+import type { WorkQueue } from '../world/queue.ts'
+import { SelectorIndex, type View } from '../world/view.ts'
+import type { World } from '../world/world.ts'
 
 export interface Workload extends Stored {
   readonly spec: { readonly selector?: LabelSelector }

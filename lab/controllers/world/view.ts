@@ -1,6 +1,6 @@
 // A live, indexed view of one resource: what controllers ask instead of listing the store. Cost a change: its own indexes.
-import { matches, selectorOf, type LabelSelector } from '../api/selector.ts'
-import type { Store } from '../api/store.ts'
+import { matches, selectorOf, type LabelSelector } from '../../api/selector.ts'
+import type { Store } from '../../api/store.ts'
 import { as, isDeleting, keyOf, type Stored } from './kinds.ts'
 
 /** Hears each change after the view has it: `now` null when it went, `before` null when it came. */

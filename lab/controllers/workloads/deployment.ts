@@ -1,12 +1,21 @@
 // Deployment: one ReplicaSet a template, revisions, rollout, status. Source: Kubernetes documentation "Deployments".
-import { ApiError } from '../api/status.ts'
-import type { KubeObject } from '../api/object.ts'
+import { ApiError } from '../../api/status.ts'
+import type { KubeObject } from '../../api/object.ts'
 import { deploymentStatus } from './deployment-status.ts'
-import { as, controllerOf, isDeleting, keyOf, ownedBy, splitKey, type Deployment, type ReplicaSet } from './kinds.ts'
+import {
+  as,
+  controllerOf,
+  isDeleting,
+  keyOf,
+  ownedBy,
+  splitKey,
+  type Deployment,
+  type ReplicaSet,
+} from '../world/kinds.ts'
 import { byAge, currentRevision, currentSet, newSet, REVISION, revisionOf, setAnnotations } from './revisions.ts'
 import { boundsOf, planRollout, type Scale } from './rollout.ts'
-import { SelectorIndex } from './view.ts'
-import type { World } from './world.ts'
+import { SelectorIndex } from '../world/view.ts'
+import type { World } from '../world/world.ts'
 
 const COMPONENT = 'deployment-controller'
 const SETS = 'replicasets.apps'

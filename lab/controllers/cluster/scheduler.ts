@@ -10,10 +10,10 @@ import {
   type NodeRequirement,
   type NodeSelectorTerm,
   type Pod,
-} from './kinds.ts'
-import { conditionOf, isFinished, withCondition } from './pods.ts'
-import { Index } from './view.ts'
-import type { World } from './world.ts'
+} from '../world/kinds.ts'
+import { conditionOf, isFinished, withCondition } from '../workloads/pods.ts'
+import { Index } from '../world/view.ts'
+import type { World } from '../world/world.ts'
 
 const COMPONENT = 'default-scheduler'
 

@@ -1,12 +1,12 @@
 // EndpointSlices and Endpoints that follow the pods of each Service. Source: Kubernetes documentation "EndpointSlices".
-import type { KubeObject } from '../api/object.ts'
+import type { KubeObject } from '../../api/object.ts'
 import { familiesOf, groupsOf, zoneOf, type Family } from './backends.ts'
-import { keyOf, splitKey, type Endpoint, type EndpointSlice, type Pod, type Service } from './kinds.ts'
-import { conditionOf } from './pods.ts'
+import { keyOf, splitKey, type Endpoint, type EndpointSlice, type Pod, type Service } from '../world/kinds.ts'
+import { conditionOf } from '../workloads/pods.ts'
 import { endpointsOf } from './legacy-endpoints.ts'
 import { CONTROLLER, labelsOf, MANAGED_BY, planSlices, SERVICE_NAME } from './slices.ts'
-import { SelectorIndex } from './view.ts'
-import { SLICES, type World } from './world.ts'
+import { SelectorIndex } from '../world/view.ts'
+import { SLICES, type World } from '../world/world.ts'
 
 export function startEndpoints(world: World): void {
   const queue = world.queue('endpoints', reconcile)
