@@ -1,5 +1,6 @@
 // Which endpoints stand behind each port of each Service, seen from one node: what kube-proxy and cluster DNS both work from. Pure.
 import type { V1EndpointSlice, V1Service } from '@kubernetes/client-node'
+import { CLUSTER_DNS } from './network.ts'
 
 export type Protocol = 'tcp' | 'udp'
 
@@ -35,6 +36,8 @@ export function frontendsOf(
     const { spec, metadata } = service
     const clusterIp = spec?.clusterIP
     if (!spec || !clusterIp || clusterIp === 'None' || spec.type === 'ExternalName') continue
+    // Each node has that address itself and answers there.
+    if (clusterIp === CLUSTER_DNS) continue
     const key = `${metadata?.namespace ?? ''}/${metadata?.name ?? ''}`
     const own = byService.get(key) ?? []
     for (const port of spec.ports ?? []) {

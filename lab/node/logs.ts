@@ -21,8 +21,12 @@ export class LogFile {
   #bytes = 0
   readonly #rest: Record<'stdout' | 'stderr', string> = { stdout: '', stderr: '' }
 
-  constructor(path: string) {
+  readonly #stamped: boolean
+
+  /** `stamped` puts the time before each line, as readLogs expects it. */
+  constructor(path: string, stamped = true) {
     this.path = path
+    this.#stamped = stamped
     this.#fd = openSync(path, 'a')
   }
 
@@ -48,8 +52,8 @@ export class LogFile {
 
   #append(lines: readonly string[]): void {
     if (this.#fd < 0) return
-    const now = new Date().toISOString()
-    const block = Buffer.from(lines.map((line) => `${now} ${line}\n`).join(''))
+    const stamp = this.#stamped ? `${new Date().toISOString()} ` : ''
+    const block = Buffer.from(lines.map((line) => `${stamp}${line}\n`).join(''))
     if (this.#bytes + block.length > LOG_FILE_BYTES && this.#bytes > 0) this.#turnOver()
     this.#bytes += writeSync(this.#fd, block)
   }
@@ -76,6 +80,8 @@ export interface LogWish {
   readonly timestamps?: boolean | undefined
   /** Only lines printed at or after this instant, milliseconds since 1970. */
   readonly sinceMs?: number | undefined
+  /** No more than this many bytes of what is there now. */
+  readonly limitBytes?: number | undefined
 }
 
 /** Yields a container's log in chunks of whole lines; with `follow`, goes on until the signal is aborted or the pod is gone. */
@@ -88,7 +94,8 @@ export async function* readLogs(folder: string, wish: LogWish, signal?: AbortSig
   const text = await readFile(path, 'utf8').catch(() => '')
   let offset = Buffer.byteLength(text)
   const first = chosen(older + text, wish)
-  if (first !== '') yield first
+  if (first !== '')
+    yield wish.limitBytes === undefined ? first : Buffer.from(first).subarray(0, wish.limitBytes).toString()
   if (!wish.follow || wish.previous) return
   const onward = { timestamps: wish.timestamps }
   while (!signal?.aborted) {

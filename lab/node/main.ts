@@ -15,7 +15,7 @@ import type { NodeParts } from './pod/parts.ts'
 import { ServiceProxy } from './proxy.ts'
 import { serviceLinks } from './service-links.ts'
 
-/** What the control plane tells a node process at its start, as JSON in the environment variable WEFT_LAB_NODE. */
+/** What the control plane tells a node process at its start: JSON, its one argument. */
 export interface NodeOrder {
   readonly labId: string
   readonly index: number
@@ -129,4 +129,4 @@ process.on('disconnect', () => {
 // Ctrl-C in a terminal reaches the whole group; the control plane decides when a node ends.
 process.on('SIGINT', () => undefined)
 
-await run(JSON.parse(process.env['WEFT_LAB_NODE'] ?? '{}') as NodeOrder)
+await run(JSON.parse(process.argv[2] ?? '{}') as NodeOrder)

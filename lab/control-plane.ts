@@ -1,0 +1,231 @@
+// The control plane of a lab, one process in the root namespace: API, controllers, and the node processes and agents it starts.
+// Started by `weft lab up` with an IPC channel; lives on when that command has gone. `weft lab down` ends it.
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { type Server } from 'node:net'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { AGENT_STOP_MS } from './control-plane-times.ts'
+import { startApi } from './api/server.ts'
+import { type Store, createStore } from './api/store.ts'
+import type { ReadLog } from './api/http/subresources.ts'
+import { loadDefinitions } from './api/definitions.ts'
+import { startControllers } from './controllers/start.ts'
+import { findCgroup2, killCgroup, labCgroup, makeCgroup } from './node/cgroup.ts'
+import { LogFile, logFolder, readLogs } from './node/logs.ts'
+import type { NodeOrder, NodeWord } from './node/main.ts'
+import {
+  API_PORT,
+  CLUSTER_DNS,
+  KUBERNETES_SERVICE,
+  NETNS_FOLDER,
+  makeNetwork,
+  nodeAddress,
+  nodeName,
+  nodeNetns,
+} from './node/network.ts'
+import { type LabPlace, PROJECT, kubeconfig, labPlace, program, startOf, writeRecord } from './state.ts'
+
+/** What `weft lab up` asks for: JSON, this program's one argument. */
+export interface LabOrder {
+  readonly folder: string
+  readonly nodes: number
+  /** 0: any free port. */
+  readonly port: number
+  readonly mesh: boolean
+}
+
+/** What the control plane tells `weft lab up`. */
+export type LabWord =
+  | { readonly kind: 'progress'; readonly text: string }
+  | { readonly kind: 'up'; readonly url: string }
+  | { readonly kind: 'failed'; readonly message: string }
+
+/** A node process must be there within this time. */
+export const NODE_START_MS = 20_000
+
+const log = (sentence: string): void => {
+  process.stderr.write(`${new Date().toISOString()} ${sentence}\n`)
+}
+const tell = (word: LabWord): void => {
+  if (process.connected) process.send?.(word, () => undefined)
+}
+
+class ControlPlane {
+  readonly #order: LabOrder
+  readonly #place: LabPlace
+  readonly #cgroup: string
+  readonly #agents: ChildProcess[] = []
+  #stopping = false
+
+  constructor(order: LabOrder, cgroup2: string) {
+    this.#order = order
+    this.#place = labPlace(order.folder)
+    this.#cgroup = labCgroup(cgroup2, this.#place.id)
+  }
+
+  async start(): Promise<void> {
+    const { nodes, port, mesh } = this.#order
+    await makeCgroup(join(this.#cgroup, 'control'), process.pid)
+    await mkdir(this.#place.logs, { recursive: true })
+    tell({ kind: 'progress', text: `network of ${String(nodes)} node${nodes === 1 ? '' : 's'}` })
+    await makeNetwork(this.#place.id, nodes)
+    tell({ kind: 'progress', text: 'Kubernetes API and controllers' })
+    const store = createStore()
+    const api = await startApi({ store, port, readLog: logReader(store, this.#place.folder), report })
+    await prepare(store, nodes)
+    startControllers({ store, log: { warn: log } })
+    await writeFile(this.#place.kubeconfig, kubeconfig(api.url))
+    await writeFile(this.#place.nodeKubeconfig, kubeconfig(`http://127.0.0.1:${String(API_PORT)}`))
+    const given = { id: this.#place.id, nodes, mesh, port: Number(new URL(api.url).port) }
+    await writeRecord(this.#place, { ...given, controlPid: process.pid, controlStart: startOf(process.pid) })
+    tell({ kind: 'progress', text: 'nodes' })
+    const indexes = Array.from({ length: nodes }, (_, at) => at + 1)
+    await Promise.all(indexes.map((index) => this.#startNode(index, (socket) => api.attach(socket))))
+    if (mesh) {
+      tell({ kind: 'progress', text: 'agents' })
+      for (const index of indexes) await this.#startAgent(index)
+    }
+    tell({ kind: 'up', url: api.url })
+  }
+
+  /** Ends agents gently and everything else at once. What then is left of the lab is `weft lab down`'s to remove. */
+  async stop(): Promise<void> {
+    if (this.#stopping) return
+    this.#stopping = true
+    const ends = this.#agents
+      .filter((agent) => agent.exitCode === null)
+      .map((agent) => {
+        agent.kill('SIGTERM')
+        return once(agent, 'exit')
+      })
+    await Promise.race([Promise.all(ends), sleep(AGENT_STOP_MS)])
+    for (let index = 1; index <= this.#order.nodes; index += 1) await killCgroup(join(this.#cgroup, nodeName(index)))
+  }
+
+  async #startNode(index: number, attach: (socket: Server) => void): Promise<void> {
+    const name = nodeName(index)
+    const cgroup = join(this.#cgroup, name)
+    const order: NodeOrder = {
+      ...{ labId: this.#place.id, index, stateFolder: this.#place.folder },
+      ...{ kubepods: join(cgroup, 'kubepods'), binFolder: dirname(process.execPath) },
+    }
+    await makeCgroup(join(cgroup, 'kubepods'))
+    const child = await this.#spawn(name, 'node', [program('lab/node/main'), JSON.stringify(order)])
+    const ready = new Promise<void>((resolve, reject) => {
+      child.on('message', (word: NodeWord, socket) => {
+        if (word.kind === 'socket') attach(socket as Server)
+        else resolve()
+      })
+      child.once('exit', () => {
+        reject(
+          new Error(`the process of ${name} ended at its start; see ${join(this.#place.logs, `node-${name}.log`)}`),
+        )
+      })
+    })
+    const timer = new AbortController()
+    const late = sleep(NODE_START_MS, undefined, { signal: timer.signal }).then(() => {
+      throw new Error(`${name} is not up after ${String(NODE_START_MS / 1000)} s`)
+    })
+    late.catch(() => undefined)
+    await Promise.race([ready, late])
+    timer.abort()
+  }
+
+  async #startAgent(index: number): Promise<void> {
+    const name = nodeName(index)
+    const given = [
+      '--node',
+      name,
+      '--kubeconfig',
+      this.#place.nodeKubeconfig,
+      '--pods-cgroup',
+      join(this.#cgroup, name),
+    ]
+    this.#agents.push(await this.#spawn(name, 'agent', [program('agent/main'), 'agent', ...given]))
+  }
+
+  /** Starts a program of ours in a node's network namespace and cgroup, its output in a bounded log file. */
+  async #spawn(node: string, role: 'node' | 'agent', args: readonly string[]): Promise<ChildProcess> {
+    const cgroup = join(this.#cgroup, node, role === 'node' ? 'lab' : 'agent')
+    await makeCgroup(cgroup)
+    const netns = `--net=${NETNS_FOLDER}/${nodeNetns(this.#place.id, node)}`
+    const enter = ['/bin/sh', '-c', 'echo $$ >"$0/cgroup.procs" && exec "$@"', cgroup, process.execPath]
+    const child = spawn('nsenter', [netns, ...enter, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe', ...(role === 'node' ? (['ipc'] as const) : [])],
+      cwd: PROJECT,
+      env: { PATH: `${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`, HOME: process.env['HOME'] ?? '/root' },
+    })
+    const file = new LogFile(join(this.#place.logs, `${role}-${node}.log`), false)
+    for (const stream of ['stdout', 'stderr'] as const) {
+      child[stream]?.setEncoding('utf8').on('data', (text: string) => {
+        file.write(stream, text)
+      })
+    }
+    child.on('error', (error) => {
+      log(`${role} of ${node}: ${error.message}`)
+    })
+    child.on('exit', (code, signal) => {
+      if (!this.#stopping) log(`${role} of ${node} ended: ${signal ?? `exit code ${String(code)}`}; see ${file.path}`)
+    })
+    child.on('close', () => {
+      file.close()
+    })
+    return child
+  }
+}
+
+/** Answers `kubectl logs` from the files that the node processes write. */
+function logReader(store: Store, stateFolder: string): ReadLog {
+  return ({ namespace, pod, container, tailLines, ...wish }, signal) => {
+    const uid = store.get('pods', namespace, pod)?.metadata.uid ?? ''
+    return readLogs(logFolder(stateFolder, uid, container), { ...wish, tail: tailLines }, signal)
+  }
+}
+
+/** What every lab's cluster has: the Istio kinds, the namespaces of the mesh, the services of API and DNS. */
+async function prepare(store: Store, nodes: number): Promise<void> {
+  loadDefinitions(store, await readFile(join(PROJECT, 'lab/api/istio-crds.yaml'), 'utf8'))
+  for (const name of ['istio-system', 'weft-system']) store.create('namespaces', { metadata: { name } })
+  const service = (namespace: string, name: string, clusterIP: string, ports: object[]): void => {
+    store.create('services', { metadata: { namespace, name }, spec: { clusterIP, ports } })
+  }
+  service('default', 'kubernetes', KUBERNETES_SERVICE, [{ name: 'http', port: 443, targetPort: API_PORT }])
+  service('kube-system', 'kube-dns', CLUSTER_DNS, [
+    { name: 'dns', port: 53, protocol: 'UDP' },
+    { name: 'dns-tcp', port: 53, protocol: 'TCP' },
+  ])
+  const label = { 'kubernetes.io/service-name': 'kubernetes' }
+  store.create('endpointslices.discovery.k8s.io', {
+    metadata: { namespace: 'default', name: 'kubernetes', labels: label },
+    addressType: 'IPv4',
+    ports: [{ name: 'http', port: API_PORT, protocol: 'TCP' }],
+    endpoints: Array.from({ length: nodes }, (_, at) => ({
+      addresses: [nodeAddress(at + 1)],
+      conditions: { ready: true },
+    })),
+  })
+}
+
+const report = (error: unknown): void => {
+  log((error as Error).stack ?? String(error))
+}
+
+async function run(order: LabOrder): Promise<void> {
+  const cgroup2 = findCgroup2()
+  if (cgroup2 === undefined) throw new Error('no cgroup2 is mounted on this machine')
+  const plane = new ControlPlane(order, cgroup2)
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      void plane.stop().finally(() => process.exit(0))
+    })
+  }
+  await plane.start()
+}
+
+run(JSON.parse(process.argv[2] ?? '{}') as LabOrder).catch((error: unknown) => {
+  report(error)
+  tell({ kind: 'failed', message: (error as Error).message })
+  setTimeout(() => process.exit(1), 100)
+})

@@ -1,0 +1,97 @@
+// The state folder of a lab (.lab): what is where in it, and the record of the lab that runs.
+import { readFileSync } from 'node:fs'
+import { mkdir, rename, rm, rmdir, writeFile } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { labIdOf } from './node/network.ts'
+
+/** The record in lab.json. */
+export interface LabRecord {
+  readonly id: string
+  readonly nodes: number
+  readonly port: number
+  readonly controlPid: number
+  /** The kernel's start time of that process, so that a re-used process id is not taken for it. */
+  readonly controlStart: string
+  /** Agents run on the nodes. */
+  readonly mesh: boolean
+}
+
+export interface LabPlace {
+  readonly id: string
+  /** Absolute path of the state folder. */
+  readonly folder: string
+  readonly record: string
+  readonly kubeconfig: string
+  readonly nodeKubeconfig: string
+  readonly logs: string
+}
+
+/** The places of the lab whose state folder is `folder`. */
+export function labPlace(folder: string): LabPlace {
+  const absolute = resolve(folder)
+  return {
+    id: labIdOf(absolute),
+    folder: absolute,
+    record: join(absolute, 'lab.json'),
+    kubeconfig: join(absolute, 'kubeconfig'),
+    nodeKubeconfig: join(absolute, 'node-kubeconfig'),
+    logs: join(absolute, 'logs'),
+  }
+}
+
+/** The lab's record, or null where there is none (or not a whole one). */
+export function readRecord(place: LabPlace): LabRecord | null {
+  try {
+    return JSON.parse(readFileSync(place.record, 'utf8')) as LabRecord
+  } catch {
+    return null
+  }
+}
+
+/** Writes the record so that a reader sees the old or the new one, never a part. */
+export async function writeRecord(place: LabPlace, record: LabRecord): Promise<void> {
+  await mkdir(place.folder, { recursive: true })
+  await writeFile(`${place.record}.new`, `${JSON.stringify(record, null, 2)}\n`)
+  await rename(`${place.record}.new`, place.record)
+}
+
+/** Whether the control plane of the record is alive. */
+export const isRunning = (record: LabRecord | null): boolean =>
+  record !== null && startOf(record.controlPid) === record.controlStart
+
+/** Start time of a process in the kernel's ticks (field 22 of /proc/<pid>/stat); '' where there is none, or a zombie. */
+export function startOf(pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${String(pid)}/stat`, 'utf8')
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return fields[0] === 'Z' ? '' : (fields[19] ?? '')
+  } catch {
+    return ''
+  }
+}
+
+/** Removes what a lab writes into its state folder, and the folder itself where nothing else is in it. */
+export async function removeState(place: LabPlace): Promise<void> {
+  const files = [place.record, `${place.record}.new`, place.kubeconfig, place.nodeKubeconfig, place.logs]
+  for (const path of [...files, join(place.folder, 'pods')]) await rm(path, { recursive: true, force: true })
+  await rmdir(place.folder).catch(() => undefined)
+}
+
+/** The checkout or install that this file belongs to. */
+export const PROJECT = dirname(dirname(fileURLToPath(import.meta.url)))
+/** A source file of the project as it runs here: TypeScript in development, JavaScript in a build. */
+export const program = (path: string): string => join(PROJECT, path + (import.meta.url.endsWith('.ts') ? '.ts' : '.js'))
+
+/** A kubeconfig for a server without authentication. */
+export function kubeconfig(server: string): string {
+  const lines = [
+    'apiVersion: v1',
+    'kind: Config',
+    'clusters: [{ name: weft-lab, cluster: { server: "' + server + '" } }]',
+    'users: [{ name: weft-lab, user: {} }]',
+    'contexts: [{ name: weft-lab, context: { cluster: weft-lab, user: weft-lab } }]',
+    'current-context: weft-lab',
+  ]
+  return `${lines.join('\n')}\n`
+}
