@@ -153,28 +153,38 @@ export function backendsFor(
       service.ports.find((candidate) => candidate.port === wanted) ??
       (destination.port === null && service.ports.length === 1 ? service.ports[0] : undefined)
     if (port === undefined) return null
-    const rule = destinationRuleFor(snapshot, host, { consumer: at.consumer, producer: service.namespace })
-    const chosen = subset === null ? null : (rule?.subsets.find(({ name }) => name === subset) ?? null)
+    const rules = destinationRulesFor(snapshot, host, { consumer: at.consumer, producer: service.namespace })
+    const subsets = rules.flatMap((rule) => rule.subsets)
+    const chosen = subset === null ? null : (subsets.find(({ name }) => name === subset) ?? null)
     if (subset !== null && chosen === null) return null
     const labels = chosen?.labels ?? {}
+    const policy = rules.find((rule) => rule.policy !== null)?.policy ?? null
     return {
       key: `${host}|${subset ?? ''}|${port.port}`,
       host,
       subset,
       port: port.port,
-      balancer: balancerOf([chosen?.policy ?? null, rule?.policy ?? null], port.port),
+      balancer: balancerOf([chosen?.policy ?? null, policy], port.port),
       endpoints: usable(port, service.publishNotReady).filter((endpoint) => carries(snapshot, endpoint, labels)),
     }
   })
 }
 
-function destinationRuleFor(
+/**
+ * All DestinationRules in force for a host, oldest first: those of the consumer's namespace, else of the service's, else
+ * of the root. Several of one host are one: their subsets together, and the oldest one's policy (Istio merges them so).
+ */
+function destinationRulesFor(
   snapshot: Snapshot,
   host: string,
   from: { readonly consumer: string; readonly producer: string },
-): DestinationRule | null {
+): readonly DestinationRule[] {
   const visible = entriesFor(snapshot.destinationRules, host).filter((rule) => isVisible(rule.exportTo, from.consumer))
-  return preferred(visible, [from.consumer, from.producer, snapshot.rootNamespace], (rule) => rule.ref.namespace)
+  for (const namespace of [from.consumer, from.producer, snapshot.rootNamespace]) {
+    const own = visible.filter((rule) => rule.ref.namespace === namespace)
+    if (own.length > 0) return own
+  }
+  return []
 }
 
 /** The first entry (oldest first) of the first namespace in `order` that has one. */
