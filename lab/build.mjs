@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const dist = join(root, 'dist')
-const assets = ['package.json', 'lab/images.yaml', 'build/Release/weft.node']
+const assets = ['package.json', 'lab/images.yaml', 'examples', 'build/Release/weft.node']
 
 rmSync(dist, { recursive: true, force: true })
 const { status } = spawnSync(join(root, 'node_modules', '.bin', 'tsc'), ['-p', 'tsconfig.build.json'], {

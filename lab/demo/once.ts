@@ -5,7 +5,7 @@ import type { Cluster } from './cluster.ts'
 import type { Answer } from './customer.ts'
 import { requestsIn } from './edges.ts'
 import { manifest, type Route, routes } from './routes.ts'
-import { apply, callFront, customerAddress, join, namespace, readMetrics, tally } from './shop.ts'
+import { apply, callFront, capturedPods, customerAddress, join, namespace, readMetrics, tally } from './shop.ts'
 
 const confidence = 0.999
 /** A route is in force this long after kubectl has said `configured`, or the check fails. */
@@ -149,6 +149,8 @@ async function counted({ cluster, seen }: Stage): Promise<string> {
 
 async function leaves({ cluster }: Stage): Promise<string> {
   await apply(cluster, routes.allV1)
+  const { captured } = await capturedPods(cluster)
+  expect(captured > 0, 'no pod was captured before, so that none could be released')
   const { pods, tookMs } = await join(cluster, false)
   const answers = await callFront(cluster, { count: 60, concurrency: 6 })
   const { v1, v2 } = tally(answers)

@@ -30,16 +30,24 @@ export async function join(cluster: Cluster, joined: boolean): Promise<{ pods: n
   const annotation = joined ? 'weft.dev/mesh=enabled' : 'weft.dev/mesh-'
   await cluster.kubectl('annotate', 'namespace', namespace, annotation, '--overwrite')
   for (;;) {
-    const { items } = await podsOf(cluster)
-    const waiting = items.filter(({ metadata }) => 'weft.dev/captured' in (metadata.annotations ?? {}) !== joined)
+    const { pods, captured, names } = await capturedPods(cluster)
     const tookMs = performance.now() - started
-    if (waiting.length === 0) return { pods: items.length, tookMs }
+    if (captured === (joined ? pods : 0)) return { pods, tookMs }
     if (tookMs > joinLimitMs) {
-      const names = waiting.map(({ metadata }) => metadata.name).join(', ')
-      throw new Error(`not ${joined ? 'captured' : 'released'} within ${joinLimitMs / 1000} s: ${names}`)
+      const state = joined ? 'captured' : 'released'
+      throw new Error(
+        `not all ${state} within ${joinLimitMs / 1000} s: ${captured} of ${pods} pods captured: ${names.join(', ')}`,
+      )
     }
     await sleep(pollMs)
   }
+}
+
+/** How many pods the shop has, and which of them say that an agent captures them. */
+export async function capturedPods(cluster: Cluster): Promise<{ pods: number; captured: number; names: string[] }> {
+  const { items } = await podsOf(cluster)
+  const captured = items.filter(({ metadata }) => 'weft.dev/captured' in (metadata.annotations ?? {}))
+  return { pods: items.length, captured: captured.length, names: captured.map(({ metadata }) => metadata.name) }
 }
 
 async function podsOf(cluster: Cluster): Promise<PodList> {
