@@ -52,7 +52,8 @@ const LONGEST_METHOD = 24
 
 /**
  * Judges a caller's first bytes. HTTP/1.x is a token (RFC 9110 §5.6.2, upper case as all registered methods are), a
- * space, and a target that starts with `/`, `*` or a letter. The HTTP/2 preface (RFC 9113 §3.4) is opaque.
+ * space, and one of the four forms of a target (RFC 9112 §3.2): text protocols share the word and the space (`NICK ann`,
+ * `SET key 1`). The HTTP/2 preface (RFC 9113 §3.4) is opaque.
  * Returns `undecided` while the bytes so far could still become HTTP.
  */
 export function sniff(bytes: Uint8Array): Protocol | 'undecided' {
@@ -63,29 +64,30 @@ export function sniff(bytes: Uint8Array): Protocol | 'undecided' {
   if (at - start > LONGEST_METHOD) return 'opaque'
   if (at === bytes.length) return 'undecided'
   if (at === start || bytes[at] !== SPACE) return 'opaque'
-  if (startsWithPreface(bytes, start)) return bytes.length - start >= PREFACE.length ? 'opaque' : 'undecided'
-  if (at + 1 === bytes.length) return 'undecided'
-  return isTargetStart(bytes[at + 1] as number) ? 'http' : 'opaque'
+  const line = ascii(bytes.subarray(start, start + LONGEST_METHOD + 1 + LONGEST_START))
+  if (line.startsWith(PREFACE)) return 'opaque'
+  if (PREFACE.startsWith(line)) return 'undecided'
+  return sniffTarget(line.slice(0, at - start), line.slice(at - start + 1))
 }
 
-const PREFACE = new TextEncoder().encode('PRI * HTTP/2.0')
+const PREFACE = 'PRI * HTTP/2.0'
+const ABSOLUTE = ['http://', 'https://']
+/** Bytes of a target that settle its form. */
+const LONGEST_START = 'https://'.length
 
-function startsWithPreface(bytes: Uint8Array, start: number): boolean {
-  const length = Math.min(bytes.length - start, PREFACE.length)
-  for (let i = 0; i < length; i++) if (bytes[start + i] !== PREFACE[i]) return false
-  return true
+function sniffTarget(method: string, target: string): Protocol | 'undecided' {
+  if (target === '') return 'undecided'
+  if (target.startsWith('/') || target.startsWith('*')) return 'http'
+  if (method === 'CONNECT') return /^[A-Za-z0-9[]/.test(target) ? 'http' : 'opaque' // a host, an address, `[` of IPv6
+  const given = target.toLowerCase()
+  if (ABSOLUTE.some((form) => given.startsWith(form))) return 'http'
+  return ABSOLUTE.some((form) => form.startsWith(given)) ? 'undecided' : 'opaque'
+}
+
+function ascii(bytes: Uint8Array): string {
+  return String.fromCharCode(...bytes)
 }
 
 function isMethodByte(byte: number): boolean {
   return (byte >= 0x41 && byte <= 0x5a) || byte === 0x2d || byte === 0x5f
-}
-
-function isTargetStart(byte: number): boolean {
-  return (
-    byte === 0x2f ||
-    byte === 0x2a ||
-    (byte >= 0x41 && byte <= 0x5a) ||
-    (byte >= 0x61 && byte <= 0x7a) ||
-    (byte >= 0x30 && byte <= 0x39)
-  )
 }

@@ -1,0 +1,238 @@
+// A small mesh for tests, built by name: services, the pods behind them, the policies over them. Every address, uid and
+// date follows from the order of the calls, so that a test reads the same twice.
+
+import type {
+  DestinationRule,
+  HttpRule,
+  RequestMatch,
+  Subset,
+  TrafficPolicy,
+  VirtualService,
+  WeightedDestination,
+} from './policy.ts'
+import type { DeclaredProtocol } from './protocol.ts'
+import type { Endpoint, Service } from './service.ts'
+import { compile, type Inventory, resolve, type Snapshot, type Target } from './snapshot.ts'
+import type { Workload } from './workload.ts'
+
+export const ROOT_NAMESPACE = 'istio-system'
+
+/** `targetPort` is where the pods listen, by default the port itself. */
+export interface PortWish {
+  readonly port: number
+  readonly name?: string
+  readonly protocol?: DeclaredProtocol
+  readonly targetPort?: number
+}
+
+/** Without `ports` a service has one: 80, http, pods at 8080. */
+export type ServiceWish = Partial<Omit<Service, 'host' | 'name' | 'ports'>> & { readonly ports?: readonly PortWish[] }
+
+/** Pods stand behind the services named in `behind`; without it, behind those of their own name's first part. */
+export type PodsWish = Partial<Omit<Workload, 'uid' | 'name'>> &
+  Partial<Pick<Endpoint, 'ready' | 'serving' | 'terminating'>> & {
+    readonly count?: number
+    readonly behind?: readonly string[]
+  }
+
+/** Hosts may be short names of the object's own namespace. Without `createdMs` each is younger than the one before. */
+export interface VirtualServiceWish extends Partial<Pick<VirtualService, 'exportTo' | 'createdMs'>> {
+  readonly name?: string
+  readonly namespace?: string
+  readonly hosts: readonly string[]
+  readonly http: readonly Partial<HttpRule>[]
+}
+
+export interface DestinationRuleWish extends Partial<Pick<DestinationRule, 'exportTo' | 'createdMs'>> {
+  readonly name?: string
+  readonly namespace?: string
+  readonly host: string
+  readonly policy?: TrafficPolicy
+  readonly subsets?: readonly (Pick<Subset, 'name'> & Partial<Subset>)[]
+}
+
+/** Starts an empty mesh. */
+export function world(): World {
+  return new World()
+}
+
+export class World {
+  readonly #services = new Map<string, Service & { readonly targetPorts: readonly number[] }>()
+  readonly #workloads: Workload[] = []
+  readonly #virtualServices: VirtualService[] = []
+  readonly #destinationRules: DestinationRule[] = []
+  #clockMs = 1_700_000_000_000
+
+  /** Adds a Service at 10.96.0.1, .2, … A name already there is replaced, less its endpoints. */
+  service(name: string, wish: ServiceWish = {}): this {
+    const { ports = [{ port: 80, name: 'http', protocol: 'http', targetPort: 8080 }], ...rest } = wish
+    const namespace = wish.namespace ?? 'default'
+    const headless = wish.headless ?? false
+    this.#services.set(`${namespace}/${name}`, {
+      host: hostOf(name, namespace),
+      name,
+      addresses: headless ? [] : [ipIn('10.96', this.#services.size + 1)],
+      publishNotReady: false,
+      ...rest,
+      namespace,
+      headless,
+      ports: ports.map(({ port, name: portName = '', protocol = 'sniff' }) => ({
+        name: portName,
+        port,
+        protocol,
+        endpoints: [],
+      })),
+      targetPorts: ports.map(({ port, targetPort = port }) => targetPort),
+    })
+    return this
+  }
+
+  /** Adds pods `<name>-1`, `<name>-2`, … at 10.244.0.1, .2, … with `app` and `version` from `reviews-v2`. */
+  pods(name: string, wish: PodsWish = {}): this {
+    const { count = 1, behind, ready = true, terminating = false, serving = ready, ...rest } = wish
+    const namespace = wish.namespace ?? 'default'
+    const [app = name, version = 'v1'] = name.split('-')
+    for (let index = 1; index <= count; index++) {
+      const workload: Workload = {
+        uid: `uid-${namespace}-${name}-${index}`,
+        name: `${name}-${index}`,
+        node: 'node-1',
+        ips: [ipIn('10.244', this.#workloads.length + 1)],
+        labels: { app, version },
+        serviceAccount: 'default',
+        owner: name,
+        hostNetwork: false,
+        joined: true,
+        captured: null,
+        ...rest,
+        namespace,
+      }
+      this.#workloads.push(workload)
+      for (const service of behind ?? [app]) this.#stand(workload, service, { ready, serving, terminating })
+    }
+    return this
+  }
+
+  /** Adds an endpoint that no pod stands for: a Service without selector. */
+  external(service: string, address: Endpoint['address'], namespace = 'default'): this {
+    const endpoint = { address, workload: null, ready: true, serving: true, terminating: false, node: null }
+    this.#append(`${namespace}/${service}`, () => endpoint)
+    return this
+  }
+
+  virtualService(wish: VirtualServiceWish): this {
+    const namespace = wish.namespace ?? 'default'
+    this.#virtualServices.push({
+      ref: { kind: 'VirtualService', namespace, name: wish.name ?? `vs-${this.#virtualServices.length + 1}` },
+      createdMs: wish.createdMs ?? (this.#clockMs += 1000),
+      hosts: wish.hosts.map((host) => qualified(host, namespace)),
+      exportTo: wish.exportTo ?? ['*'],
+      http: wish.http.map(rule),
+    })
+    return this
+  }
+
+  destinationRule(wish: DestinationRuleWish): this {
+    const namespace = wish.namespace ?? 'default'
+    this.#destinationRules.push({
+      ref: { kind: 'DestinationRule', namespace, name: wish.name ?? `dr-${this.#destinationRules.length + 1}` },
+      createdMs: wish.createdMs ?? (this.#clockMs += 1000),
+      host: qualified(wish.host, namespace),
+      exportTo: wish.exportTo ?? ['*'],
+      policy: wish.policy ?? null,
+      subsets: (wish.subsets ?? []).map((subset) => ({ labels: { version: subset.name }, policy: null, ...subset })),
+    })
+    return this
+  }
+
+  /** The workload of a pod by its name (`reviews-v1-1`). Throws where there is none. */
+  pod(name: string, namespace = 'default'): Workload {
+    const found = this.#workloads.find((workload) => workload.name === name && workload.namespace === namespace)
+    if (found === undefined) throw new Error(`this world has no pod ${namespace}/${name}`)
+    return found
+  }
+
+  inventory(version = 1): Inventory {
+    return {
+      version,
+      rootNamespace: ROOT_NAMESPACE,
+      workloads: [...this.#workloads],
+      services: [...this.#services.values()].map(({ targetPorts: _, ...service }) => service),
+      virtualServices: [...this.#virtualServices],
+      destinationRules: [...this.#destinationRules],
+    }
+  }
+
+  snapshot(version = 1): Snapshot {
+    return compile(this.inventory(version))
+  }
+
+  #stand(workload: Workload, service: string, state: Pick<Endpoint, 'ready' | 'serving' | 'terminating'>): void {
+    this.#append(`${workload.namespace}/${service}`, (port) => ({
+      address: { ip: workload.ips[0] ?? '', port },
+      workload: workload.uid,
+      node: workload.node,
+      ...state,
+    }))
+  }
+
+  #append(key: string, endpoint: (targetPort: number) => Endpoint): void {
+    const service = this.#services.get(key)
+    if (service === undefined) return // pods may stand behind nothing
+    const ports = service.ports.map((port, index) => {
+      return { ...port, endpoints: [...port.endpoints, endpoint(service.targetPorts[index] ?? port.port)] }
+    })
+    this.#services.set(key, { ...service, ports })
+  }
+}
+
+/** What a caller reaches who dials a service by its first address. Throws where the service is not there. */
+export function dialled(snapshot: Snapshot, name: string, port = 80, namespace = 'default'): ServiceTarget {
+  const service = snapshot.serviceByHost.get(hostOf(name, namespace))
+  const target = resolve(snapshot, { ip: service?.addresses[0] ?? '', port })
+  if (target.kind !== 'service') throw new Error(`no service is dialled at ${namespace}/${name}:${port}`)
+  return target
+}
+
+export type ServiceTarget = Target & { readonly kind: 'service' }
+
+export function hostOf(name: string, namespace = 'default'): string {
+  return `${name}.${namespace}.svc.cluster.local`
+}
+
+/** A destination by service name; a fully qualified host passes as it is. */
+export function to(host: string, wish: Partial<WeightedDestination> = {}): WeightedDestination {
+  return { subset: null, port: null, weight: 0, ...wish, host: qualified(host, 'default') }
+}
+
+/** A rule of a VirtualService; what is not said is absent. */
+export function rule(wish: Partial<HttpRule>): HttpRule {
+  return { name: '', matches: [], destinations: [], rewrite: null, fault: null, timeoutMs: null, ...wish }
+}
+
+/** One entry of a rule's `match`; what is not said is absent. */
+export function match(wish: Partial<RequestMatch>): RequestMatch {
+  return {
+    name: '',
+    uri: null,
+    ignoreUriCase: false,
+    scheme: null,
+    method: null,
+    authority: null,
+    headers: [],
+    withoutHeaders: [],
+    queryParams: [],
+    port: null,
+    sourceLabels: {},
+    sourceNamespace: null,
+    ...wish,
+  }
+}
+
+function qualified(host: string, namespace: string): string {
+  return host.includes('.') || host.startsWith('*') ? host : hostOf(host, namespace)
+}
+
+function ipIn(network: string, index: number): string {
+  return `${network}.${Math.floor(index / 256)}.${index % 256}`
+}
