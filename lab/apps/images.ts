@@ -75,5 +75,12 @@ function entriesOf(text: string): readonly Entry[] {
 }
 
 function absolute(words: readonly string[]): string[] {
-  return words.map((word, at) => (at === 0 && word === 'node' ? process.execPath : word.replace('<APPS>', APPS)))
+  return words.map((word, at) => (at === 0 && word === 'node' ? process.execPath : inApps(word)))
+}
+
+/** A program of this folder, under the name that it has where this runs: TypeScript in a clone, JavaScript in a build. */
+function inApps(word: string): string {
+  if (!word.startsWith('<APPS>')) return word
+  const path = word.replace('<APPS>', APPS)
+  return import.meta.url.endsWith('.ts') ? path : path.replace(/\.ts$/, '.js')
 }
