@@ -21,7 +21,10 @@ static void close_all(int *fds, size_t count) {
   }
 }
 
-int mesh_load(struct mesh_fds *fds) {
+/* The verifier gives up with EAGAIN when a signal is pending, which is delivered on the way back: so try again. */
+#define LOAD_ATTEMPTS 8
+
+static int mesh_try(struct mesh_fds *fds) {
   struct mesh *skel = mesh__open();
   int status;
 
@@ -48,7 +51,15 @@ int mesh_load(struct mesh_fds *fds) {
   return status;
 }
 
-int inbound_load(struct inbound_fds *fds, uint16_t outbound_port, uint16_t inbound_port, uint32_t bound) {
+int mesh_load(struct mesh_fds *fds) {
+  int status = -EAGAIN;
+
+  for (int i = 0; i < LOAD_ATTEMPTS && status == -EAGAIN; i++)
+    status = mesh_try(fds);
+  return status;
+}
+
+static int inbound_try(struct inbound_fds *fds, uint16_t outbound_port, uint16_t inbound_port, uint32_t bound) {
   struct inbound *skel = inbound__open();
   int status;
 
@@ -66,6 +77,14 @@ int inbound_load(struct inbound_fds *fds, uint16_t outbound_port, uint16_t inbou
   }
   inbound__destroy(skel);
   if (status < 0) close_all((int *)fds, sizeof(*fds) / sizeof(int));
+  return status;
+}
+
+int inbound_load(struct inbound_fds *fds, uint16_t outbound_port, uint16_t inbound_port, uint32_t bound) {
+  int status = -EAGAIN;
+
+  for (int i = 0; i < LOAD_ATTEMPTS && status == -EAGAIN; i++)
+    status = inbound_try(fds, outbound_port, inbound_port, bound);
   return status;
 }
 

@@ -50,7 +50,8 @@ class BpfKernel implements Kernel {
     const known = this.#captures.get(pod.uid)
     if (known) {
       // a pod whose sandbox was made anew has a new namespace under its old uid
-      if (cookieIn(pod.netns, this.#home) === known.captured.cookie) return known.captured
+      const same = cookieIn(pod.netns, this.#home) === known.captured.cookie
+      if (same && pod.ip === known.captured.ip) return known.captured
       this.release(pod.uid)
     }
     const capture = capturePod(pod, {

@@ -51,6 +51,16 @@ function listen(netns: number, home: number, wished: number): { fd: number; port
   throw new KernelError('EADDRINUSE', 'listen at 127.0.0.1 in the pod')
 }
 
+/** A namespace that cannot bind the pod's address is not this pod's, whatever led here. */
+function proveAddress(pod: PodSource, netns: number, home: number): void {
+  const fd = must(native().socketIn(netns, home, -1, new Uint8Array(0)), 'make a socket in the pod')
+  try {
+    must(native().bindSocket(fd, pod.ip, 0), `find ${pod.ip} in the network namespace of ${pod.uid}`)
+  } finally {
+    native().closeFd(fd)
+  }
+}
+
 /** Captures a pod. Throws KernelError, and then nothing stays; EHOST where the pod shares the agent's namespace. */
 export function capturePod(pod: PodSource, ground: Ground): Capture {
   const { programs, home } = ground
@@ -69,6 +79,7 @@ export function capturePod(pod: PodSource, ground: Ground): Capture {
   const netns = own(native().duplicate(pod.netns), 'hold the network namespace')
   const cookie = cookieIn(netns, home)
   if (cookie === cookieIn(home, home)) throw new KernelError('EHOST', `capture ${pod.uid}: it has the node's network`)
+  proveAddress(pod, netns, home)
   const outbound = listen(netns, home, OUTBOUND_PORT)
   undo.defer(() => native().closeFd(outbound.fd))
   const inbound = listen(netns, home, INBOUND_PORT)

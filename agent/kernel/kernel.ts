@@ -99,8 +99,8 @@ export class KernelError extends Error {
 export interface Kernel {
   /**
    * Joins a pod's traffic: from the return on its new connections come to the listeners; open ones are not touched.
-   * A pod that is captured already under this uid in the same network namespace is returned as it is.
-   * Throws KernelError, and then nothing has changed.
+   * A pod that is captured already under this uid, in the same network namespace and with the same address, is returned
+   * as it is; else it is released first. Throws KernelError, and then the pod is not captured.
    */
   capture(pod: PodSource): Captured
   /**
@@ -180,6 +180,6 @@ export interface Sockets {
   origin(fd: number): SocketAddress | null
   /** Throws KernelError ENOTCONN where the other end has reset it already. */
   ends(fd: number): Ends
-  /** Closes an accepted or made fd that is in nobody's hands. Resets the connection where `reset` is set. */
+  /** Closes an accepted or made fd that is in nobody's hands yet. */
   close(fd: number): void
 }

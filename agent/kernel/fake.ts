@@ -1,0 +1,188 @@
+// A body of Kernel for tests: no root, no BPF. A pod is an address of 127.0.0.0/8, its traffic ordinary loopback
+// connections in this process. What the kernel would do to a connect() is done by dial() and reach(), which take the
+// place of the application and of a caller from outside.
+import net from 'node:net'
+import type { SocketAddress } from '../model/address.ts'
+import { addressText } from '../model/address.ts'
+import { openAcceptor } from './acceptor.ts'
+import type { AcceptOptions, Captured, Counters, Handles, Kernel } from './kernel.ts'
+import type { PodSockets, PodSource, SocketOptions, Sockets } from './kernel.ts'
+import { KernelError, LISTEN_BACKLOG, ORIGINS_BOUND } from './kernel.ts'
+import { must, native } from './native.ts'
+import { endsOf } from './sockets.ts'
+
+const NOWHERE = new Uint8Array(0)
+
+/** For one thread: its Sockets are made by sockets(), not from handles(). `netns` of a PodSource is not looked at. */
+export class FakeKernel implements Kernel {
+  readonly #pods = new Map<string, Captured>()
+  /** Connections that were dialled and not yet accepted, by the caller's end: where they were going. */
+  readonly #flying = new Map<string, SocketAddress>()
+  /** By accepted fd; as long as the number is not accepted anew. */
+  readonly #origins = new Map<number, SocketAddress>()
+  readonly #destinations = new Map<number, SocketAddress>()
+  readonly #counters: Counters = {
+    captured: 0,
+    handed: 0,
+    missing: 0,
+    direct: 0,
+    passed: 0,
+    full: 0,
+    noMemory: 0,
+    steered: 0,
+    let: 0,
+    dropped: 0,
+  }
+  #cookies = 0
+
+  capture(pod: PodSource): Captured {
+    const known = this.#pods.get(pod.uid)
+    if (known?.ip === pod.ip) return known
+    if (known) this.release(pod.uid)
+    const outbound = listen(pod.ip)
+    const inbound = listen(pod.ip)
+    const captured = { uid: pod.uid, ip: pod.ip, cookie: `${++this.#cookies}`, netns: -1, outbound, inbound }
+    this.#pods.set(pod.uid, captured)
+    return captured
+  }
+
+  release(uid: string): void {
+    const pod = this.#pods.get(uid)
+    if (!pod) return
+    this.#pods.delete(uid)
+    native().closeFd(pod.outbound.fd)
+    native().closeFd(pod.inbound.fd)
+  }
+
+  captured(): ReadonlyMap<string, Captured> {
+    return new Map(this.#pods)
+  }
+
+  counters(): Counters {
+    return { ...this.#counters }
+  }
+
+  handles(): Handles {
+    return { body: 'fake', own: -1, accepted: -1, home: -1 }
+  }
+
+  /** Releases every pod. */
+  close(): void {
+    for (const uid of [...this.#pods.keys()]) this.release(uid)
+  }
+
+  /** The data side. */
+  sockets(): Sockets {
+    return {
+      hold: (captured) => {
+        if (this.#pods.get(captured.uid)?.cookie === captured.cookie) {
+          return new FakePod(captured, (fd, direction) => this.#arrive(fd, direction))
+        }
+        throw new KernelError('ESTALE', `hold ${captured.uid}`)
+      },
+      origin: (fd) => this.#origins.get(fd) ?? null,
+      ends: (fd) => {
+        const ends = endsOf(fd)
+        return { local: this.#destinations.get(fd) ?? ends.local, remote: ends.remote }
+      },
+      close: (fd) => void native().closeFd(fd),
+    }
+  }
+
+  /** An application in a pod (captured or not) dials. Resolves once connected; rejects as connect() would. */
+  dial(ip: string, to: SocketAddress): Promise<net.Socket> {
+    const pod = [...this.#pods.values()].find((one) => one.ip === ip)
+    if (pod && !this.#refused(pod, to)) this.#counters.captured++
+    return this.#connect(ip, to, pod ? { ip: pod.ip, port: pod.outbound.port } : to)
+  }
+
+  /** A caller from another machine dials a pod. */
+  reach(to: SocketAddress, fromIp = '127.255.255.254'): Promise<net.Socket> {
+    const pod = [...this.#pods.values()].find((one) => one.ip === to.ip)
+    if (pod) this.#counters.steered++
+    return this.#connect(fromIp, to, pod ? { ip: pod.ip, port: pod.inbound.port } : to)
+  }
+
+  #refused(pod: Captured, to: SocketAddress): boolean {
+    const own = to.ip === pod.ip && (to.port === pod.outbound.port || to.port === pod.inbound.port)
+    if (!own) return false
+    this.#counters.direct++
+    throw new KernelError('EPERM', `connect ${addressText(to)}`)
+  }
+
+  async #connect(fromIp: string, to: SocketAddress, turned: SocketAddress): Promise<net.Socket> {
+    if (this.#flying.size >= ORIGINS_BOUND) throw new KernelError('EAGAIN', `connect ${addressText(to)}`)
+    const fd = plainSocket(fromIp)
+    const from = addressText({ ip: fromIp, port: native().ends(fd).localPort })
+    if (turned !== to) this.#flying.set(from, to)
+    const socket = new net.Socket({ fd, manualStart: true } as net.SocketConstructorOpts)
+    const { promise, resolve, reject } = Promise.withResolvers<net.Socket>()
+    socket.once('error', reject)
+    socket.once('close', () => this.#flying.delete(from))
+    socket.connect({ host: turned.ip, port: turned.port }, () => resolve(socket))
+    await promise
+    socket.off('error', reject)
+    return socket
+  }
+
+  #arrive(fd: number, direction: 'outbound' | 'inbound'): void {
+    this.#origins.delete(fd)
+    this.#destinations.delete(fd)
+    const from = addressText(endsOf(fd).remote)
+    const to = this.#flying.get(from)
+    this.#flying.delete(from)
+    if (direction === 'outbound') this.#counters[to ? 'handed' : 'missing']++
+    if (to) (direction === 'outbound' ? this.#origins : this.#destinations).set(fd, to)
+  }
+}
+
+/** Listens at any free port of an address. */
+function listen(ip: string): { fd: number; port: number } {
+  const fd = must(native().listenIn(-1, -1, ip, 0, LISTEN_BACKLOG), `listen at ${ip}`)
+  return { fd, port: native().ends(fd).localPort }
+}
+
+function plainSocket(ip: string): number {
+  const fd = must(native().socketIn(-1, -1, -1, NOWHERE), 'make a socket')
+  must(native().bindSocket(fd, ip, 0), `bind ${ip}`)
+  return fd
+}
+
+class FakePod implements PodSockets {
+  readonly captured: Captured
+  readonly #arrive: (fd: number, direction: 'outbound' | 'inbound') => void
+  readonly #held = new DisposableStack()
+  readonly #listeners: { readonly outbound: number; readonly inbound: number }
+
+  constructor(captured: Captured, arrive: (fd: number, direction: 'outbound' | 'inbound') => void) {
+    this.captured = captured
+    this.#arrive = arrive
+    const take = (fd: number): number => {
+      const kept = must(native().duplicate(fd), `hold ${captured.uid}`)
+      this.#held.defer(() => native().closeFd(kept))
+      return kept
+    }
+    this.#listeners = { outbound: take(captured.outbound.fd), inbound: take(captured.inbound.fd) }
+  }
+
+  accept(direction: 'outbound' | 'inbound', options: AcceptOptions): ReturnType<PodSockets['accept']> {
+    if (this.#held.disposed) throw new KernelError('EBADF', `accept for ${this.captured.uid}`)
+    const onAccept = (fd: number): void => {
+      this.#arrive(fd, direction)
+      options.onAccept(fd)
+    }
+    const acceptor = openAcceptor(this.#listeners[direction], { ...options, onAccept })
+    this.#held.defer(() => acceptor.close())
+    return acceptor
+  }
+
+  /** `client` is not shown to the callee: that takes a kernel. */
+  socket(_options?: SocketOptions): number {
+    if (this.#held.disposed) throw new KernelError('EBADF', `make a socket for ${this.captured.uid}`)
+    return plainSocket(this.captured.ip)
+  }
+
+  close(): void {
+    this.#held.dispose()
+  }
+}

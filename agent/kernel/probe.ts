@@ -1,0 +1,77 @@
+// Says in one sentence what this machine lacks to capture pods. Found by trying, not by version numbers: a version only
+// explains a failure.
+import { release } from 'node:os'
+import { findCgroupRoot } from './discover.ts'
+import { openKernel } from './bpf.ts'
+import { KernelError } from './kernel.ts'
+import { must, native } from './native.ts'
+
+/** The oldest kernel line with everything that is used (netns cookies in sockops). */
+export const KERNEL_FLOOR = '5.15'
+
+export type Ability =
+  | { readonly able: 'yes'; readonly cgroupRoot: string }
+  | { readonly able: 'no'; readonly needs: string }
+  | { readonly able: 'unknown'; readonly why: string }
+
+/** What the machine is asked; a test gives its own answers. */
+export interface Machine {
+  readonly euid: number
+  readonly release: string
+  readonly cgroupRoot: string | null
+  /** Loads and attaches everything at a cgroup root and takes it away again. Throws what went wrong. */
+  readonly attempt: (cgroupRoot: string) => void
+}
+
+export function thisMachine(cgroupRoot: string | null = findCgroupRoot()): Machine {
+  return { euid: process.geteuid?.() ?? -1, release: release(), cgroupRoot, attempt }
+}
+
+/** Whether pods can be captured here. Takes some 30 ms and leaves nothing behind. */
+export function probe(machine: Machine = thisMachine()): Ability {
+  const { euid, cgroupRoot } = machine
+  if (euid !== 0) return { able: 'no', needs: `capturing pods needs root (this is user ${euid}): run it with sudo` }
+  if (cgroupRoot === null) return { able: 'no', needs: 'capturing pods needs cgroup2, and none is mounted' }
+  try {
+    machine.attempt(cgroupRoot)
+    return { able: 'yes', cgroupRoot }
+  } catch (error) {
+    return explain(error, machine)
+  }
+}
+
+/** Whether a release such as `5.10.0-30-amd64` is older than the floor. */
+export function belowFloor(kernel: string): boolean {
+  const [major = 0, minor = 0] = kernel.split(/[.-]/).map(Number)
+  const [floorMajor = 0, floorMinor = 0] = KERNEL_FLOOR.split('.').map(Number)
+  return major < floorMajor || (major === floorMajor && minor < floorMinor)
+}
+
+function explain(error: unknown, machine: Machine): Ability {
+  const { message } = error as Error
+  if (belowFloor(machine.release)) {
+    return { able: 'no', needs: `capturing pods needs Linux ${KERNEL_FLOOR} or later (this is ${machine.release})` }
+  }
+  if (!(error instanceof KernelError)) return { able: 'unknown', why: message }
+  switch (error.code) {
+    case 'ENOENT':
+      return { able: 'no', needs: `the addon is not there: ${message}` }
+    case 'EPERM':
+    case 'EACCES':
+      return {
+        able: 'no',
+        needs: `the kernel refused BPF (${message}): a container needs to be privileged, kernel lockdown to be off`,
+      }
+    case 'ENOSYS':
+      return { able: 'no', needs: `this kernel was built without BPF (${message})` }
+    default:
+      return { able: 'unknown', why: message }
+  }
+}
+
+function attempt(cgroupRoot: string): void {
+  openKernel({ cgroupRoot }).close()
+  const inbound = native().loadInbound(1, 1, 1)
+  must(inbound.status, 'load the inbound program')
+  for (const fd of [inbound.program, inbound.listener, inbound.arrivals, inbound.steering]) native().closeFd(fd)
+}
