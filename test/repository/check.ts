@@ -18,6 +18,7 @@ const steps: Record<string, string[]> = {
   'format of C++': ['clang-format', '--style=file:native/.clang-format', '--dry-run', '--Werror', ...cpp],
   'BPF skeletons are what their sources make': [process.execPath, 'bpf/build.ts', '--check'],
   'production build': [process.execPath, 'lab/build.mjs'],
+  'the production command answers': [process.execPath, 'dist/agent/main.js', '--help'],
   'repository tests': [
     process.execPath,
     'test/repository/run.ts',
