@@ -5,10 +5,11 @@
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { V1Container, V1Pod, V1Probe } from '@kubernetes/client-node'
 import { resolveImage } from '../../apps/images.ts'
+import { PROJECT } from '../../state.ts'
 import { killCgroup } from '../cgroup.ts'
 import { dropOldLogs, logFolder } from '../logs.ts'
 import { enterArgs } from './enter.ts'
@@ -138,6 +139,7 @@ export class ContainerLife {
     this.#process = await launch({
       ...{ argv, env, workingDir, cgroup, netns: sandbox.netns, hostname: sandbox.hostname },
       binds: await bindsOf(this.#spec, sandbox, this.#parts.places),
+      kept: [PROJECT, dirname(process.execPath), node.stateFolder],
       scratch: join(sandbox.folder, `scratch-${this.#spec.name}`),
       logPath: join(logs, `${String(this.state.restarts)}.log`),
       recordPath: join(sandbox.folder, `${this.#spec.name}.json`),

@@ -24,6 +24,8 @@ export interface Launch {
   readonly hostname: string
   readonly cgroup: string
   readonly binds: readonly Bind[]
+  /** Folders that stay in sight whatever the binds cover: the programs', and the lab's own. */
+  readonly kept: readonly string[]
   /** A folder for the mounts' own use, inside the pod's folder. */
   readonly scratch: string
   readonly logPath: string
@@ -117,7 +119,7 @@ function containerScript(wish: Launch): string {
     // Already in the pod's network namespace here, so the cgroup never holds a process of another one.
     `echo $$ >${quote(join(wish.cgroup, 'cgroup.procs'))}`,
     `echo ${quote(wish.hostname)} >/proc/sys/kernel/hostname`,
-    mountScript(wish.binds, wish.scratch),
+    mountScript(wish.binds, wish.scratch, wish.kept),
     `mkdir -p "$ROOT"${workingDir}`,
     `if [ -n "$ROOT" ]; then exec chroot "$ROOT" env -i -C ${workingDir} ${env} "$@"; fi`,
     `exec env -i -C ${workingDir} ${env} "$@"`,

@@ -11,8 +11,11 @@ export interface Bind {
   readonly isFile: boolean
 }
 
-/** The commands that make the binds, outermost first. They set ROOT when the container needs a root directory of its own. */
-export function mountScript(binds: readonly Bind[], scratch: string): string {
+/**
+ * The commands that make the binds, outermost first. They set ROOT when the container needs a root directory of its own.
+ * The folders in `kept` stay in sight where a bind covers them: a volume on /tmp must not hide a project that lies there.
+ */
+export function mountScript(binds: readonly Bind[], scratch: string, kept: readonly string[]): string {
   const sorted = binds.toSorted((a, b) => a.target.split('/').length - b.target.split('/').length)
   const lines = ['ROOT=']
   const covered: string[] = []
@@ -27,9 +30,21 @@ export function mountScript(binds: readonly Bind[], scratch: string): string {
       lines.push(...folderOverlay(anchor, join(scratch, String(covered.length))))
       covered.push(anchor)
     }
+    const hidden = kept.filter((folder) => folder === bind.target || folder.startsWith(`${bind.target}/`))
+    lines.push(...hidden.map((folder, at) => `exec ${String(FIRST_FD + at)}<${quote(folder)}`))
     lines.push(...bindLines(bind))
+    lines.push(...hidden.flatMap((folder, at) => showAgain(folder, FIRST_FD + at)))
   }
   return lines.join('\n')
+}
+
+/** Descriptors the script keeps covered folders by; /bin/sh takes one digit. */
+const FIRST_FD = 3
+
+/** Binds a folder, held open since before it was covered, over its old place. -c: by the descriptor, not by its name. */
+function showAgain(folder: string, fd: number): string[] {
+  const place = `"$ROOT"${quote(folder)}`
+  return [`mkdir -p ${place}`, `mount -c --bind /proc/self/fd/${String(fd)} ${place}`, `exec ${String(fd)}<&-`]
 }
 
 const isBelow = (inner: Bind, outer: Bind): boolean =>
