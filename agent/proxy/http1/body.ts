@@ -1,0 +1,139 @@
+// The body of an HTTP/1.1 message: where it ends, and which of its bytes are payload (RFC 9112 §6-§7). Pure.
+
+import { CR, hexValue, LF, SPACE, TAB, TOKEN, VALUE } from './bytes.ts'
+import type { Framing } from './head.ts'
+
+/** Bytes of a chunk's size line, its extensions included: none that matter are longer. */
+export const CHUNK_LINE_LIMIT = 1024
+/** Bytes of a trailer section. */
+export const TRAILER_LIMIT = 8 * 1024
+const SIZE_DIGITS = 12 // hexadecimal: stays an exact number
+const SEMICOLON = 0x3b
+
+/** Takes a body's payload, without its framing. */
+export interface PayloadSink {
+  payload(bytes: Buffer, from: number, to: number): void
+}
+
+const SIZE = 0
+const EXTENSION = 1
+const SIZE_LF = 2
+const DATA = 3
+const DATA_CR = 4
+const DATA_LF = 5
+const TRAILER = 6
+const TRAILER_NAME = 7
+const TRAILER_VALUE = 8
+const TRAILER_LF = 9
+const END_LF = 10
+
+/** Reads one body after another. */
+export class Body {
+  framing: Framing = 'none'
+  done = true
+  #left = 0
+  #state = SIZE
+  #digits = 0
+  #line = 0
+
+  /** Makes ready for a body. `length` counts for framing `length` alone. */
+  begin(framing: Framing, length: number): void {
+    this.framing = framing
+    this.done = framing === 'none'
+    this.#left = framing === 'length' ? length : 0
+    this.#state = SIZE
+    this.#digits = this.#line = 0
+  }
+
+  /**
+   * Takes `bytes[from, to)` and gives payload on. Returns where the body ended (`done` is true then) or `to`; -1 where
+   * the framing is broken. Extensions and trailers are read and dropped.
+   */
+  feed(bytes: Buffer, from: number, to: number, sink: PayloadSink): number {
+    switch (this.framing) {
+      case 'none':
+        return from
+      case 'close':
+        if (to > from) sink.payload(bytes, from, to)
+        return to
+      case 'length': {
+        const end = Math.min(to, from + this.#left)
+        this.#left -= end - from
+        if (this.#left === 0) this.done = true
+        if (end > from) sink.payload(bytes, from, end)
+        return end
+      }
+      case 'chunked':
+        return this.#chunks(bytes, from, to, sink)
+    }
+  }
+
+  #chunks(bytes: Buffer, from: number, to: number, sink: PayloadSink): number {
+    let p = from
+    while (p < to && !this.done) {
+      if (this.#state === DATA) {
+        const end = Math.min(to, p + this.#left)
+        this.#left -= end - p
+        if (this.#left === 0) this.#state = DATA_CR
+        sink.payload(bytes, p, end)
+        p = end
+      } else if (!this.#framingByte(bytes[p++] as number)) return -1
+    }
+    return p
+  }
+
+  /** One byte that is not payload; false where it may not stand here. */
+  #framingByte(byte: number): boolean {
+    if (this.#state >= TRAILER) return this.#trailerByte(byte)
+    switch (this.#state) {
+      case SIZE: {
+        const digit = hexValue(byte)
+        if (digit >= 0) {
+          this.#left = this.#left * 16 + digit
+          return ++this.#digits <= SIZE_DIGITS
+        }
+        if (this.#digits === 0) return false
+        this.#line = 0
+        this.#state = byte === CR ? SIZE_LF : EXTENSION
+        return byte === CR || byte === SEMICOLON || byte === SPACE || byte === TAB
+      }
+      case EXTENSION:
+        if (byte === CR) this.#state = SIZE_LF
+        else if (VALUE[byte] === 0) return false
+        return ++this.#line <= CHUNK_LINE_LIMIT
+      case SIZE_LF:
+        this.#state = this.#left === 0 ? TRAILER : DATA
+        this.#digits = this.#line = 0
+        return byte === LF
+      case DATA_CR:
+        this.#state = DATA_LF
+        return byte === CR
+      default:
+        this.#state = SIZE
+        return byte === LF
+    }
+  }
+
+  #trailerByte(byte: number): boolean {
+    if (++this.#line > TRAILER_LIMIT) return false
+    switch (this.#state) {
+      case TRAILER:
+        this.#state = byte === CR ? END_LF : TRAILER_NAME
+        return byte === CR || TOKEN[byte] === 1
+      case TRAILER_NAME:
+        if (TOKEN[byte] === 1) return true
+        this.#state = TRAILER_VALUE
+        return byte === 0x3a
+      case TRAILER_VALUE:
+        if (VALUE[byte] === 1) return true
+        this.#state = TRAILER_LF
+        return byte === CR
+      case TRAILER_LF:
+        this.#state = TRAILER
+        return byte === LF
+      default:
+        this.done = true
+        return byte === LF
+    }
+  }
+}

@@ -1,0 +1,343 @@
+// The caller's side of an HTTP/1.x connection: its requests one after another, pipelined or not.
+//
+//     head ──head done──▶ decide ──sendBody──▶ body ──body done──▶ respond ──response done──▶ head
+//       │                    └──────────────answer (body skipped or complete)──────────────▶ head
+//       └──bad──▶ answer, linger                 answer with the body not at hand ──▶ linger ──▶ closed
+
+import { MeshError } from '../../model/failure.ts'
+import type { Exchange } from '../exchange.ts'
+import type { Channel, ChannelSink } from '../transport.ts'
+import { Body } from './body.ts'
+import { emitAnswer, SCRATCH_BYTES } from './emit.ts'
+import { Http1Exchange } from './exchange1.ts'
+import { Head } from './head.ts'
+import { Store } from './store.ts'
+
+/** Bytes kept of what a caller sends ahead while its request is being decided or answered; beyond, it is not read. */
+const AHEAD_LIMIT = 64 * 1024
+/** After a last response: how long, and how many bytes, what the caller still sends is read away (RFC 9112 §9.6). */
+const LINGER_MS = 2000
+const LINGER_BYTES = 4 * 1024 * 1024
+
+/** One for the whole thread: what is written is copied before the next use. */
+export const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES)
+
+type State = 'head' | 'decide' | 'body' | 'respond' | 'linger' | 'closed'
+
+interface Waiter {
+  readonly resolve: (exchange: Exchange | null) => void
+  readonly reject: (reason: MeshError) => void
+}
+
+/** Where the connection came in, for what requests must be told. */
+export interface CallerOptions {
+  /** Port the caller dialled. */
+  readonly port: number
+  /** Makes a request id. */
+  readonly requestId: () => string
+  /** Whether the node is draining: then each response is a connection's last. */
+  readonly lastResponse: () => boolean
+}
+
+/** Reads requests from a channel. One exchange at a time; the next begins when `next` is called again. */
+export class Http1Caller implements ChannelSink {
+  readonly channel: Channel
+  readonly options: CallerOptions
+  readonly store = new Store()
+  readonly body = new Body()
+  readonly #head = new Head('request')
+  #state: State = 'head'
+  #waiter: Waiter | null = null
+  #exchange: Http1Exchange | null = null
+  #ended = false
+  #closeAfter = false
+  #lingered = 0
+  #lingerTimer: NodeJS.Timeout | null = null
+
+  /** `first`: bytes that were read before it was known that this is HTTP. */
+  constructor(channel: Channel, options: CallerOptions, first: Buffer | null) {
+    this.channel = channel
+    this.options = options
+    if (first !== null) this.store.append(first, 0, first.length)
+    channel.sink = this
+  }
+
+  /** True between two requests: closing now loses nothing. */
+  get idle(): boolean {
+    return this.#state === 'head' && this.store.length === 0
+  }
+
+  /**
+   * The next request, or null where the caller is done. Throws BAD_REQUEST, HEAD_TOO_LARGE, NOT_IMPLEMENTED after
+   * having answered so; CALLER_RESET where it broke off within a head.
+   */
+  next(): Promise<Exchange | null> {
+    if (this.#state === 'closed' || this.#state === 'linger') return Promise.resolve(null)
+    if (this.#closeAfter) {
+      this.#finish()
+      return Promise.resolve(null)
+    }
+    this.#state = 'head'
+    this.#exchange = null
+    this.store.compact()
+    this.#head.reset()
+    return new Promise((resolve, reject) => {
+      this.#waiter = { resolve, reject }
+      this.channel.resume()
+      if (this.channel.backlog === 0) this.#readHead() // else the last response first: `drained` goes on
+    })
+  }
+
+  bytes(arena: Buffer, from: number, to: number): void {
+    switch (this.#state) {
+      case 'body': {
+        const at = this.#feedBody(arena, from, to)
+        if (at >= 0 && at < to) this.#ahead(arena, at, to)
+        return
+      }
+      case 'head':
+        this.store.append(arena, from, to)
+        if (this.#waiter !== null && this.channel.backlog === 0) this.#readHead()
+        else if (this.store.length > AHEAD_LIMIT) this.channel.hold()
+        return
+      case 'decide':
+      case 'respond':
+        this.#ahead(arena, from, to)
+        return
+      case 'linger':
+        this.#lingered += to - from
+        if (this.#lingered > LINGER_BYTES) this.#close()
+        return
+      case 'closed':
+    }
+  }
+
+  end(): void {
+    this.#ended = true
+    switch (this.#state) {
+      case 'head':
+        if (this.#waiter !== null && this.channel.backlog === 0) this.#endedInHead()
+        return
+      case 'body':
+        this.#exchange?.stop(new MeshError('CALLER_RESET', 'the caller ended its side within a request body'))
+        return
+      case 'decide':
+      case 'respond':
+        this.#exchange?.callerEnded()
+        return
+      case 'linger':
+        this.#close()
+        return
+      case 'closed':
+    }
+  }
+
+  drained(): void {
+    if (this.#state !== 'head' || this.#waiter === null) return
+    this.channel.resume()
+    this.#readHead()
+  }
+
+  closed(): void {
+    this.#gone(new MeshError('CALLER_RESET', 'the caller closed the connection'))
+  }
+
+  lost(cause: Error): void {
+    this.#gone(new MeshError('CALLER_RESET', `the caller's connection broke: ${cause.message}`, cause))
+  }
+
+  /** Ends the connection from this side: at once where idle, else behind the response under way. */
+  drain(): void {
+    this.#closeAfter = true
+    if (!this.idle || this.#waiter === null) return
+    const { resolve } = this.#waiter
+    this.#waiter = null
+    this.#finish()
+    resolve(null)
+  }
+
+  /** Ends the connection now: an idle one in order, one with a request under way by a reset. */
+  expire(reason: MeshError): void {
+    if (this.idle) this.drain()
+    else if (this.#state === 'head') this.#refuse(reason)
+    else if (this.#exchange === null || this.#state === 'linger') this.#close()
+    else this.#exchange.stop(reason)
+  }
+
+  /** From the exchange: whether the caller's FIN has come and nothing stands behind this request. */
+  get halfClosed(): boolean {
+    return this.#ended && this.store.length === 0
+  }
+
+  /** From the exchange: the request's body goes on to it, what is here already first. */
+  startBody(): void {
+    this.#state = 'body'
+    const { store } = this
+    const at = this.#feedBody(store.bytes, store.from, store.to)
+    if (at >= 0) store.from = at
+    this.channel.resume()
+    if (this.#ended && !this.body.done) this.end()
+  }
+
+  /** From the exchange: the response is through. `close`: nothing can follow it on this connection. */
+  responded(close: boolean): void {
+    if (this.#state === 'closed') return
+    if (!this.body.done) this.#skipBody()
+    if (close || !this.body.done) this.#closeAfter = true
+    this.#state = 'respond'
+    this.#exchange = null
+    if (this.#closeAfter) this.#finish()
+  }
+
+  /** From the exchange: the response cannot be completed. */
+  abort(): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.store.release()
+    this.channel.reset()
+  }
+
+  /** From the exchange: this connection now carries something else. Returns what came ahead. */
+  leave(): Buffer | null {
+    this.#state = 'closed'
+    this.channel.hold()
+    const { store } = this
+    const rest = store.length > 0 ? Buffer.from(store.bytes.subarray(store.from, store.to)) : null
+    store.release()
+    return rest
+  }
+
+  /** From the exchange: whether all of the request is here; a body that nobody will want is read away as far as it is. */
+  received(): boolean {
+    if (!this.body.done) this.#skipBody()
+    return this.body.done
+  }
+
+  /** Discards what is at hand of a body that nobody wants; whether that was all of it shows in `body.done`. */
+  #skipBody(): void {
+    const { store } = this
+    const at = this.body.feed(store.bytes, store.from, store.to, { payload() {} })
+    if (at >= 0) store.from = at
+  }
+
+  #ahead(arena: Buffer, from: number, to: number): void {
+    this.store.append(arena, from, to)
+    if (this.store.length > AHEAD_LIMIT) this.channel.hold()
+  }
+
+  #readHead(): void {
+    const { store } = this
+    if (store.length > 0) {
+      switch (this.#head.parse(store.bytes, store.from, store.to)) {
+        case 'more':
+          break
+        case 'done':
+          this.#begin()
+          return
+        case 'large':
+          this.#refuse(new MeshError('HEAD_TOO_LARGE', 'the request head is beyond the limits'))
+          return
+        case 'unknown':
+          this.#refuse(new MeshError('NOT_IMPLEMENTED', 'a transfer coding that is not known'))
+          return
+        case 'bad':
+          this.#refuse(new MeshError('BAD_REQUEST', 'not an HTTP/1.1 request'))
+          return
+      }
+    }
+    if (this.#ended) this.#endedInHead()
+  }
+
+  #begin(): void {
+    const head = this.#head
+    const { store } = this
+    store.from += head.length
+    this.body.begin(head.requestFraming(), head.contentLength)
+    this.#state = 'decide'
+    const exchange = Http1Exchange.from(this, head)
+    const waiter = this.#waiter
+    this.#waiter = null
+    if (exchange instanceof MeshError) {
+      this.#waiter = waiter
+      this.#refuse(exchange)
+      return
+    }
+    this.#exchange = exchange
+    if (this.options.lastResponse()) this.#closeAfter = true
+    waiter?.resolve(exchange)
+  }
+
+  /** Whether the response under way is the connection's last, as far as is known. */
+  get closing(): boolean {
+    return this.#closeAfter
+  }
+
+  /** Feeds body bytes on; returns where the body ended, or -1 where the request is broken. */
+  #feedBody(bytes: Buffer, from: number, to: number): number {
+    const exchange = this.#exchange as Http1Exchange
+    const at = this.body.feed(bytes, from, to, exchange)
+    if (at < 0) {
+      exchange.stop(new MeshError('BAD_REQUEST', 'the request body breaks its framing'))
+      return -1
+    }
+    if (this.body.done && this.#state === 'body') {
+      this.#state = 'respond'
+      exchange.bodySink?.bodyEnd()
+    }
+    return at
+  }
+
+  #endedInHead(): void {
+    const waiter = this.#waiter
+    this.#waiter = null
+    const partial = this.store.length > 0
+    this.#finish()
+    if (partial) waiter?.reject(new MeshError('CALLER_RESET', 'the caller ended its side within a request head'))
+    else waiter?.resolve(null)
+  }
+
+  #refuse(reason: MeshError): void {
+    const { status } = reason.kind
+    const length = emitAnswer({ status, text: reason.message, close: true, head: false }, scratch)
+    this.channel.write(scratch, 0, length, this.channel)
+    const waiter = this.#waiter
+    this.#waiter = null
+    this.#closeAfter = true
+    this.#finish()
+    waiter?.reject(reason)
+  }
+
+  #gone(reason: MeshError): void {
+    if (this.#state === 'closed') return
+    const inHead = this.#state === 'head'
+    const partial = this.store.length > 0
+    this.#state = 'closed'
+    this.store.release()
+    if (this.#lingerTimer !== null) clearTimeout(this.#lingerTimer)
+    const waiter = this.#waiter
+    this.#waiter = null
+    if (inHead && !partial) waiter?.resolve(null)
+    else waiter?.reject(reason)
+    this.#exchange?.stop(reason)
+  }
+
+  /** Sends FIN, and reads away what the caller still sends, so that a reset does not overtake the response. */
+  #finish(): void {
+    this.store.release()
+    this.#state = 'linger'
+    this.channel.shutdown()
+    if (this.#ended) {
+      this.#close()
+      return
+    }
+    this.channel.resume()
+    this.#lingerTimer = setTimeout(() => this.#close(), LINGER_MS)
+    this.#lingerTimer.unref()
+  }
+
+  #close(): void {
+    this.#state = 'closed'
+    if (this.#lingerTimer !== null) clearTimeout(this.#lingerTimer)
+    this.channel.close()
+  }
+}

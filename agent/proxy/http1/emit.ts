@@ -1,0 +1,147 @@
+// Writes HTTP/1.1 heads from what was understood of those that came in. Pure: bytes into a buffer.
+
+import { STATUS_CODES } from './status.ts'
+import { CONTENT_LENGTH, FIRST_HOP, FORWARDED_PROTO, HOST } from './fields.ts'
+import type { Framing, Head } from './head.ts'
+
+/** Room that any head fits: one within the parser's limits, and what a rule may add to it. */
+export const SCRATCH_BYTES = 192 * 1024
+/** Longest request target or authority that a rewrite may make. */
+export const REWRITE_LIMIT = 32 * 1024
+
+/** How a request leaves. */
+export interface RequestOut {
+  /** Request target in origin form. */
+  readonly target: string
+  readonly authority: string
+  readonly framing: Framing
+  /** The id to add where the request came without, else null. */
+  readonly requestId: string | null
+  /** Whether `Connection: upgrade` goes along with the Upgrade field. */
+  readonly upgrade: boolean
+}
+
+/** How a response leaves. */
+export interface ResponseOut {
+  readonly framing: Framing
+  /** Value of the `Connection` field, or null for none. */
+  readonly connection: 'close' | 'keep-alive' | 'upgrade' | null
+}
+
+/** Writes a request head to the start of `out`; returns its length. `out` has SCRATCH_BYTES. */
+export function emitRequest(head: Head, how: RequestOut, out: Buffer): number {
+  let p = copy(head, head.methodFrom, head.methodTo, { out, at: 0 })
+  out[p++] = 0x20
+  p = put(out, how.target, p)
+  p = put(out, ' HTTP/1.1\r\nhost: ', p)
+  p = put(out, how.authority, p)
+  p = line(out, p)
+  p = emitFields(head, out, p)
+  if (head.first(FORWARDED_PROTO) === null) p = put(out, 'x-forwarded-proto: http\r\n', p)
+  if (how.requestId !== null) p = put(out, `x-request-id: ${how.requestId}\r\n`, p)
+  if (how.upgrade) p = emitUpgrade(head, out, p)
+  p = emitFraming(head, how.framing, out, p)
+  if (how.framing === 'none' && head.contentLength === 0) p = put(out, 'content-length: 0\r\n', p)
+  return line(out, p)
+}
+
+/** Writes a response head to the start of `out`; returns its length. `out` has SCRATCH_BYTES. */
+export function emitResponse(head: Head, how: ResponseOut, out: Buffer): number {
+  let p = put(out, 'HTTP/1.1 ', 0)
+  p = put(out, String(head.status), p)
+  out[p++] = 0x20
+  p = line(out, copy(head, head.reasonFrom, head.reasonTo, { out, at: p }))
+  p = emitFields(head, out, p)
+  if (how.connection === 'upgrade') p = emitUpgrade(head, out, p)
+  else if (how.connection !== null) p = put(out, `connection: ${how.connection}\r\n`, p)
+  p = emitFraming(head, how.framing, out, p)
+  // a response without a body may still tell its length: to HEAD, as 304, or that there is none
+  const tells = how.framing === 'none' && head.contentLength >= 0 && head.status >= 200 && head.status !== 204
+  if (tells) p = put(out, `content-length: ${head.contentLength}\r\n`, p)
+  return line(out, p)
+}
+
+/** Writes a whole response of the mesh's own: plain text, or no body to a HEAD request. Returns its length. */
+export function emitAnswer(
+  answer: { readonly status: number; readonly text: string; readonly close: boolean; readonly head: boolean },
+  out: Buffer,
+): number {
+  const text = Buffer.from(answer.text.slice(0, REWRITE_LIMIT), 'utf8')
+  let p = put(out, `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status] ?? ''}\r\n`, 0)
+  p = put(out, `content-length: ${text.length}\r\ncontent-type: text/plain\r\n`, p)
+  p = put(out, `date: ${new Date().toUTCString()}\r\n`, p)
+  if (answer.close) p = put(out, 'connection: close\r\n', p)
+  p = line(out, p)
+  return answer.head ? p : p + text.copy(out, p)
+}
+
+/** Writes the line ahead of a chunk of `length` bytes at `at`; returns where it ends. */
+export function emitChunkSize(length: number, out: Buffer, at: number): number {
+  return line(out, put(out, length.toString(16), at))
+}
+
+/** All fields but those that steer the connection or the framing, as they came; neighbours are copied in one go. */
+function emitFields(head: Head, out: Buffer, at: number): number {
+  const { spans, kinds, count } = head
+  let p = at
+  let from = -1
+  let to = -1
+  for (let index = 0; index < count; index++) {
+    const kind = kinds[index] as number
+    if (kind >= FIRST_HOP || kind === HOST || kind === CONTENT_LENGTH) continue
+    const start = spans[4 * index] as number
+    const plain = (spans[4 * index + 2] as number) === (spans[4 * index + 1] as number) + 2
+    if (plain && from >= 0 && start === to + 2) {
+      to = spans[4 * index + 3] as number
+      continue
+    }
+    if (from >= 0) p = line(out, copy(head, from, to, { out, at: p }))
+    from = plain ? start : -1
+    to = spans[4 * index + 3] as number
+    if (!plain) p = emitField(head, index, out, p)
+  }
+  return from < 0 ? p : line(out, copy(head, from, to, { out, at: p }))
+}
+
+/** One field, `name: value`, whatever blanks it came with. */
+function emitField(head: Head, index: number, out: Buffer, at: number): number {
+  const { spans } = head
+  let p = copy(head, spans[4 * index] as number, spans[4 * index + 1] as number, { out, at })
+  out[p++] = 0x3a
+  out[p++] = 0x20
+  p = copy(head, spans[4 * index + 2] as number, spans[4 * index + 3] as number, { out, at: p })
+  return line(out, p)
+}
+
+function emitUpgrade(head: Head, out: Buffer, at: number): number {
+  return head.upgrade < 0 ? at : emitField(head, head.upgrade, out, put(out, 'connection: upgrade\r\n', at))
+}
+
+function emitFraming(head: Head, framing: Framing, out: Buffer, at: number): number {
+  if (framing === 'length') return put(out, `content-length: ${head.contentLength}\r\n`, at)
+  return framing === 'chunked' ? put(out, 'transfer-encoding: chunked\r\n', at) : at
+}
+
+const SHORT = 48 // up to here a loop is quicker than the call of a native copy
+
+function copy(head: Head, from: number, to: number, into: { readonly out: Buffer; readonly at: number }): number {
+  const { bytes, base } = head
+  const { out, at } = into
+  const length = to - from
+  if (length > SHORT) bytes.copy(out, at, base + from, base + to)
+  else for (let i = 0; i < length; i++) out[at + i] = bytes[base + from + i] as number
+  return at + length
+}
+
+/** Writes a text of Latin-1 characters; returns where it ends. */
+function put(out: Buffer, text: string, at: number): number {
+  if (text.length > SHORT) return at + out.write(text, at, 'latin1')
+  for (let i = 0; i < text.length; i++) out[at + i] = text.charCodeAt(i)
+  return at + text.length
+}
+
+function line(out: Buffer, at: number): number {
+  out[at] = 0x0d
+  out[at + 1] = 0x0a
+  return at + 2
+}

@@ -1,0 +1,188 @@
+// One HTTP/1.x request of a caller, and the writing of its response.
+
+import { MeshError } from '../../model/failure.ts'
+import type { BodySink, Exchange, Stop } from '../exchange.ts'
+import type { Channel } from '../transport.ts'
+import { type Http1Caller, scratch } from './caller.ts'
+import { emitAnswer, emitChunkSize, emitResponse, type ResponseOut } from './emit.ts'
+import { REQUEST_ID } from './fields.ts'
+import type { Framing, Head } from './head.ts'
+
+const CRLF = Buffer.from('\r\n')
+const LAST_CHUNK = Buffer.from('0\r\n\r\n')
+const SCHEME = 'http://'
+
+/** Writes `bytes[from, to)` as one chunk (RFC 9112 §7.1). */
+export function writeChunk(to: Channel, bytes: Buffer, span: { from: number; to: number }, source: Channel): void {
+  to.write(scratch, 0, emitChunkSize(span.to - span.from, scratch, 0), source)
+  to.write(bytes, span.from, span.to, source)
+  to.write(CRLF, 0, 2, source)
+}
+
+/** Writes the last chunk, without trailers. */
+export function writeLastChunk(to: Channel, source: Channel): void {
+  to.write(LAST_CHUNK, 0, LAST_CHUNK.length, source)
+}
+
+/** See Exchange. Lives until the caller's next request is read. */
+export class Http1Exchange implements Exchange {
+  readonly head: Head
+  readonly channel: Channel
+  readonly method: string
+  readonly target: string
+  readonly authority: string
+  readonly scheme = 'http'
+  readonly port: number
+  readonly framing: Framing
+  readonly requestId: string
+  readonly newId: boolean
+  answered = false
+  receivedBytes = 0
+  sentBytes = 0
+  status = 0
+  stopped: MeshError | null = null
+  bodySink: BodySink | null = null
+  readonly #caller: Http1Caller
+  #out: Framing = 'none'
+  #close = false
+  #stop: Stop | null = null
+  #ended: (() => void) | null = null
+
+  private constructor(caller: Http1Caller, head: Head, place: { target: string; authority: string; method: string }) {
+    this.#caller = caller
+    this.head = head
+    this.channel = caller.channel
+    this.method = place.method
+    this.target = place.target
+    this.authority = place.authority
+    this.port = caller.options.port
+    this.framing = head.requestFraming()
+    const id = head.first(REQUEST_ID)
+    this.newId = id === null
+    this.requestId = id ?? caller.options.requestId()
+  }
+
+  /** The exchange for a parsed head, or why it cannot be served. */
+  static from(caller: Http1Caller, head: Head): Http1Exchange | MeshError {
+    const method = head.text(head.methodFrom, head.methodTo)
+    const target = head.text(head.targetFrom, head.targetTo)
+    if (method === 'CONNECT') return new MeshError('NOT_IMPLEMENTED', 'CONNECT is not served')
+    const authority = head.host < 0 ? '' : head.value(head.host)
+    if (target.startsWith('/') || (target === '*' && method === 'OPTIONS')) {
+      return new Http1Exchange(caller, head, { target, authority, method })
+    }
+    const absolute = absoluteForm(target, method)
+    if (absolute === null) return new MeshError('BAD_REQUEST', 'the request target has no form that is known')
+    return new Http1Exchange(caller, head, { ...absolute, method })
+  }
+
+  header(name: string): string | undefined {
+    return this.head.header(name)
+  }
+
+  get received(): boolean {
+    return this.#caller.body.done
+  }
+
+  get halfClosed(): boolean {
+    return this.received && this.#caller.halfClosed
+  }
+
+  during(stop: Stop | null, ended: (() => void) | null): void {
+    this.#stop = stop
+    this.#ended = ended
+    if (stop !== null && this.stopped !== null) {
+      this.#stop = null
+      throw this.stopped
+    }
+  }
+
+  stop(reason: MeshError): void {
+    if (this.stopped !== null) return
+    this.stopped = reason
+    const stop = this.#stop
+    this.#stop = null
+    this.bodySink = null
+    stop?.(reason)
+  }
+
+  /** From the caller's connection: FIN has come. */
+  callerEnded(): void {
+    if (this.halfClosed) this.#ended?.()
+  }
+
+  sendBody(sink: BodySink): void {
+    this.bodySink = sink
+    this.#caller.startBody()
+  }
+
+  payload(bytes: Buffer, from: number, to: number): void {
+    this.receivedBytes += to - from
+    this.bodySink?.bodyBytes(bytes, from, to, this.channel)
+  }
+
+  interim(head: Head): void {
+    if (this.head.minor === 0) return // RFC 9110 §15.2: HTTP/1.0 knows none
+    const length = emitResponse(head, { framing: 'none', connection: null }, scratch)
+    this.channel.write(scratch, 0, length, this.channel)
+  }
+
+  respond(head: Head, framing: Framing): void {
+    const old = this.head.minor === 0
+    this.#out = framing === 'close' || framing === 'chunked' ? (old ? 'close' : 'chunked') : framing
+    this.#close = !this.head.persistent || this.#caller.closing || this.#out === 'close'
+    this.answered = true
+    this.status = head.status
+    const connection: ResponseOut['connection'] = this.#close ? 'close' : old ? 'keep-alive' : null
+    const length = emitResponse(head, { framing: this.#out, connection }, scratch)
+    this.channel.write(scratch, 0, length, this.channel)
+  }
+
+  bodyBytes(bytes: Buffer, from: number, to: number, source: Channel): void {
+    this.sentBytes += to - from
+    if (this.#out === 'chunked') writeChunk(this.channel, bytes, { from, to }, source)
+    else this.channel.write(bytes, from, to, source)
+  }
+
+  bodyEnd(): void {
+    if (this.#out === 'chunked') writeLastChunk(this.channel, this.channel)
+    this.bodySink = null
+    this.#caller.responded(this.#close)
+  }
+
+  upgrade(head: Head): Buffer | null {
+    this.answered = true
+    this.status = head.status
+    const length = emitResponse(head, { framing: 'none', connection: 'upgrade' }, scratch)
+    this.channel.write(scratch, 0, length, this.channel)
+    return this.#caller.leave()
+  }
+
+  answer(status: number, text: string): void {
+    this.answered = true
+    this.status = status
+    this.bodySink = null
+    const close = !this.head.persistent || this.#caller.closing || !this.#caller.received()
+    const length = emitAnswer({ status, text, close, head: this.method === 'HEAD' }, scratch)
+    this.sentBytes += this.method === 'HEAD' ? 0 : Buffer.byteLength(text)
+    this.channel.write(scratch, 0, length, this.channel)
+    this.#caller.responded(close)
+  }
+
+  abort(): void {
+    this.bodySink = null
+    this.#caller.abort()
+  }
+}
+
+/** RFC 9112 §3.2.2: a target in absolute form names the authority, whatever Host says. */
+function absoluteForm(target: string, method: string): { target: string; authority: string } | null {
+  if (target.slice(0, SCHEME.length).toLowerCase() !== SCHEME) return null
+  const rest = target.slice(SCHEME.length)
+  let end = 0
+  while (end < rest.length && rest[end] !== '/' && rest[end] !== '?') end++
+  if (end === 0) return null
+  const path = rest.slice(end)
+  const origin = path === '' ? (method === 'OPTIONS' ? '*' : '/') : path.startsWith('/') ? path : `/${path}`
+  return { target: origin, authority: rest.slice(0, end) }
+}

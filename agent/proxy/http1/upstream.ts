@@ -1,0 +1,305 @@
+// The upstream's side of an HTTP/1.1 connection: sends one request at a time and reads its response.
+
+import { MeshError } from '../../model/failure.ts'
+import type { BodySink, Exchange } from '../exchange.ts'
+import type { Channel, ChannelSink } from '../transport.ts'
+import { Body } from './body.ts'
+import { scratch } from './caller.ts'
+import { emitRequest, REWRITE_LIMIT } from './emit.ts'
+import { writeChunk, writeLastChunk } from './exchange1.ts'
+import { Head } from './head.ts'
+import { Store } from './store.ts'
+
+/** Interim responses (1xx) ahead of a final one. */
+const INTERIM_LIMIT = 16
+
+/** What a rule changes in the request; null keeps it. */
+export interface Rewritten {
+  readonly target: string | null
+  readonly authority: string | null
+}
+
+/** Where a connection goes when it is idle; told when it is no longer of use. */
+export interface UpstreamOwner {
+  unusable(upstream: Http1Upstream): void
+}
+
+/** How an exchange ended. `upgraded`: the connection now carries what was agreed on. */
+export type Carried = 'done' | 'upgraded'
+
+interface Waiter {
+  readonly resolve: (how: Carried) => void
+  readonly reject: (reason: MeshError) => void
+}
+
+/** A connection to an endpoint, for one exchange after another. */
+export class Http1Upstream implements ChannelSink, BodySink {
+  readonly channel: Channel
+  /** Whether this is not the first exchange on the connection. */
+  reused = false
+  /** Whether a byte of a response to this exchange has come. */
+  heard = false
+  /** What came behind a 101 response, and what the caller had sent ahead. */
+  ahead: { readonly fromUpstream: Buffer | null; readonly fromCaller: Buffer | null } | null = null
+  /** Seconds the peer said it keeps an idle connection, or -1. */
+  keepAliveSeconds = -1
+  owner: UpstreamOwner | null = null
+  readonly #head = new Head('response')
+  readonly #body = new Body()
+  readonly #store = new Store()
+  #exchange: Exchange | null = null
+  #waiter: Waiter | null = null
+  #state: 'idle' | 'head' | 'body' | 'dead' = 'idle'
+  #interims = 0
+  #sent = false
+  #keep = true
+  #finished = false
+  #chunked = false
+  #upgrade = false
+
+  constructor(channel: Channel) {
+    this.channel = channel
+    channel.sink = this
+    channel.resume()
+  }
+
+  /** Whether another exchange may follow on this connection. */
+  get reusable(): boolean {
+    return this.#state === 'idle' && this.#keep && !this.channel.dead
+  }
+
+  /**
+   * Sends the request and passes the response on. Resolves when the response is through. Throws what stopped the
+   * exchange, UPSTREAM_RESET or UPSTREAM_BAD_RESPONSE; the connection is closed then.
+   */
+  carry(exchange: Exchange, rewritten: Rewritten): Promise<Carried> {
+    exchange.during(this.#stopped, this.#callerEnded)
+    this.#exchange = exchange
+    this.#state = 'head'
+    this.#head.reset()
+    this.#interims = 0
+    this.heard = this.#sent = false
+    this.#chunked = exchange.framing === 'chunked'
+    this.#upgrade = exchange.head.upgrade >= 0 && upgradable(exchange.head)
+    return new Promise((resolve, reject) => {
+      this.#waiter = { resolve, reject }
+      try {
+        this.#sendHead(exchange, rewritten)
+      } catch (thrown) {
+        this.#fail(thrown as MeshError)
+        return
+      }
+      exchange.sendBody(this)
+    })
+  }
+
+  bodyBytes(bytes: Buffer, from: number, to: number, source: Channel): void {
+    if (this.#chunked) writeChunk(this.channel, bytes, { from, to }, source)
+    else this.channel.write(bytes, from, to, source)
+  }
+
+  bodyEnd(): void {
+    if (this.#chunked) writeLastChunk(this.channel, this.channel)
+    this.#sent = true
+    if (this.#exchange?.halfClosed) this.#callerEnded()
+  }
+
+  bytes(arena: Buffer, from: number, to: number): void {
+    let at = from
+    while (at < to && at >= 0) {
+      switch (this.#state) {
+        case 'head':
+          this.heard = true
+          at = this.#readHead(arena, at, to)
+          break
+        case 'body':
+          at = this.#readBody(arena, at, to)
+          break
+        case 'idle': // nobody asked
+          this.close()
+          return
+        case 'dead':
+          return
+      }
+    }
+  }
+
+  /** From the exchange's point of view there is one sink for both directions: this is the response's payload. */
+  payload(bytes: Buffer, from: number, to: number): void {
+    this.#exchange?.bodyBytes(bytes, from, to, this.channel)
+  }
+
+  end(): void {
+    if (this.#state === 'body' && this.#body.framing === 'close') {
+      this.#keep = false
+      this.#finish()
+      return
+    }
+    this.#broken('the upstream ended the connection')
+  }
+
+  drained(): void {}
+
+  closed(): void {
+    this.#broken('the upstream closed the connection')
+  }
+
+  lost(cause: Error): void {
+    this.#broken(`the upstream's connection broke: ${cause.message}`, cause)
+  }
+
+  /** Closes it. Not to be called amid an exchange. */
+  close(): void {
+    this.#state = 'dead'
+    this.#store.release()
+    this.channel.close()
+    this.owner?.unusable(this)
+  }
+
+  #sendHead(exchange: Exchange, rewritten: Rewritten): void {
+    const target = rewritten.target ?? exchange.target
+    const authority = rewritten.authority ?? exchange.authority
+    if (!sendable(target) || !sendable(authority)) {
+      throw new MeshError('BAD_REQUEST', 'the rewritten request target or authority cannot be sent')
+    }
+    const out = {
+      target,
+      authority,
+      framing: exchange.framing,
+      requestId: exchange.newId ? exchange.requestId : null,
+      upgrade: this.#upgrade,
+    }
+    this.channel.write(scratch, 0, emitRequest(exchange.head, out, scratch), exchange.channel)
+  }
+
+  /** Reads a head from the store, or straight from the arena; returns where in the arena it ended. */
+  #readHead(arena: Buffer, from: number, to: number): number {
+    const store = this.#store
+    const before = store.length
+    let parsed
+    if (before === 0) parsed = this.#head.parse(arena, from, to)
+    else {
+      store.append(arena, from, to)
+      parsed = this.#head.parse(store.bytes, store.from, store.to)
+    }
+    switch (parsed) {
+      case 'more':
+        if (before === 0) store.append(arena, from, to)
+        return to
+      case 'done': {
+        const at = from + this.#head.length - before
+        this.#onHead(arena, at, to)
+        store.release()
+        return this.#state === 'dead' ? to : at
+      }
+      case 'bad':
+      case 'large':
+      case 'unknown':
+        this.#fail(new MeshError('UPSTREAM_BAD_RESPONSE', 'the upstream did not answer in HTTP/1.1'))
+        return -1
+    }
+  }
+
+  #onHead(arena: Buffer, at: number, to: number): void {
+    const head = this.#head
+    const exchange = this.#exchange as Exchange
+    if (head.status === 101) {
+      this.#onUpgrade(arena, at, to)
+      return
+    }
+    if (head.status < 200) {
+      if (++this.#interims > INTERIM_LIMIT) {
+        this.#fail(new MeshError('UPSTREAM_BAD_RESPONSE', `more than ${INTERIM_LIMIT} interim responses`))
+        return
+      }
+      exchange.interim(head)
+      head.reset()
+      return
+    }
+    const framing = head.responseFraming(exchange.method)
+    this.#keep = head.persistent && framing !== 'close'
+    this.keepAliveSeconds = head.keepAliveSeconds
+    this.#body.begin(framing, head.contentLength)
+    this.#state = 'body'
+    exchange.respond(head, framing)
+    if (framing === 'none') this.#finish()
+  }
+
+  #onUpgrade(arena: Buffer, at: number, to: number): void {
+    const exchange = this.#exchange as Exchange
+    if (!this.#upgrade || this.#head.upgrade < 0) {
+      this.#fail(new MeshError('UPSTREAM_BAD_RESPONSE', 'a 101 response that nobody asked for'))
+      return
+    }
+    const fromUpstream = at < to ? Buffer.from(arena.subarray(at, to)) : null
+    this.channel.hold()
+    this.ahead = { fromUpstream, fromCaller: exchange.upgrade(this.#head) }
+    this.#state = 'dead'
+    this.#keep = false
+    this.#settle()?.resolve('upgraded')
+  }
+
+  #readBody(arena: Buffer, from: number, to: number): number {
+    const at = this.#body.feed(arena, from, to, this)
+    if (at < 0) this.#fail(new MeshError('UPSTREAM_BAD_RESPONSE', 'the response body breaks its framing'))
+    else if (this.#body.done) this.#finish()
+    return at
+  }
+
+  /** The response is through. Where the request is not, the connection cannot be used again. */
+  #finish(): void {
+    const exchange = this.#exchange as Exchange
+    if (!this.#sent || this.#finished) this.#keep = false
+    this.#state = 'idle'
+    const waiter = this.#settle()
+    exchange.bodyEnd()
+    if (!this.#keep) this.close()
+    this.reused = true
+    waiter?.resolve('done')
+  }
+
+  #broken(why: string, cause?: unknown): void {
+    if (this.#state === 'dead') return
+    if (this.#exchange === null) this.close()
+    else this.#fail(new MeshError('UPSTREAM_RESET', why, cause))
+  }
+
+  #fail(reason: MeshError): void {
+    this.#state = 'dead'
+    this.#store.release()
+    this.channel.reset()
+    this.#settle()?.reject(reason)
+    this.owner?.unusable(this)
+  }
+
+  #settle(): Waiter | null {
+    const waiter = this.#waiter
+    this.#waiter = null
+    this.#exchange?.during(null, null)
+    this.#exchange = null
+    return waiter
+  }
+
+  readonly #stopped = (reason: MeshError): void => this.#fail(reason)
+
+  /** A half-close is a half-close: the application decides what it means. */
+  readonly #callerEnded = (): void => {
+    this.#finished = true
+    this.channel.shutdown()
+  }
+}
+
+/** Which upgrades are passed on. h2c is not: the request is served as HTTP/1.1, as RFC 9110 §7.8 allows. */
+function upgradable(head: Head): boolean {
+  return !head.value(head.upgrade).toLowerCase().includes('h2c')
+}
+
+/** A request line or Host field may hold it: visible characters of one byte each. */
+function sendable(text: string): boolean {
+  if (text.length > REWRITE_LIMIT * 2) return false
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code <= 0x20 || code === 0x7f || code > 0xff) return false
+  }
+  return true
+}

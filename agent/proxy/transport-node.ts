@@ -1,0 +1,335 @@
+// The transport's body on node:net: one read arena for all channels, pooled write buffers, no streams on the way.
+
+import { Socket } from 'node:net'
+import { addressText, type SocketAddress } from '../model/address.ts'
+import { MeshError } from '../model/failure.ts'
+import type { Channel, ChannelSink, Ends, Transport } from './transport.ts'
+
+/** Bytes of the read arena and of each write buffer: below it, large bodies cost visibly more. */
+const BUFFER_BYTES = 64 * 1024
+/** Write buffers kept for reuse while nobody needs them. */
+const SPARE_BUFFERS = 32
+
+/** How long a closed channel may take to hand over what is queued. */
+const CLOSE_LIMIT_MS = 10_000
+
+/** Codes of connect(2) that mean nobody answered, rather than that somebody refused. */
+const TIMEOUT_CODES: ReadonlySet<string> = new Set(['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'])
+
+const DEAF: ChannelSink = { bytes() {}, end() {}, drained() {}, closed() {}, lost() {} }
+
+/** Makes a transport. `onBug` hears what a sink threw; the channel it was called for is reset, the others live on. */
+export function nodeTransport(onBug: (thrown: unknown) => void): Transport {
+  return new NodeTransport(onBug)
+}
+
+class NodeTransport implements Transport {
+  // libuv reads and calls back one socket at a time, so all of them can read into the same memory.
+  readonly arena = Buffer.allocUnsafeSlow(BUFFER_BYTES)
+  readonly onBug: (thrown: unknown) => void
+  stagedBytes = 0
+  #spare: Buffer[] = []
+  #dirty: NodeChannel[] = []
+  #inEvent = false
+  #flushScheduled = false
+
+  constructor(onBug: (thrown: unknown) => void) {
+    this.onBug = onBug
+  }
+
+  adopt(fd: number): Channel {
+    const channel = new NodeChannel(this, fd)
+    channel.socket.setNoDelay(true)
+    return channel
+  }
+
+  connect(fd: number, to: SocketAddress, timeoutMs: number): Promise<Channel> {
+    const channel = new NodeChannel(this, fd)
+    return new Promise((resolve, reject) => {
+      const { socket } = channel
+      const fail = (code: 'CONNECT_REFUSED' | 'CONNECT_TIMEOUT', why: string, cause?: unknown): void => {
+        clearTimeout(timer)
+        channel.abandon()
+        reject(new MeshError(code, `${addressText(to)} ${why}`, cause))
+      }
+      const timer = setTimeout(() => fail('CONNECT_TIMEOUT', `did not answer in ${timeoutMs} ms`), timeoutMs)
+      channel.sink = {
+        ...DEAF,
+        lost: (cause) => {
+          const code = (cause as NodeJS.ErrnoException).code ?? ''
+          const kind = TIMEOUT_CODES.has(code) ? 'CONNECT_TIMEOUT' : 'CONNECT_REFUSED'
+          fail(kind, `cannot be reached: ${code || cause.message}`, cause)
+        },
+      }
+      socket.once('connect', () => {
+        clearTimeout(timer)
+        channel.sink = DEAF
+        socket.setNoDelay(true)
+        resolve(channel)
+      })
+      socket.connect({ host: to.ip, port: to.port })
+    })
+  }
+
+  /** Runs what an event does, then sends what it queued: one write a channel. */
+  event(channel: NodeChannel, run: (channel: NodeChannel, arg: number) => void, arg: number): void {
+    const outermost = !this.#inEvent
+    this.#inEvent = true
+    try {
+      run(channel, arg)
+    } catch (thrown) {
+      this.onBug(thrown)
+      channel.reset()
+    }
+    if (!outermost) return
+    this.#inEvent = false
+    this.flush()
+  }
+
+  /** Notes that a channel has something to send: at the end of this event, else of this turn of the loop. */
+  touch(channel: NodeChannel): void {
+    this.#dirty.push(channel)
+    if (this.#inEvent || this.#flushScheduled) return
+    this.#flushScheduled = true
+    queueMicrotask(this.#flushLater)
+  }
+
+  readonly #flushLater = (): void => {
+    this.#flushScheduled = false
+    this.flush()
+  }
+
+  flush(): void {
+    const dirty = this.#dirty
+    for (let i = 0; i < dirty.length; i++) (dirty[i] as NodeChannel).send()
+    dirty.length = 0
+  }
+
+  take(): Buffer {
+    this.stagedBytes += BUFFER_BYTES
+    return this.#spare.pop() ?? Buffer.allocUnsafeSlow(BUFFER_BYTES)
+  }
+
+  give(buffer: Buffer): void {
+    this.stagedBytes -= BUFFER_BYTES
+    if (this.#spare.length < SPARE_BUFFERS) this.#spare.push(buffer)
+  }
+}
+
+class NodeChannel implements Channel {
+  readonly socket: Socket
+  readonly arena: Buffer
+  sink: ChannelSink = DEAF
+  dead = false
+  readonly #transport: NodeTransport
+  #staging: Buffer | null = null
+  #staged = 0
+  #lent: Buffer[] = []
+  /** Named by the last write: who waits if that write makes a backlog. */
+  #source: NodeChannel | null = null
+  #waiting: NodeChannel[] = []
+  #held = true
+  #blockedBy = 0
+  #closing = false
+  #shutdown: 'open' | 'wanted' | 'sent' | 'done' = 'open'
+  #resetWanted = false
+
+  constructor(transport: NodeTransport, fd: number) {
+    this.#transport = transport
+    this.arena = transport.arena
+    this.socket = new Socket({
+      fd,
+      allowHalfOpen: true,
+      onread: { buffer: transport.arena, callback: (length) => this.#onRead(length) },
+    })
+    this.socket.pause()
+    this.socket.on('end', () => this.#tell((channel) => channel.sink.end()))
+    this.socket.on('error', (error) => this.#onError(error))
+    this.socket.on('close', () => this.#onClose())
+    this.socket.on('finish', () => this.#onFinish())
+  }
+
+  get backlog(): number {
+    return this.dead ? 0 : this.#staged + this.socket.writableLength
+  }
+
+  get ends(): Ends | null {
+    const { localAddress, localPort, remoteAddress, remotePort } = this.socket
+    if (localAddress === undefined || localPort === undefined) return null
+    if (remoteAddress === undefined || remotePort === undefined) return null
+    return { local: { ip: localAddress, port: localPort }, remote: { ip: remoteAddress, port: remotePort } }
+  }
+
+  write(bytes: Buffer, from: number, to: number, source: Channel | null): void {
+    if (this.dead || this.#closing || from >= to) return
+    if (this.#staged === 0) this.#transport.touch(this)
+    this.#source = source as NodeChannel | null
+    let at = from
+    while (at < to) {
+      const staging = (this.#staging ??= this.#transport.take())
+      const length = Math.min(to - at, BUFFER_BYTES - this.#staged)
+      bytes.copy(staging, this.#staged, at, at + length)
+      this.#staged += length
+      at += length
+      if (this.#staged === BUFFER_BYTES && at < to) this.send()
+    }
+  }
+
+  /** Hands what is staged to the kernel; what it does not take at once stays lent to the socket. */
+  send(): void {
+    const staging = this.#staging
+    if (staging === null) return
+    const length = this.#staged
+    this.#staging = null
+    this.#staged = 0
+    if (this.dead || length === 0) {
+      this.#transport.give(staging)
+      return
+    }
+    this.socket.write(length === BUFFER_BYTES ? staging : staging.subarray(0, length), this.#onWritten)
+    if (this.socket.writableLength === 0) {
+      this.#transport.give(staging)
+      return
+    }
+    this.#lent.push(staging)
+    const source = this.#source
+    if (source === null || this.#waiting.includes(source)) return
+    this.#waiting.push(source)
+    source.#block()
+  }
+
+  hold(): void {
+    if (this.#held) return
+    this.#held = true
+    if (!this.dead) this.socket.pause()
+  }
+
+  resume(): void {
+    if (!this.#held) return
+    this.#held = false
+    if (!this.dead && this.#blockedBy === 0) this.socket.resume()
+  }
+
+  shutdown(): void {
+    if (this.dead || this.#shutdown !== 'open') return
+    this.#shutdown = 'wanted'
+    this.#shutdownWhenFlushed()
+  }
+
+  reset(): void {
+    if (this.dead) return
+    this.#resetWanted = true
+    if (this.#shutdown === 'sent') return // libuv cannot reset amid shutdown(2); it ends within this turn of the loop
+    this.#die()
+    // resetAndDestroy alone would send FIN ahead of the RST, and a reader could take that for an orderly end.
+    ;(this.socket as { writable: boolean }).writable = false
+    this.socket.resetAndDestroy()
+    this.socket.destroy()
+  }
+
+  close(): void {
+    if (this.dead || this.#closing) return
+    this.#closing = true
+    this.sink = DEAF
+    this.send()
+    this.socket.pause()
+    if (this.socket.writableLength === 0) this.#destroy()
+    else setTimeout(() => this.#destroy(), CLOSE_LIMIT_MS).unref()
+  }
+
+  /** Gives up a connection that never came about. */
+  abandon(): void {
+    this.sink = DEAF
+    this.#destroy()
+  }
+
+  #onRead(length: number): boolean {
+    this.#transport.event(this, deliver, length)
+    return true
+  }
+
+  readonly #onWritten = (): void => {
+    if (this.dead || this.socket.writableLength > 0 || this.#lent.length === 0) return
+    this.#release()
+    if (this.#closing) {
+      this.#destroy()
+      return
+    }
+    if (this.#shutdown === 'wanted') this.#shutdownWhenFlushed()
+    this.#tell((channel) => channel.sink.drained())
+  }
+
+  #tell(run: (channel: NodeChannel) => void): void {
+    this.#transport.event(this, run, 0)
+  }
+
+  #block(): void {
+    this.#blockedBy++
+    if (!this.dead) this.socket.pause()
+  }
+
+  #unblock(): void {
+    this.#blockedBy--
+    if (this.#blockedBy === 0 && !this.#held && !this.dead) this.socket.resume()
+  }
+
+  #shutdownWhenFlushed(): void {
+    this.send()
+    if (this.socket.writableLength > 0) return // told again by #onWritten
+    this.#shutdown = 'sent'
+    this.socket.end()
+  }
+
+  #onFinish(): void {
+    this.#shutdown = 'done'
+    if (this.#resetWanted) this.reset()
+  }
+
+  #onError(error: Error): void {
+    if (this.dead) return
+    const { sink } = this
+    this.#die()
+    this.socket.destroy()
+    this.#tell(() => sink.lost(error))
+  }
+
+  #onClose(): void {
+    if (this.dead) return
+    const { sink } = this
+    this.#die()
+    this.#tell(() => sink.closed())
+  }
+
+  #destroy(): void {
+    if (this.dead) return
+    this.#die()
+    this.socket.destroy()
+  }
+
+  #die(): void {
+    this.dead = true
+    this.sink = DEAF
+    this.#release()
+    if (this.#staging !== null) this.#transport.give(this.#staging)
+    this.#staging = null
+    this.#staged = 0
+  }
+
+  /** Takes the lent buffers back and lets the sources read again. */
+  #release(): void {
+    // A dead socket may still point into its buffers until its close is through: those are left to the collector.
+    for (const buffer of this.#lent) {
+      if (this.dead) this.#transport.stagedBytes -= BUFFER_BYTES
+      else this.#transport.give(buffer)
+    }
+    this.#lent.length = 0
+    const waiting = this.#waiting
+    if (waiting.length === 0) return
+    this.#waiting = []
+    for (const source of waiting) source.#unblock()
+  }
+}
+
+function deliver(channel: NodeChannel, length: number): void {
+  channel.sink.bytes(channel.arena, 0, length)
+}

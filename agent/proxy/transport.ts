@@ -1,0 +1,61 @@
+// How bytes come in and go out, whatever carries them: channels over sockets, in the shape that a native body can fill.
+
+import type { SocketAddress } from '../model/address.ts'
+
+/** Who hears of a channel. Exactly one of `lost` and `closed` is the last call, unless the owner itself ended it. */
+export interface ChannelSink {
+  /** Bytes `arena[from, to)` arrived. They are valid only until this returns: what must last is copied. */
+  bytes(arena: Buffer, from: number, to: number): void
+  /** The peer will send no more (FIN). Writing stays possible. */
+  end(): void
+  /** What was written has left for the kernel after there had been a backlog. */
+  drained(): void
+  /** Both directions have ended in order. */
+  closed(): void
+  /** The connection is gone: reset by the peer, timed out, or failed. */
+  lost(cause: Error): void
+}
+
+/** Both ends of a connection. */
+export interface Ends {
+  readonly local: SocketAddress
+  readonly remote: SocketAddress
+}
+
+/** One TCP connection. A new channel is held: it reads nothing until its owner has set `sink` and calls `resume`. */
+export interface Channel {
+  sink: ChannelSink
+  /** Bytes written that the kernel has not taken yet. */
+  readonly backlog: number
+  /** True once it was closed, reset or lost: every call is then without effect. */
+  readonly dead: boolean
+  /** Addresses of both ends; null once dead. */
+  readonly ends: Ends | null
+  /**
+   * Queues a copy of `bytes[from, to)`; all that one event queued leaves in one write. While this channel has a backlog
+   * because of it, `source` is not read (null: nobody waits, so what is written must be small).
+   */
+  write(bytes: Buffer, from: number, to: number, source: Channel | null): void
+  /** Stops reading, for the owner's own reasons. */
+  hold(): void
+  /** Reads again (once no destination's backlog stands against it). */
+  resume(): void
+  /** Sends FIN after everything queued. */
+  shutdown(): void
+  /** Sends RST now; what is queued is dropped. */
+  reset(): void
+  /** Closes after handing what is queued to the kernel; nothing more is heard. */
+  close(): void
+}
+
+/** Makes channels. Owns the buffers they share. */
+export interface Transport {
+  /** Takes over an accepted, connected, non-blocking socket. */
+  adopt(fd: number): Channel
+  /**
+   * Connects a socket made elsewhere. Throws MeshError CONNECT_REFUSED or CONNECT_TIMEOUT; the fd is closed then.
+   */
+  connect(fd: number, to: SocketAddress, timeoutMs: number): Promise<Channel>
+  /** Bytes of staging buffers now lent to channels with a backlog. */
+  readonly stagedBytes: number
+}

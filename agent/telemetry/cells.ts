@@ -1,0 +1,160 @@
+// The numbers behind the series: fetched once for a pair of ends, added to on the hot path, dumped at a scrape.
+
+import { BUCKETS, type Counters, EDGE_LABELS, type Sample, type SeriesName } from './series.ts'
+
+/** Pairs of ends with series of their own; what comes later shares one pair whose labels all say `other`. */
+export const EDGE_LIMIT = 10_000
+/** Series of a deleted pod are kept so long. */
+export const GONE_MS = 5 * 60 * 1000
+
+/** A number that only grows, or for a gauge also falls. */
+export interface Cell {
+  value: number
+}
+
+/** A distribution over BUCKETS. */
+export class Histogram {
+  readonly counts: number[] = new Array<number>(BUCKETS.length + 1).fill(0)
+  sum = 0
+
+  observe(value: number): void {
+    let index = 0
+    while (index < BUCKETS.length && value > (BUCKETS[index] as number)) index++
+    this.counts[index] = (this.counts[index] as number) + 1
+    this.sum += value
+  }
+}
+
+/** Requests between two ends that ended alike. */
+export class RequestCells {
+  readonly flags: string
+  readonly code: string
+  requests = 0
+  readonly duration = new Histogram()
+  readonly requestBytes = new Histogram()
+  readonly responseBytes = new Histogram()
+
+  constructor(code: number, flags: string) {
+    this.code = String(code)
+    this.flags = flags
+  }
+}
+
+/** TCP connections between two ends. */
+export class FlowCells {
+  opened = 0
+  sentBytes = 0
+  receivedBytes = 0
+  /** Ended connections by response flag. */
+  readonly closed = new Map<string, Cell>()
+
+  close(flags: string): void {
+    const cell = this.closed.get(flags)
+    if (cell === undefined) this.closed.set(flags, { value: 1 })
+    else cell.value++
+  }
+}
+
+/** Two ends, as one reporter sees them. */
+export class Edge {
+  /** Values of EDGE_LABELS. */
+  readonly labels: readonly string[]
+  /** Pods that the labels speak of. */
+  readonly pods: readonly string[]
+  goneSinceMs: number | null = null
+  readonly #requests = new Map<string, Map<number, RequestCells>>()
+  #flows: FlowCells | null = null
+
+  constructor(labels: readonly string[], pods: readonly string[]) {
+    this.labels = labels
+    this.pods = pods
+  }
+
+  requests(code: number, flags: string): RequestCells {
+    let byCode = this.#requests.get(flags)
+    if (byCode === undefined) this.#requests.set(flags, (byCode = new Map<number, RequestCells>()))
+    let cells = byCode.get(code)
+    if (cells === undefined) byCode.set(code, (cells = new RequestCells(code, flags)))
+    return cells
+  }
+
+  get flows(): FlowCells {
+    return (this.#flows ??= new FlowCells())
+  }
+
+  dump(out: Sample[]): void {
+    for (const byCode of this.#requests.values()) {
+      for (const cells of byCode.values()) {
+        const labels = [...this.labels, cells.flags, cells.code, '']
+        const spread = (name: SeriesName, { counts, sum }: Histogram): void => {
+          out.push({ name, labels, counts: [...counts], sum })
+        }
+        out.push({ name: 'istio_requests_total', labels, value: cells.requests })
+        spread('istio_request_duration_milliseconds', cells.duration)
+        spread('istio_request_bytes', cells.requestBytes)
+        spread('istio_response_bytes', cells.responseBytes)
+      }
+    }
+    if (this.#flows !== null) this.#dumpFlows(this.#flows, out)
+  }
+
+  #dumpFlows(flows: FlowCells, out: Sample[]): void {
+    const labels = [...this.labels, '-']
+    out.push({ name: 'istio_tcp_connections_opened_total', labels, value: flows.opened })
+    out.push({ name: 'istio_tcp_sent_bytes_total', labels, value: flows.sentBytes })
+    out.push({ name: 'istio_tcp_received_bytes_total', labels, value: flows.receivedBytes })
+    for (const [flags, { value }] of flows.closed) {
+      out.push({ name: 'istio_tcp_connections_closed_total', labels: [...this.labels, flags], value })
+    }
+  }
+}
+
+/** All cells of a worker. */
+export class Cells {
+  readonly #edges = new Map<string, Edge>()
+  readonly #plain = new Map<string, Cell & { readonly name: SeriesName; readonly labels: readonly string[] }>()
+  readonly #overflow = new Edge(
+    EDGE_LABELS.map(() => 'other'),
+    [],
+  )
+
+  /** The cells of two ends; `labels` are the values of EDGE_LABELS, `pods` the uids they speak of. */
+  edge(labels: readonly string[], pods: readonly string[]): Edge {
+    const key = labels.join('\n')
+    const known = this.#edges.get(key)
+    if (known !== undefined) return known
+    if (this.#edges.size >= EDGE_LIMIT) {
+      this.plain('weft_series_overflow_total').value++
+      return this.#overflow
+    }
+    const edge = new Edge(labels, pods)
+    this.#edges.set(key, edge)
+    return edge
+  }
+
+  /** The cell of a series without ends. Label values come from tables of this code, never from requests. */
+  plain(name: SeriesName, ...labels: string[]): Cell {
+    const key = `${name} ${labels.join(' ')}`
+    let cell = this.#plain.get(key)
+    if (cell === undefined) this.#plain.set(key, (cell = { name, labels, value: 0 }))
+    return cell
+  }
+
+  /** Everything as plain data. Series all of whose pods are gone (`lives` says no) for GONE_MS are let go. */
+  dump(nowMs: number, lives: (uid: string) => boolean): Counters {
+    const out: Sample[] = []
+    for (const [key, edge] of this.#edges) {
+      const gone = edge.pods.some((uid) => !lives(uid))
+      if (!gone) edge.goneSinceMs = null
+      else if (edge.goneSinceMs === null) edge.goneSinceMs = nowMs
+      else if (nowMs - edge.goneSinceMs > GONE_MS) {
+        this.#edges.delete(key)
+        continue
+      }
+      edge.dump(out)
+    }
+    this.#overflow.dump(out)
+    for (const { name, labels, value } of this.#plain.values()) out.push({ name, labels, value })
+    return out
+  }
+}

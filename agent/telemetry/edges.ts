@@ -1,0 +1,96 @@
+// Who stands at the two ends, as label values; worked out once a pair and snapshot.
+
+import type { Endpoint, Service } from '../model/service.ts'
+import { canonicalName, canonicalRevision, type Workload } from '../model/workload.ts'
+import type { Cells, Edge } from './cells.ts'
+
+const UNKNOWN = 'unknown'
+/** Istio's name for the one cluster of a mesh. */
+const CLUSTER = 'Kubernetes'
+/** Istio's name for what nothing in the mesh stands for. */
+const PASSTHROUGH = 'PassthroughCluster'
+/** Pairs looked up; beyond, all are forgotten and looked up anew. */
+const KNOWN_LIMIT = 20_000
+
+/** Two ends of a request or connection. */
+export interface Pair {
+  readonly caller: Workload | null
+  readonly callee: Workload | null
+  /** What was picked, null where nothing was. */
+  readonly endpoint: Endpoint | null
+  readonly service: Service | null
+  /** Who reports: the caller's end, the callee's, or both at once where both are on this node. */
+  readonly reporters: 'source' | 'destination' | 'both'
+  readonly protocol: 'http' | 'tcp'
+}
+
+interface Known {
+  readonly pair: Pair
+  readonly edges: readonly Edge[]
+}
+
+/** Finds the cells of a pair. */
+export class Edges {
+  readonly #cells: Cells
+  #known = new Map<Workload | null, Map<Endpoint | Service | null, Known[]>>()
+  #count = 0
+
+  constructor(cells: Cells) {
+    this.#cells = cells
+  }
+
+  /** Forgets what was looked up: labels may have changed. What was counted stays. */
+  forget(): void {
+    this.#known = new Map()
+    this.#count = 0
+  }
+
+  /** One edge a reporter. */
+  of(pair: Pair): readonly Edge[] {
+    let byCaller = this.#known.get(pair.caller)
+    if (byCaller === undefined) this.#known.set(pair.caller, (byCaller = new Map<Endpoint | Service | null, Known[]>()))
+    const place = pair.endpoint ?? pair.service
+    let list = byCaller.get(place)
+    if (list === undefined) byCaller.set(place, (list = []))
+    for (const known of list) if (samePair(known.pair, pair)) return known.edges
+    if (++this.#count > KNOWN_LIMIT) this.forget()
+    const reporters = pair.reporters === 'both' ? (['source', 'destination'] as const) : [pair.reporters]
+    const pods = [pair.caller?.uid, pair.callee?.uid].filter((uid) => uid !== undefined)
+    const edges = reporters.map((reporter) => this.#cells.edge(labelsOf(pair, reporter), pods))
+    list.push({ pair, edges })
+    return edges
+  }
+}
+
+function samePair(a: Pair, b: Pair): boolean {
+  return a.service === b.service && a.callee === b.callee && a.reporters === b.reporters && a.protocol === b.protocol
+}
+
+function labelsOf({ caller, callee, endpoint, service, protocol }: Pair, reporter: string): string[] {
+  return [
+    reporter,
+    ...endLabels(caller),
+    ...endLabels(callee),
+    service?.host ?? UNKNOWN,
+    service?.name ??
+      (callee === null && endpoint !== null ? PASSTHROUGH : callee === null ? UNKNOWN : canonicalName(callee)),
+    service?.namespace ?? callee?.namespace ?? UNKNOWN,
+    reporter === 'source' ? UNKNOWN : 'none', // only the callee's end can say how it was reached
+    protocol,
+  ]
+}
+
+/** workload, namespace, canonical service and revision, principal, app, version, cluster. */
+function endLabels(workload: Workload | null): string[] {
+  if (workload === null) return Array<string>(8).fill(UNKNOWN)
+  return [
+    workload.owner,
+    workload.namespace,
+    canonicalName(workload),
+    canonicalRevision(workload),
+    UNKNOWN,
+    workload.labels['app'] ?? UNKNOWN,
+    workload.labels['version'] ?? UNKNOWN,
+    CLUSTER,
+  ]
+}
