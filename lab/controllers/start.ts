@@ -1,6 +1,11 @@
 // Root of the lab's controllers: what kube-controller-manager and kube-scheduler do in a cluster, over the store in process.
 import type { Store } from '../api/store.ts'
 import { startAccounts } from './cluster/accounts.ts'
+import { startGarbage } from './cluster/garbage.ts'
+import { startNodes } from './cluster/nodes.ts'
+import { startDaemonSets } from './workloads/daemonset.ts'
+import { startJobs } from './workloads/job.ts'
+import { startStatefulSets } from './workloads/statefulset.ts'
 import { startDeployments } from './workloads/deployment.ts'
 import { startEndpoints } from './endpoints/endpoints.ts'
 import { systemClock, type Clock, type Log } from './world/queue.ts'
@@ -21,6 +26,11 @@ export function startControllers({ store, log, clock = systemClock }: Controller
   startScheduler(world)
   startReplicaSets(world)
   startDeployments(world)
+  startStatefulSets(world)
+  startDaemonSets(world)
+  startJobs(world)
   startEndpoints(world)
+  startNodes(world)
+  startGarbage(world)
   return { stop: () => world.stop() }
 }

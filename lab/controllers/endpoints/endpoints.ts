@@ -11,7 +11,6 @@ import { SLICES, type World } from '../world/world.ts'
 export function startEndpoints(world: World): void {
   const queue = world.queue('endpoints', reconcile)
   const bySelector = new SelectorIndex(world.services, (service) => selectorOf(service))
-  const byNode = world.pods.index(({ spec }) => (spec.nodeName ? [spec.nodeName] : []))
 
   world.services.onChange((now, before) => queue.add(keyOf((now ?? before)!)))
   world.pods.onChange((now, before) => {
@@ -23,7 +22,7 @@ export function startEndpoints(world: World): void {
   world.nodes.onChange((now, before) => {
     const node = (now ?? before)!
     if (zoneOf(now ?? undefined) === zoneOf(before ?? undefined)) return
-    for (const pod of byNode.get(node.metadata.name)) {
+    for (const pod of world.podsOnNode.get(node.metadata.name)) {
       for (const service of bySelector.taking(pod)) queue.add(keyOf(service))
     }
   })

@@ -1,7 +1,7 @@
 // A live, indexed view of one resource: what controllers ask instead of listing the store. Cost a change: its own indexes.
 import { matches, selectorOf, type LabelSelector } from '../../api/selector.ts'
 import type { Store } from '../../api/store.ts'
-import { as, isDeleting, keyOf, type Stored } from './kinds.ts'
+import { as, keyOf, type Stored } from './kinds.ts'
 
 /** Hears each change after the view has it: `now` null when it went, `before` null when it came. */
 export type ChangeListener<T> = (now: T | null, before: T | null) => void
@@ -39,7 +39,6 @@ export class Index<T extends Stored> {
 
 export class View<T extends Stored> {
   readonly resource: string
-  readonly #store: Store
   readonly #objects = new Map<string, T>()
   readonly #indexes: Index<T>[] = []
   readonly #listeners: ChangeListener<T>[] = []
@@ -50,7 +49,6 @@ export class View<T extends Stored> {
 
   constructor(store: Store, resource: string) {
     this.resource = resource
-    this.#store = store
     this.#unwatch = store.watch(resource, ({ type, object }) => this.#take(as<T>(object), type === 'DELETED'))
   }
 
@@ -95,12 +93,6 @@ export class View<T extends Stored> {
   onChange(listener: ChangeListener<T>): void {
     for (const object of this.#objects.values()) listener(object, null)
     this.#listeners.push(listener)
-  }
-
-  /** Whether the store still has this very object, not marked for deletion. */
-  stillLives({ metadata }: T): boolean {
-    const now = this.#store.get(this.resource, metadata.namespace ?? null, metadata.name)
-    return now?.metadata.uid === metadata.uid && !isDeleting(now)
   }
 
   stop(): void {

@@ -16,7 +16,7 @@ import type {
   Stored,
 } from './kinds.ts'
 import { WorkQueue, type Clock, type Log, type QueueSettings } from './queue.ts'
-import { View } from './view.ts'
+import { View, type Index } from './view.ts'
 
 export const SLICES = 'endpointslices.discovery.k8s.io'
 
@@ -26,6 +26,8 @@ export class World {
   readonly log: Log
   readonly events: Events
   readonly pods: View<Pod>
+  /** Pods by the name of their node. */
+  readonly podsOnNode: Index<Pod>
   readonly deployments: View<Deployment>
   readonly replicaSets: View<ReplicaSet>
   readonly statefulSets: View<StatefulSet>
@@ -45,6 +47,7 @@ export class World {
     this.log = log
     this.events = new Events(store, clock)
     this.pods = this.view('pods')
+    this.podsOnNode = this.pods.index(({ spec }) => (spec.nodeName ? [spec.nodeName] : []))
     this.deployments = this.view('deployments.apps')
     this.replicaSets = this.view('replicasets.apps')
     this.statefulSets = this.view('statefulsets.apps')
