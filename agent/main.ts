@@ -1,0 +1,33 @@
+#!/usr/bin/env node
+// The `weft` command: its subcommands, and nothing else. Each loads what it needs when it is called.
+
+import yargs, { type Argv } from 'yargs'
+import { hideBin } from 'yargs/helpers'
+import { agentConfig, agentOptions } from './config.ts'
+
+const cli = yargs(hideBin(process.argv))
+  .scriptName('weft')
+  .usage('$0 COMMAND\n\nA sidecar-less service mesh for Kubernetes.')
+  .command({
+    command: 'agent',
+    describe: 'Run the agent of one node',
+    builder: agentOptions,
+    handler: async (given: Record<string, unknown>) => {
+      const config = agentConfig(given)
+      const { runAgent } = await import('./agent.ts')
+      await runAgent(config)
+    },
+  })
+  .command('lab', 'A cluster in a box: Kubernetes API and network namespaces on this machine', async (lab: Argv) => {
+    const { labCommands } = await import('../lab/main.ts')
+    return labCommands(lab)
+  })
+  .demandCommand(1, 'Name a command.')
+  .strict()
+  .fail((message, error) => {
+    process.stderr.write(`weft: ${message ?? error.message}\n`)
+    process.exit(2)
+  })
+  .help()
+
+await cli.parseAsync()

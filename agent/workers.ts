@@ -1,0 +1,142 @@
+// The data side as the control side holds it: starts the worker thread, feeds it, and replaces one that stopped answering.
+
+import { extname } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import type { Captured } from './kernel/kernel.ts'
+import type { Inventory } from './model/snapshot.ts'
+import type { Counters, FromWorker, Start, ToWorker } from './proxy/feed.ts'
+
+export interface DataSideLog {
+  error(fields: object, message: string): void
+}
+
+/** A worker that was silent for so long is replaced. */
+const SILENCE_MS = 2_000
+const WATCH_EVERY_MS = 500
+/** A scrape waits so long for the worker's counters; then it goes without. */
+const SCRAPE_TIMEOUT_MS = 1_000
+
+const WORKER = new URL(`./worker${extname(import.meta.filename)}`, import.meta.url)
+
+/** The data side. Whatever it was told last is told again to a worker that takes another's place. */
+export class DataSide {
+  readonly #start: Start
+  readonly #log: DataSideLog
+  readonly #captured = new Map<string, Captured>()
+  readonly #scrapes = new Map<number, (counters: Counters | null) => void>()
+  readonly #watch: NodeJS.Timeout
+  #inventory: Inventory | null = null
+  #appliedVersion = 0
+  #nextScrape = 0
+  #heardAt = performance.now()
+  #worker: Worker
+  #stopping = false
+
+  constructor(start: Start, log: DataSideLog) {
+    this.#start = start
+    this.#log = log
+    this.#worker = this.#spawn()
+    this.#watch = setInterval(() => this.#replaceIfSilent(), WATCH_EVERY_MS)
+  }
+
+  /** Version of the inventory that connections are carried by; 0 before the first. */
+  get appliedVersion(): number {
+    return this.#appliedVersion
+  }
+
+  setInventory(inventory: Inventory): void {
+    this.#inventory = inventory
+    this.#tell({ type: 'inventory', inventory })
+  }
+
+  capture(captured: Captured): void {
+    this.#captured.set(captured.uid, captured)
+    this.#tell({ type: 'capture', pod: captured })
+  }
+
+  release(uid: string): void {
+    this.#captured.delete(uid)
+    this.#tell({ type: 'release', uid })
+  }
+
+  /** The worker's counters, or null where it does not answer in time. */
+  scrape(): Promise<Counters | null> {
+    const id = ++this.#nextScrape
+    const { promise, resolve } = Promise.withResolvers<Counters | null>()
+    const give = (counters: Counters | null): void => {
+      clearTimeout(timer)
+      this.#scrapes.delete(id)
+      resolve(counters)
+    }
+    const timer = setTimeout(() => give(null), SCRAPE_TIMEOUT_MS)
+    this.#scrapes.set(id, give)
+    this.#tell({ type: 'scrape', id })
+    return promise
+  }
+
+  /** Lets open work end for `graceMs`, then ends the worker. */
+  async stop(graceMs: number): Promise<void> {
+    this.#stopping = true
+    clearInterval(this.#watch)
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#worker.once('exit', () => resolve())
+    this.#tell({ type: 'stop', graceMs })
+    const timer = setTimeout(() => void this.#worker.terminate(), graceMs + SILENCE_MS)
+    await promise
+    clearTimeout(timer)
+  }
+
+  #spawn(): Worker {
+    const worker = new Worker(WORKER)
+    this.#heardAt = performance.now()
+    worker.on('message', (message: FromWorker) => this.#hear(message))
+    worker.on('error', (error: Error) =>
+      this.#log.error({ reason: error.message, stack: error.stack }, 'worker failed'),
+    )
+    worker.on('exit', (code) => {
+      if (!this.#stopping && worker === this.#worker) this.#replace(`it ended with code ${code}`)
+    })
+    worker.postMessage(this.#start)
+    if (this.#inventory !== null)
+      worker.postMessage({ type: 'inventory', inventory: this.#inventory } satisfies ToWorker)
+    for (const pod of this.#captured.values()) worker.postMessage({ type: 'capture', pod } satisfies ToWorker)
+    return worker
+  }
+
+  #tell(message: ToWorker): void {
+    this.#worker.postMessage(message)
+  }
+
+  #hear(message: FromWorker): void {
+    this.#heardAt = performance.now()
+    switch (message.type) {
+      case 'applied':
+        this.#appliedVersion = message.version
+        break
+      case 'rejected':
+        this.#log.error({ version: message.version, reason: message.why }, 'inventory refused, the one before stays')
+        break
+      case 'counters':
+        this.#scrapes.get(message.id)?.(message.counters)
+        break
+      case 'fault':
+        this.#log.error({ reason: message.why }, 'fault on the data side')
+        break
+      case 'ready':
+      case 'heartbeat':
+        break
+    }
+  }
+
+  #replaceIfSilent(): void {
+    const silentMs = performance.now() - this.#heardAt
+    if (silentMs > SILENCE_MS) this.#replace(`it was silent for ${Math.round(silentMs)} ms`)
+  }
+
+  #replace(reason: string): void {
+    this.#log.error({ reason }, 'worker replaced')
+    const old = this.#worker
+    this.#worker = this.#spawn()
+    void old.terminate()
+  }
+}
