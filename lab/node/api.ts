@@ -121,14 +121,14 @@ export async function keepWatching<T extends KubeObject>(
   watch: Watch<T>,
   signal: AbortSignal,
 ): Promise<void> {
-  const known = new Map<string, T>()
+  const followed: Followed<T> = { watch, known: new Map() }
   let version: string | undefined
   let retryMs = RETRY_FIRST_MS
   while (!signal.aborted) {
     try {
-      version ??= await listInto(api, watch, known)
+      version ??= await listInto(api, followed)
       retryMs = RETRY_FIRST_MS
-      version = await follow(api, watch, known, version, signal)
+      version = await follow(api, followed, version, signal)
     } catch (error) {
       if (signal.aborted) return
       watch.failed?.(error as Error)
@@ -138,9 +138,15 @@ export async function keepWatching<T extends KubeObject>(
   }
 }
 
+interface Followed<T extends KubeObject> {
+  readonly watch: Watch<T>
+  /** The objects as last handed over, by namespace and name. */
+  readonly known: Map<string, T>
+}
+
 const keyOf = (object: KubeObject): string => `${object.metadata?.namespace ?? ''}/${object.metadata?.name ?? ''}`
 
-async function listInto<T extends KubeObject>(api: Api, watch: Watch<T>, known: Map<string, T>): Promise<string> {
+async function listInto<T extends KubeObject>(api: Api, { watch, known }: Followed<T>): Promise<string> {
   const list = await api.get<{ metadata: { resourceVersion: string }; items: T[] }>(watch.path)
   const fresh = new Map(list.items.map((item) => [keyOf(item), item]))
   for (const [key, old] of known) {
@@ -160,8 +166,7 @@ async function listInto<T extends KubeObject>(api: Api, watch: Watch<T>, known: 
 /** Follows one watch request to its end; returns the version to go on from, or undefined when a new list is needed. */
 async function follow<T extends KubeObject>(
   api: Api,
-  watch: Watch<T>,
-  known: Map<string, T>,
+  { watch, known }: Followed<T>,
   since: string,
   signal: AbortSignal,
 ): Promise<string | undefined> {

@@ -8,7 +8,13 @@ export const REMEMBERED_EVENTS = 500
 /** One event is counted up at most this often. */
 export const COUNT_INTERVAL_MS = 1_000
 
-export type EventType = 'Normal' | 'Warning'
+export interface Happening {
+  readonly type: 'Normal' | 'Warning'
+  readonly reason: string
+  readonly message: string
+  /** The container it happened to; absent: the pod. */
+  readonly container?: string
+}
 
 interface Remembered {
   readonly name: string
@@ -28,7 +34,7 @@ export class Events {
   }
 
   /** Records an event on a pod, or one of its containers. Never throws and never blocks: events are best effort. */
-  record(pod: V1Pod, type: EventType, reason: string, message: string, container?: string): void {
+  record(pod: V1Pod, { type, reason, message, container }: Happening): void {
     const namespace = pod.metadata?.namespace ?? 'default'
     const key = [pod.metadata?.uid, type, reason, message, container].join('\n')
     const path = `/api/v1/namespaces/${namespace}/events`

@@ -61,7 +61,7 @@ function nodeStatus(node: NodeParts): object {
       kernelVersion: release(),
       osImage: osName(),
       containerRuntimeVersion: 'weft-lab://1',
-      kubeletVersion: 'v1.34.0',
+      kubeletVersion: 'v1.32.0',
       kubeProxyVersion: '',
       machineID: node.labId,
       systemUUID: `${node.labId}-${node.name}`,

@@ -299,7 +299,7 @@ export class ContainerLife {
   }
 
   #event(type: 'Normal' | 'Warning', reason: string, message: string): void {
-    this.#parts.node.events.record(this.#parts.pod(), type, reason, message, this.#spec.name)
+    this.#parts.node.events.record(this.#parts.pod(), { type, reason, message, container: this.#spec.name })
   }
 }
 

@@ -86,7 +86,7 @@ export async function launch(wish: Launch): Promise<Process> {
     // Not 'close': a grandchild may hold the pipes; the container is over when its main process is.
     child.once('exit', (code, signal) => {
       const number = signal === null ? undefined : (SIGNALS[signal] ?? 0)
-      buryRest(wish, log, closed).finally(() => {
+      void buryRest(wish, log, closed).finally(() => {
         resolve({ code: code ?? 128 + (number ?? 0), signal: number })
       })
     })

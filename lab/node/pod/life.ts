@@ -7,7 +7,7 @@ import { ContainerLife, type PodParts, type RestartPolicy, rfcSeconds } from './
 import type { NodeParts } from './parts.ts'
 import { type Sandbox, makeSandbox, removeSandbox } from './sandbox.ts'
 import { podStatus } from './status.ts'
-import { type Files, type LoadFiles, makeVolumes } from './volumes.ts'
+import { type LoadFiles, makeVolumes } from './volumes.ts'
 
 /** Pause before a sandbox or volumes that could not be made are tried again. */
 export const RETRY_MS = 2_000
@@ -113,7 +113,7 @@ export class PodLife {
       try {
         return await step()
       } catch (error) {
-        this.#node.events.record(this.#pod, 'Warning', reason, (error as Error).message)
+        this.#node.events.record(this.#pod, { type: 'Warning', reason, message: (error as Error).message })
         this.#node.log(`pod ${this.#path}: ${reason}: ${(error as Error).message}`)
         await sleep(RETRY_MS, undefined, { signal: this.#stopped.signal }).catch(() => undefined)
       }
@@ -124,7 +124,9 @@ export class PodLife {
   async #end(byApi: boolean): Promise<void> {
     this.#stopped.abort()
     for (const each of this.#main) {
-      this.#node.events.record(this.#pod, 'Normal', 'Killing', `Stopping container ${each.state.name}`, each.state.name)
+      const { name } = each.state
+      const message = `Stopping container ${name}`
+      this.#node.events.record(this.#pod, { type: 'Normal', reason: 'Killing', message, container: name })
     }
     await Promise.all(this.#main.map((each) => each.stop(this.#graceMs)))
     await Promise.all(this.#init.map((each) => each.stop(this.#graceMs)))
@@ -211,7 +213,7 @@ function loadFrom(node: NodeParts, pod: V1Pod): LoadFiles {
       for (const [key, text] of Object.entries(object.data ?? {}))
         files[key] = Buffer.from(text, kind === 'Secret' ? 'base64' : 'utf8')
       for (const [key, text] of Object.entries(object.binaryData ?? {})) files[key] = Buffer.from(text, 'base64')
-      return files as Files
+      return files
     } catch (error) {
       if (error instanceof ApiError && error.code === 404) return undefined
       throw error

@@ -46,7 +46,7 @@ function tryHttp(get: NonNullable<V1Probe['httpGet']>, target: ProbeTarget, time
     host: get.host ?? target.address,
     port: portOf(get.port, target.container),
     path: get.path ?? '/',
-    headers: { 'user-agent': 'kube-probe/1.34', ...Object.fromEntries(given) } as http.OutgoingHttpHeaders,
+    headers: { 'user-agent': 'kube-probe/1.32', ...Object.fromEntries(given) } as http.OutgoingHttpHeaders,
     agent: false,
     signal: AbortSignal.timeout(timeoutMs),
     rejectUnauthorized: false,

@@ -95,16 +95,23 @@ function conditionsOf(pod: V1Pod, facts: PodFacts, now: string): Json[] {
   const contained = facts.initialized && unready.length === 0 && !over
   return [
     ...kept.map((condition) => ({ ...condition })),
-    condition(old, 'PodReadyToStartContainers', facts.hasNetwork, now, false),
-    condition(old, 'Initialized', facts.initialized, now, !facts.initialized && { reason: 'ContainersNotInitialized' }),
-    condition(old, 'ContainersReady', contained, now, done || why),
-    condition(old, 'Ready', contained && !gate, now, done || why || gate),
+    condition(old, now, { type: 'PodReadyToStartContainers', holds: facts.hasNetwork, why: false }),
+    condition(old, now, { type: 'Initialized', holds: facts.initialized, why: { reason: 'ContainersNotInitialized' } }),
+    condition(old, now, { type: 'ContainersReady', holds: contained, why: done || why }),
+    condition(old, now, { type: 'Ready', holds: contained && !gate, why: done || why || gate }),
   ]
 }
 
 const OURS = new Set(['PodReadyToStartContainers', 'Initialized', 'ContainersReady', 'Ready'])
 
-function condition(old: V1PodCondition[], type: string, holds: boolean, now: string, why: Json | false): Json {
+interface Verdict {
+  readonly type: string
+  readonly holds: boolean
+  /** Reason and message for when it does not hold. */
+  readonly why: Json | false
+}
+
+function condition(old: readonly V1PodCondition[], now: string, { type, holds, why }: Verdict): Json {
   const before = old.find((each) => each.type === type)
   const status = holds ? 'True' : 'False'
   const since = before?.status === status ? (before.lastTransitionTime as unknown as string) : now
