@@ -1,4 +1,5 @@
 // One http request and its answer, as the verbs see them: parsed query, bounded JSON body, one way to reply.
+import { PROTOBUF, readProtobuf } from './protobuf-read.ts'
 import { badRequest, tooLarge, unsupportedMediaType } from '../status.ts'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
@@ -52,8 +53,8 @@ export class Exchange {
     return values.length > 0
   }
 
-  /** The JSON body; undefined when empty. Throws 400, 413, and 415 for a media type outside of `medias`. */
-  async json(medias: readonly string[] = ['application/json', '']): Promise<unknown> {
+  /** The body as JSON; undefined when empty. Throws 400, 413, and 415 for a media type outside of `medias`. */
+  async json(medias: readonly string[] = ['application/json', PROTOBUF, '']): Promise<unknown> {
     if (!medias.includes(this.media)) {
       const accepted = medias.filter((media) => media !== '').join(', ')
       const message = `the body of the request was in an unknown format - accepted media types include: ${accepted}`
@@ -67,6 +68,7 @@ export class Exchange {
       chunks.push(chunk)
     }
     if (bytes === 0) return undefined
+    if (this.media === PROTOBUF) return readProtobuf(Buffer.concat(chunks))
     try {
       return JSON.parse(Buffer.concat(chunks).toString('utf8')) as unknown
     } catch (error) {

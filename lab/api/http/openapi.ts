@@ -3,7 +3,7 @@
 // Source: Kubernetes documentation "OpenAPI V2", "OpenAPI V3"; googleapis/gnostic openapiv2/OpenAPIv2.proto (numbers).
 import { groupVersion } from '../resources.ts'
 import { groupsOf } from './discovery.ts'
-import { field, message } from './protobuf.ts'
+import { field, message } from './protobuf-write.ts'
 import type { Catalog } from '../catalog.ts'
 import type { ResourceType } from '../resources.ts'
 
