@@ -17,7 +17,13 @@ export function sameAddress(a: SocketAddress, b: SocketAddress): boolean {
   return a.port === b.port && a.ip === b.ip
 }
 
-/** Whether an IP stays on the machine (127.0.0.0/8, ::1; RFC 1122 §3.2.1.3, RFC 4291 §2.5.3). */
+/**
+ * Whether a connection to an IP ends in the network namespace it was made in: 127.0.0.0/8 and ::1 (RFC 1122 §3.2.1.3,
+ * RFC 4291 §2.5.3), the same as IPv4-mapped IPv6, and the unspecified address, which Linux connects to loopback.
+ */
 export function isLoopback(ip: string): boolean {
-  return ip.startsWith('127.') || ip === '::1'
+  const own = ip.startsWith('::ffff:') ? ip.slice('::ffff:'.length) : ip
+  if (own === '::1' || own === '::') return true
+  if (own.includes('.')) return own.startsWith('127.') || own === '0.0.0.0'
+  return own !== ip && /^7f[0-9a-f]{2}:|^0:0$/.test(own) // mapped, its last 32 bits in hexadecimal
 }

@@ -122,7 +122,10 @@ export function routeTcp(snapshot: Snapshot, target: Target, consumer: string): 
   }
 }
 
-/** The VirtualService in force for a service: the consumer's namespace, then the service's, then the mesh's root. */
+/**
+ * The VirtualService in force for a service: of those the consumer may see, one with the service's own host before one
+ * with a wildcard; then the consumer's namespace, the service's, the mesh's root.
+ */
 export function virtualServiceFor(
   snapshot: Snapshot,
   target: Target & { kind: 'service' },
@@ -130,10 +133,12 @@ export function virtualServiceFor(
 ): CompiledVirtualService | null {
   const { service } = target
   return memoized(snapshot, `virtualService ${service.host} ${consumer}`, () => {
-    const known = entriesFor(snapshot.virtualServices, service.host)
     const order = [consumer, service.namespace, snapshot.rootNamespace]
-    const visible = known.filter(({ source }) => isVisible(source.exportTo, consumer))
-    return preferred(visible, order, ({ source }) => source.ref.namespace)
+    for (const known of entriesFor(snapshot.virtualServices, service.host)) {
+      const visible = known.filter(({ source }) => isVisible(source.exportTo, consumer))
+      if (visible.length > 0) return preferred(visible, order, ({ source }) => source.ref.namespace)
+    }
+    return null
   })
 }
 
@@ -172,17 +177,21 @@ export function backendsFor(
 
 /**
  * All DestinationRules in force for a host, oldest first: those of the consumer's namespace, else of the service's, else
- * of the root. Several of one host are one: their subsets together, and the oldest one's policy (Istio merges them so).
+ * of the root; there those of the longest host. Several of one host are one: their subsets together, and the oldest one's
+ * policy (Istio merges them so).
  */
 function destinationRulesFor(
   snapshot: Snapshot,
   host: string,
   from: { readonly consumer: string; readonly producer: string },
 ): readonly DestinationRule[] {
-  const visible = entriesFor(snapshot.destinationRules, host).filter((rule) => isVisible(rule.exportTo, from.consumer))
+  const known = entriesFor(snapshot.destinationRules, host)
   for (const namespace of [from.consumer, from.producer, snapshot.rootNamespace]) {
-    const own = visible.filter((rule) => rule.ref.namespace === namespace)
-    if (own.length > 0) return own
+    const own = known.map((rules) =>
+      rules.filter((rule) => rule.ref.namespace === namespace && isVisible(rule.exportTo, from.consumer)),
+    )
+    const found = own.find((rules) => rules.length > 0)
+    if (found !== undefined) return found
   }
   return []
 }
@@ -214,14 +223,17 @@ function carries(snapshot: Snapshot, endpoint: Endpoint, labels: Readonly<Record
   return workload !== null && wanted.every(([name, value]) => workload.labels[name] === value)
 }
 
-/** Port over top level, subset over rule; Istio's default is LEAST_REQUEST. */
+/** Istio's default. */
+const DEFAULT_BALANCER: Balancer = 'LEAST_REQUEST'
+
+/** Port over top level, subset over rule. What a port's own settings leave out is Istio's default, never inherited. */
 function balancerOf(policies: readonly (TrafficPolicy | null)[], port: number): Balancer {
   for (const policy of policies) {
-    const byPort = policy?.ports.find((entry) => entry.port === port)?.balancer
-    const chosen = byPort ?? policy?.balancer
-    if (chosen) return chosen
+    const byPort = policy?.ports.find((entry) => entry.port === port)
+    if (byPort !== undefined) return byPort.balancer ?? DEFAULT_BALANCER
+    if (policy?.balancer) return policy.balancer
   }
-  return 'LEAST_REQUEST'
+  return DEFAULT_BALANCER
 }
 
 function direct(address: SocketAddress, workload: string | null): Backends {

@@ -116,11 +116,11 @@ export function workloadAt(snapshot: Snapshot, endpoint: Endpoint): Workload | n
   return snapshot.workloadByIp.get(endpoint.address.ip) ?? null
 }
 
-/** All entries for a host: the exact ones, or those of the longest wildcard that covers it. */
-export function entriesFor<T>(index: HostIndex<T>, host: string): readonly T[] {
+/** All entries for a host, the exact ones first, then those of each wildcard that covers it, the longest first. */
+export function entriesFor<T>(index: HostIndex<T>, host: string): readonly (readonly T[])[] {
   const exact = index.exact.get(host)
-  if (exact !== undefined) return exact
-  return index.wildcards.find(({ suffix }) => host.endsWith(suffix))?.entries ?? []
+  const covering = index.wildcards.filter(({ suffix }) => host.endsWith(suffix)).map(({ entries }) => entries)
+  return exact === undefined ? covering : [exact, ...covering]
 }
 
 /** Computes `key` once a snapshot. The key names the function and all its arguments. */

@@ -1,0 +1,206 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { requestTest, type RequestFacts, stringTest } from './match.ts'
+import type { NamedMatch, RequestMatch, StringMatch } from './policy.ts'
+import { request } from './request.fixture.ts'
+import type { Workload } from './workload.ts'
+import { match, world } from './world.fixture.ts'
+
+const mesh = world()
+  .pods('web-v1', { labels: { app: 'web', version: 'v1' }, namespace: 'shop' })
+  .pods('batch-v2', { labels: { app: 'batch', version: 'v2' }, namespace: 'jobs' })
+const web = mesh.pod('web-v1-1', 'shop')
+const batch = mesh.pod('batch-v2-1', 'jobs')
+
+// Few letters, so that matches are frequent; those that mean something to a regex or a query among them.
+const word = fc.array(fc.constantFrom('a', 'B', '.', '/', '-', 'é'), { maxLength: 4 }).map((parts) => parts.join(''))
+const regex = fc.constantFrom('a', 'a.*', '.*', 'a|B', '(?i)b', '[aB]+', '/a?', '^a$', '\\.', '', 'B{2}')
+const stringMatch: fc.Arbitrary<StringMatch> = fc.oneof(
+  fc.record({ kind: fc.constant('exact' as const), value: word }),
+  fc.record({ kind: fc.constant('prefix' as const), value: word }),
+  fc.record({ kind: fc.constant('regex' as const), value: regex }),
+  fc.constant({ kind: 'present' as const }),
+)
+// most of a match is left out, or next to none would hold
+const maybe = <T>(of: fc.Arbitrary<T>): fc.Arbitrary<T | null> =>
+  fc.oneof({ weight: 3, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: of })
+const named = maybe(fc.record({ name: fc.constantFrom('x-a', 'x-b'), match: stringMatch })).map((one) =>
+  one === null ? [] : [one],
+)
+
+const requestMatch: fc.Arbitrary<RequestMatch> = fc
+  .record({
+    uri: maybe(stringMatch),
+    ignoreUriCase: fc.boolean(),
+    scheme: maybe(fc.constantFrom<StringMatch>({ kind: 'exact', value: 'http' }, { kind: 'exact', value: 'https' })),
+    method: maybe(fc.constantFrom<StringMatch>({ kind: 'exact', value: 'GET' }, { kind: 'regex', value: 'G.T|PUT' })),
+    authority: maybe(stringMatch),
+    headers: named,
+    withoutHeaders: named,
+    queryParams: named,
+    port: maybe(fc.constantFrom(80, 81)),
+    sourceLabels: fc.constantFrom({}, { app: 'web' }, { app: 'web', version: 'v1' }, { app: 'web', version: 'v2' }),
+    sourceNamespace: maybe(fc.constantFrom('shop', 'jobs')),
+  })
+  .map((wish) => match(wish as Partial<RequestMatch>))
+
+const asked: fc.Arbitrary<RequestFacts> = fc
+  .record({
+    method: fc.constantFrom('GET', 'PUT'),
+    target: fc
+      .tuple(word, fc.option(fc.array(fc.tuple(fc.constantFrom('x-a', 'x-b'), word)), { nil: null }))
+      .map(([path, query]) => `${path}${query === null ? '' : `?${new URLSearchParams(query).toString()}`}`),
+    authority: word,
+    port: fc.constantFrom(80, 81),
+    headers: fc.dictionary(fc.constantFrom('x-a', 'X-B'), word),
+  })
+  .map(request)
+
+const caller = fc.constantFrom<(Workload | null)[]>(web, batch, null)
+
+/** The documented meaning, said without a thought for speed. */
+function referenceString(rule: StringMatch, value: string, ignoreCase = false): boolean {
+  const [own, wanted] = ignoreCase ? [value.toLowerCase(), rule] : [value, rule]
+  const text = wanted.kind === 'present' ? '' : ignoreCase ? wanted.value.toLowerCase() : wanted.value
+  switch (rule.kind) {
+    case 'present':
+      return true
+    case 'exact':
+      return own === text
+    case 'prefix':
+      return own.slice(0, text.length) === text
+    case 'regex': {
+      const flags = rule.value.startsWith('(?i)') ? 'ui' : 'u'
+      return new RegExp(`^(?:${rule.value.replace('(?i)', '')})$`, flags).test(value)
+    }
+  }
+}
+
+function referenceRequest(rule: RequestMatch, facts: RequestFacts, from: Workload | null): boolean {
+  const [path = '', ...rest] = facts.target.split('?')
+  const query = new Map<string, string>()
+  for (const pair of rest.join('?').split('&')) {
+    const [name = '', value = ''] = pair.split('=', 2).map((part) => decodeURIComponent(part.replaceAll('+', ' ')))
+    if (name !== '' && !query.has(name)) query.set(name, value)
+  }
+  const holds = (wanted: StringMatch | null, value: string | undefined, ignoreCase = false): boolean =>
+    wanted === null || (value !== undefined && referenceString(wanted, value, ignoreCase))
+  const header = ({ name, match: wanted }: NamedMatch): boolean => holds(wanted, facts.header(name))
+  if (!holds(rule.uri, path, rule.ignoreUriCase)) return false
+  if (!holds(rule.scheme, facts.scheme) || !holds(rule.method, facts.method)) return false
+  if (!holds(rule.authority, facts.authority)) return false
+  if (!rule.headers.every(header) || rule.withoutHeaders.some(header)) return false
+  if (!rule.queryParams.every(({ name, match: wanted }) => holds(wanted, query.get(name)))) return false
+  if (rule.port !== null && rule.port !== facts.port) return false
+  if (rule.sourceNamespace !== null && rule.sourceNamespace !== (from?.namespace ?? '')) return false
+  return Object.entries(rule.sourceLabels).every(([name, value]) => from?.labels[name] === value)
+}
+
+test('a match is the conjunction of what it gives, as documented', () => {
+  let held = 0
+  fc.assert(
+    fc.property(requestMatch, asked, caller, (rule, facts, from) => {
+      const expected = referenceRequest(rule, facts, from)
+      if (expected) held++
+      assert.equal(requestTest(rule)(facts, from), expected)
+    }),
+    { numRuns: 4000, seed: 7 },
+  )
+  assert.ok(held > 300 && held < 3700, `only ${held} of the cases matched: the property says little`)
+})
+
+test('each field alone lets the right requests pass and no others', () => {
+  const get = request({
+    target: '/Reviews/1?user=jason&user=ann&flag',
+    authority: 'reviews:80',
+    headers: { 'x-a': '' },
+  })
+  const yes: Partial<RequestMatch>[] = [
+    {},
+    { uri: { kind: 'exact', value: '/Reviews/1' } }, // the query is not part of the path
+    { uri: { kind: 'prefix', value: '/Reviews' } },
+    { uri: { kind: 'prefix', value: '/REVIEWS' }, ignoreUriCase: true },
+    { uri: { kind: 'exact', value: '/reviews/1' }, ignoreUriCase: true },
+    { uri: { kind: 'regex', value: '/R.*/[0-9]' } },
+    { method: { kind: 'exact', value: 'GET' } },
+    { scheme: { kind: 'exact', value: 'http' } },
+    { authority: { kind: 'prefix', value: 'reviews' } },
+    { headers: [{ name: 'x-a', match: { kind: 'present' } }] },
+    { headers: [{ name: 'x-a', match: { kind: 'exact', value: '' } }] },
+    { withoutHeaders: [{ name: 'x-b', match: { kind: 'present' } }] },
+    { withoutHeaders: [{ name: 'x-a', match: { kind: 'exact', value: 'other' } }] },
+    { queryParams: [{ name: 'user', match: { kind: 'exact', value: 'jason' } }] },
+    { queryParams: [{ name: 'flag', match: { kind: 'exact', value: '' } }] },
+    { port: 80 },
+    { sourceLabels: { app: 'web' } },
+    { sourceNamespace: 'shop' },
+  ]
+  const no: Partial<RequestMatch>[] = [
+    { uri: { kind: 'exact', value: '/reviews/1' } },
+    { uri: { kind: 'prefix', value: '/Reviews/1?' } },
+    { uri: { kind: 'regex', value: '/R' } }, // whole string
+    { uri: { kind: 'regex', value: '/reviews/1' }, ignoreUriCase: true }, // not for regexes
+    { method: { kind: 'exact', value: 'get' } },
+    { authority: { kind: 'exact', value: 'reviews' } },
+    { headers: [{ name: 'x-b', match: { kind: 'present' } }] },
+    { withoutHeaders: [{ name: 'x-a', match: { kind: 'present' } }] },
+    { queryParams: [{ name: 'absent', match: { kind: 'present' } }] },
+    { port: 81 },
+    { sourceLabels: { app: 'web', version: 'v9' } },
+    { sourceNamespace: 'jobs' },
+    { port: 80, method: { kind: 'exact', value: 'PUT' } },
+  ]
+  for (const wish of yes) assert.equal(requestTest(match(wish))(get, web), true, JSON.stringify(wish))
+  for (const wish of no) assert.equal(requestTest(match(wish))(get, web), false, JSON.stringify(wish))
+})
+
+test('a rule that asks for the source never matches a caller who is not proved', () => {
+  assert.equal(requestTest(match({ sourceLabels: { app: 'web' } }))(request(), null), false)
+  assert.equal(requestTest(match({ sourceNamespace: 'shop' }))(request(), null), false)
+  assert.equal(requestTest(match({}))(request(), null), true)
+})
+
+test('a query that is not well formed is judged, not thrown at', () => {
+  const test = requestTest(match({ queryParams: [{ name: 'q', match: { kind: 'regex', value: '.*' } }] }))
+  for (const query of ['?q=%', '?q=%zz', '?q=%ff%fe', '?q', '?&&q=1&=']) {
+    assert.equal(test(request({ target: `/${query}` }), null), true, query)
+  }
+})
+
+test('what RE2 has not, is refused where it is compiled', () => {
+  for (const value of ['(', '(?=a)', '(a)\\1', '[z-a]', 'a**', '\\']) {
+    assert.throws(() => stringTest({ kind: 'regex', value }), Error, value)
+  }
+})
+
+test('a regex costs in proportion to the text, however it is written', () => {
+  const cpuMs = (work: () => unknown): number => {
+    const before = process.cpuUsage()
+    work()
+    return process.cpuUsage(before).user / 1000
+  }
+  const evil = [
+    '(a*)*b',
+    '(a|aa)+$b',
+    '(.*)(.*)(.*)(.*)x',
+    '(a?){50}a{50}b',
+    '(?:.*a){1}.{200}b',
+    '^(([a-z])+.)+[A-Z]+$',
+  ]
+  const long = 100_000
+  for (const value of evil) {
+    const test = stringTest({ kind: 'regex', value })
+    for (const text of ['a'.repeat(long), 'ab'.repeat(long / 2)]) {
+      test(text.slice(0, 1000)) // compiled and warm
+      const tenth = Math.max(
+        1,
+        cpuMs(() => test(text.slice(0, long / 10))),
+      )
+      const whole = cpuMs(() => test(text))
+      // linear is 10, quadratic 100; short times are noise
+      assert.ok(whole < 200 || whole / tenth < 60, `${value}: ${tenth} ms for a tenth, ${whole} ms for all`)
+      assert.ok(whole < 5000, `${value} took ${whole} ms`)
+    }
+  }
+})

@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { type Caller, workloadOf } from './identity.ts'
+import { authorize } from './permit.ts'
+import type { Endpoint } from './service.ts'
+import { canonicalName, canonicalRevision } from './workload.ts'
+import { world } from './world.fixture.ts'
+
+const pod = world().pods('web-v1').pod('web-v1-1')
+const caller: Caller = { kind: 'workload', workload: pod, proof: 'netns' }
+
+function endpoint(ip: string): Endpoint {
+  return { address: { ip, port: 80 }, workload: null, ready: true, serving: true, terminating: false, node: null }
+}
+
+test('a permit is for the caller and the endpoint that were judged', () => {
+  const to = endpoint('10.244.0.1')
+  const verdict = authorize(caller, to)
+  assert.ok(!('denied' in verdict))
+  assert.equal(verdict.caller, caller)
+  assert.equal(verdict.endpoint, to)
+})
+
+test('nothing that ends inside the caller’s own namespace is permitted', () => {
+  const loopback = [
+    '127.0.0.1',
+    '127.255.255.254',
+    '::1',
+    '::ffff:127.0.0.1',
+    '::ffff:7f00:1',
+    '0.0.0.0',
+    '::',
+    '::ffff:0.0.0.0',
+    '::ffff:0:0',
+  ]
+  for (const ip of loopback) {
+    const verdict = authorize(caller, endpoint(ip))
+    assert.ok('denied' in verdict && verdict.denied.includes(ip), ip)
+  }
+  fc.assert(
+    fc.property(fc.ipV4(), (ip) => {
+      assert.equal('denied' in authorize(caller, endpoint(ip)), /^127\.|^0\.0\.0\.0$/.test(ip))
+    }),
+  )
+  for (const ip of ['fd00::1', '::2', '::ffff:10.0.0.1', '::ffff:a00:1', '1::'])
+    assert.ok(!('denied' in authorize(caller, endpoint(ip))), ip)
+})
+
+test('a workload is named only on proof', () => {
+  assert.equal(workloadOf(caller), pod)
+  assert.equal(workloadOf({ kind: 'unproven', why: 'made on another node' }), null)
+})
+
+test('a workload’s canonical name and revision are read from its labels in Istio’s order', () => {
+  const labelled = (labels: Record<string, string>) => ({ ...pod, owner: 'web-owner', labels })
+  const all = { 'service.istio.io/canonical-name': 'a', 'app.kubernetes.io/name': 'b', app: 'c' }
+  assert.equal(canonicalName(labelled(all)), 'a')
+  assert.equal(canonicalName(labelled({ 'app.kubernetes.io/name': 'b', app: 'c' })), 'b')
+  assert.equal(canonicalName(labelled({ app: 'c' })), 'c')
+  assert.equal(canonicalName(labelled({})), 'web-owner')
+  const revisions = { 'service.istio.io/canonical-revision': '1', 'app.kubernetes.io/version': '2', version: '3' }
+  assert.equal(canonicalRevision(labelled(revisions)), '1')
+  assert.equal(canonicalRevision(labelled({ 'app.kubernetes.io/version': '2', version: '3' })), '2')
+  assert.equal(canonicalRevision(labelled({ version: '3' })), '3')
+  assert.equal(canonicalRevision(labelled({})), 'latest')
+})
