@@ -13,6 +13,9 @@ export interface DataSideLog {
 /** A worker that was silent for so long is replaced. */
 const SILENCE_MS = 2_000
 const WATCH_EVERY_MS = 500
+/** A worker that ended sooner than this is replaced only after RESPAWN_WAIT_MS. */
+const SHORT_LIFE_MS = 5_000
+const RESPAWN_WAIT_MS = 1_000
 /** A scrape waits so long for the worker's counters; then it goes without. */
 const SCRAPE_TIMEOUT_MS = 1_000
 
@@ -29,6 +32,8 @@ export class DataSide {
   #appliedVersion = 0
   #nextScrape = 0
   #heardAt = performance.now()
+  #spawnedAt = performance.now()
+  #respawn: NodeJS.Timeout | null = null
   #worker: Worker
   #stopping = false
 
@@ -78,6 +83,10 @@ export class DataSide {
   async stop(graceMs: number): Promise<void> {
     this.#stopping = true
     clearInterval(this.#watch)
+    if (this.#respawn !== null) {
+      clearTimeout(this.#respawn) // there is no worker to stop
+      return
+    }
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#worker.once('exit', () => resolve())
     this.#tell({ type: 'stop', graceMs })
@@ -88,7 +97,7 @@ export class DataSide {
 
   #spawn(): Worker {
     const worker = new Worker(WORKER)
-    this.#heardAt = performance.now()
+    this.#heardAt = this.#spawnedAt = performance.now()
     worker.on('message', (message: FromWorker) => this.#hear(message))
     worker.on('error', (error: Error) =>
       this.#log.error({ reason: error.message, stack: error.stack }, 'worker failed'),
@@ -133,10 +142,16 @@ export class DataSide {
     if (silentMs > SILENCE_MS) this.#replace(`it was silent for ${Math.round(silentMs)} ms`)
   }
 
+  /** Ends the worker and starts another; one that did not live long is waited for, so that a fault does not spin. */
   #replace(reason: string): void {
-    this.#log.error({ reason }, 'worker replaced')
-    const old = this.#worker
-    this.#worker = this.#spawn()
-    void old.terminate()
+    if (this.#respawn !== null) return
+    const livedMs = performance.now() - this.#spawnedAt
+    const waitMs = livedMs < SHORT_LIFE_MS ? RESPAWN_WAIT_MS : 0
+    this.#log.error({ reason, waitMs }, 'worker replaced')
+    void this.#worker.terminate()
+    this.#respawn = setTimeout(() => {
+      this.#respawn = null
+      this.#worker = this.#spawn()
+    }, waitMs)
   }
 }
