@@ -109,6 +109,16 @@ test('going back to an earlier template takes its ReplicaSet up again under a ne
   assert.deepEqual(imagesOf(box, 'web'), ['v1'])
 })
 
+test('a template that kubectl sends back with null members is the same template', (t) => {
+  const box = cluster(t)
+  box.deploy('web')
+  box.change('deployments.apps', 'web', (spec) => {
+    const template = templateOf('web', 'v1')
+    spec['template'] = { ...template, metadata: { ...template.metadata, creationTimestamp: null } }
+  })
+  assert.equal(box.replicaSets().length, 1)
+})
+
 test('only as many old ReplicaSets are kept as the history limit says', (t) => {
   const box = cluster(t)
   box.deploy('web', { revisionHistoryLimit: 1 })
@@ -143,6 +153,8 @@ test('a paused Deployment keeps its template, still scales, and goes on when res
     spec['replicas'] = 2
   })
   assert.deepEqual(imagesOf(box, 'web'), ['v1', 'v1'])
+  assert.ok(!isRolledOut(box, 'web'))
+  assert.equal(conditionOf(box.deployment('web'), 'Progressing')?.reason, 'DeploymentPaused')
   box.change('deployments.apps', 'web', (spec) => delete spec['paused'])
   assert.deepEqual(imagesOf(box, 'web'), ['v2', 'v2'])
 })

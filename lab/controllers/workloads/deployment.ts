@@ -47,12 +47,15 @@ function reconcile(world: World, key: string): number | undefined {
   const deployment = world.deployments.get(namespace, name)
   if (!deployment || isDeleting(deployment)) return undefined
   const sets = claimSets(world, deployment)
-  const current = currentSet(deployment, sets) ?? makeCurrent(world, deployment, sets)
-  const old = sets.filter((set) => set.metadata.uid !== current?.metadata.uid)
-  if (current) {
-    annotate(world, deployment, current, old)
+  const found = currentSet(deployment, sets)
+  const current = found ?? (deployment.spec.paused ? undefined : makeCurrent(world, deployment, sets))
+  // Paused before its template has a ReplicaSet, a Deployment still scales the one it had.
+  const scaled = current ?? newest(sets)
+  const old = sets.filter((set) => set.metadata.uid !== scaled?.metadata.uid)
+  if (current) annotate(world, deployment, current, old)
+  if (scaled) {
     const oldPods = old.flatMap((set) => world.pods.ownedBy(set.metadata.uid))
-    for (const step of planRollout(deployment, current, old, oldPods)) scale(world, deployment, step)
+    for (const step of planRollout(deployment, scaled, old, oldPods)) scale(world, deployment, step)
     forget(world, deployment, old)
   }
   return report(world, deployment, current)
@@ -74,9 +77,12 @@ function claimSets(world: World, deployment: Deployment): ReplicaSet[] {
   return setsOf(world, deployment)
 }
 
-/** A ReplicaSet for the template as it is now; none while the Deployment is paused. */
-function makeCurrent(world: World, deployment: Deployment, sets: readonly ReplicaSet[]): ReplicaSet | undefined {
-  if (deployment.spec.paused) return [...sets].sort((left, right) => revisionOf(right) - revisionOf(left))[0]
+function newest(sets: readonly ReplicaSet[]): ReplicaSet | undefined {
+  return [...sets].sort((left, right) => revisionOf(right) - revisionOf(left))[0]
+}
+
+/** A ReplicaSet for the template as it is now. */
+function makeCurrent(world: World, deployment: Deployment, sets: readonly ReplicaSet[]): ReplicaSet {
   const { desired, maximum } = boundsOf(deployment)
   const annotations = setAnnotations(deployment, undefined, {
     revision: currentRevision(undefined, sets),
@@ -142,8 +148,8 @@ function report(world: World, deployment: Deployment, current: ReplicaSet | unde
   const now = world.deployments.get(deployment.metadata.namespace ?? '', deployment.metadata.name)
   if (!now) return undefined
   const sets = setsOf(world, now)
-  const newest = sets.find((set) => set.metadata.uid === current?.metadata.uid)
-  const { status, againMs } = deploymentStatus(now, newest, sets, world.clock.now())
+  const matching = sets.find((set) => set.metadata.uid === current?.metadata.uid)
+  const { status, againMs } = deploymentStatus(now, matching, sets, world.clock.now())
   world.writeStatus('deployments.apps', now, status)
   return againMs
 }
