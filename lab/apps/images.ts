@@ -33,21 +33,6 @@ export function resolveImage(image: string): StandIn | null {
   return { command: absolute(entry.command ?? []), args: absolute(entry.args ?? []), env: entry.env ?? {} }
 }
 
-/**
- * The argv of a container: its own command and args over those of its image (Kubernetes v1.Container `command`, `args`).
- * Null when neither says what to run.
- */
-export function commandLine(
-  container: { readonly image?: string; readonly command?: readonly string[]; readonly args?: readonly string[] },
-  standIn: StandIn | null,
-): string[] | null {
-  const { command = [], args = [] } = container
-  if (command.length > 0) return [...command, ...args]
-  if (!standIn) return null
-  const line = [...standIn.command, ...(args.length > 0 ? args : standIn.args)]
-  return line.length > 0 ? line : null
-}
-
 /** `docker.io/istio/tcp-echo-server:1.3@sha256:…` → `istio/tcp-echo-server`: no registry, tag or digest. */
 export function imageName(image: string): string {
   const [undigested = ''] = image.split('@', 1)

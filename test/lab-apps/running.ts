@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import type { TestContext } from 'node:test'
-import { commandLine, resolveImage } from '../../lab/apps/images.ts'
+import { resolveImage } from '../../lab/apps/images.ts'
 
 const START_LIMIT_MS = 10_000
 
@@ -28,7 +28,7 @@ export async function running(
   const standIn = resolveImage(image)
   if (!standIn) throw new Error(`no stand-in for ${image}`)
   // Images without an entrypoint take the whole command as args: there only the port is replaced.
-  const line = standIn.command.length > 0 ? commandLine({ args }, standIn)! : [...standIn.args.slice(0, 2), ...args]
+  const line = standIn.command.length > 0 ? [...standIn.command, ...args] : [...standIn.args.slice(0, 2), ...args]
   const child = spawn(line[0]!, line.slice(1), {
     env: { PATH: process.env['PATH'], ...standIn.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
