@@ -38,9 +38,10 @@ export async function execIn(wish: ExecWish): Promise<number> {
 function runHere(command: string, args: readonly string[]): Promise<number> {
   // Ctrl-C reaches the command by the terminal; this process stays for its exit code.
   for (const signal of ['SIGINT', 'SIGQUIT'] as const) process.on(signal, () => undefined)
+  // cwd: the folder of the caller need not exist where the command runs.
   const env = { ...process.env, PATH: `${dirname(process.execPath)}:${process.env['PATH'] ?? ''}` }
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: 'inherit', env })
+    const child = spawn(command, args, { stdio: 'inherit', env, cwd: '/' })
     process.once('SIGTERM', () => child.kill('SIGTERM'))
     child.once('error', reject)
     child.once('exit', (code, signal) => {

@@ -125,7 +125,8 @@ async function settle(api: Api, manifests: readonly Manifest[], wish: UpWish, si
       return api.close()
     }
     if (Date.now() - beganMs > wish.timeout * 1000) {
-      throw new NotReady(`not ready after ${String(wish.timeout)} s:\n  ${missing.join('\n  ')}`)
+      const where = `logs are in ${labPlace(wish.dir).logs}`
+      throw new NotReady(`not ready after ${String(wish.timeout)} s (${where}):\n  ${missing.join('\n  ')}`)
     }
     if (Date.now() - beganMs > SLOW_MS && named !== missing.join()) {
       named = missing.join()

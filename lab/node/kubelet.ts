@@ -1,7 +1,8 @@
 // The kubelet stand-in of one node: registers the Node, gives each pod that is bound to it a life, and ends it on deletion.
 import { readFileSync } from 'node:fs'
 import { availableParallelism, release, totalmem } from 'node:os'
-import type { V1Pod } from '@kubernetes/client-node'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { V1Node, V1Pod } from '@kubernetes/client-node'
 import { ApiError, keepWatching } from './api.ts'
 import { podCidr } from './network.ts'
 import { PodLife } from './pod/life.ts'
@@ -78,9 +79,44 @@ function osName(): string {
   }
 }
 
+/** Heartbeats, as often as a kubelet's. */
+export const LEASE_RENEW_MS = 10_000
+const LEASE_SECONDS = 40
+
+/**
+ * Renews the node's Lease until the signal is aborted. A machine that slept is taken for silent; `restored` is called when
+ * its Node was made ready again.
+ */
+export async function keepLease(node: NodeParts, restored: () => void, signal: AbortSignal): Promise<void> {
+  const leases = '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases'
+  while (!signal.aborted) {
+    const renewTime = new Date().toISOString().replace('Z', '000Z')
+    const spec = { holderIdentity: node.name, leaseDurationSeconds: LEASE_SECONDS, renewTime }
+    try {
+      const lease = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata: { name: node.name }, spec }
+      await node.api.patch(`${leases}/${node.name}`, { spec }).catch((error: unknown) => {
+        if (error instanceof ApiError && error.code === 404) return node.api.create(leases, lease)
+        throw error
+      })
+      const { status } = await node.api.get<V1Node>(`/api/v1/nodes/${node.name}`)
+      if (!status?.conditions?.some((each) => each.type === 'Ready' && each.status === 'True')) {
+        await node.api.patch(`/api/v1/nodes/${node.name}/status`, { status: nodeStatus(node) })
+        restored()
+      }
+    } catch (error) {
+      node.log(`heartbeat: ${(error as Error).message}`)
+    }
+    await sleep(LEASE_RENEW_MS, undefined, { signal }).catch(() => undefined)
+  }
+}
+
 /** Follows the pods bound to this node until the signal is aborted. */
 export async function keepPods(node: NodeParts, signal: AbortSignal): Promise<void> {
   const lives = new Map<string, PodLife>()
+  const restored = (): void => {
+    for (const life of lives.values()) life.report()
+  }
+  void keepLease(node, restored, signal)
   const end = (life: PodLife, graceMs: number, byApi: boolean): void => {
     life
       .terminate(graceMs, byApi)

@@ -131,9 +131,9 @@ function findOpt(message: Buffer, start: number): number | null {
   let at = start
   for (let index = 0; index < total; index += 1) {
     const { end } = decodeName(message, at)
-    const type = message.readUInt16BE(end)
-    if (index >= before && type === TYPE.OPT) return message.readUInt16BE(end + 2)
     at = end + 10 + message.readUInt16BE(end + 8)
+    if (at > message.length) throw new RangeError('record runs over the end')
+    if (index >= before && message.readUInt16BE(end) === TYPE.OPT) return message.readUInt16BE(end + 2)
   }
   return null
 }

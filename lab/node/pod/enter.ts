@@ -10,6 +10,6 @@ export function enterArgs(record: ContainerRecord, argv: readonly string[]): str
     `echo $$ >${quote(join(record.cgroup, 'cgroup.procs'))}`,
     `exec env -i -C ${quote(record.workingDir)} ${env} "$@"`,
   ].join(' && ')
-  const spaces = ['--target', String(record.pid), '--mount', '--uts', '--net', '--root']
+  const spaces = ['--target', String(record.pid), '--mount', '--uts', '--net', '--root', '--wd']
   return [...spaces, '/bin/sh', '-c', script, 'sh', ...argv]
 }

@@ -46,6 +46,11 @@ export class PodLife {
     this.#pod = pod
   }
 
+  /** Writes the status again, where someone else may have changed it. */
+  report(): void {
+    this.#publish()
+  }
+
   /** Ends the pod and removes its object (`byApi`), or only ends it where the object is gone. Can be called again with less grace. */
   terminate(graceMs: number, byApi: boolean): Promise<void> {
     if (this.#ending && graceMs < this.#graceMs) {
