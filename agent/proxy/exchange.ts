@@ -39,8 +39,8 @@ export interface Exchange extends RequestFacts, ResponseSink {
   /** The caller ended its side behind this request (FIN): to be passed on. */
   readonly halfClosed: boolean
   /** Body bytes, framing not counted. */
-  readonly receivedBytes: number
-  readonly sentBytes: number
+  receivedBytes: number
+  sentBytes: number
   /** Status the caller got, 0 for none. */
   readonly status: number
   /** The connection to the caller. */

@@ -10,6 +10,8 @@ const BUFFER_BYTES = 64 * 1024
 /** Write buffers kept for reuse while nobody needs them. */
 const SPARE_BUFFERS = 32
 
+/** Silence after which the kernel asks whether the peer still lives. */
+const KEEPALIVE_MS = 60_000
 /** How long a closed channel may take to hand over what is queued. */
 const CLOSE_LIMIT_MS = 10_000
 
@@ -28,6 +30,7 @@ class NodeTransport implements Transport {
   readonly arena = Buffer.allocUnsafeSlow(BUFFER_BYTES)
   readonly onBug: (thrown: unknown) => void
   stagedBytes = 0
+  nowMs = 0
   #spare: Buffer[] = []
   #dirty: NodeChannel[] = []
   #inEvent = false
@@ -40,6 +43,7 @@ class NodeTransport implements Transport {
   adopt(fd: number): Channel {
     const channel = new NodeChannel(this, fd)
     channel.socket.setNoDelay(true)
+    channel.socket.setKeepAlive(true, KEEPALIVE_MS)
     return channel
   }
 
@@ -65,10 +69,15 @@ class NodeTransport implements Transport {
         clearTimeout(timer)
         channel.sink = DEAF
         socket.setNoDelay(true)
+        socket.setKeepAlive(true, KEEPALIVE_MS)
         resolve(channel)
       })
       socket.connect({ host: to.ip, port: to.port })
     })
+  }
+
+  tick(nowMs: number): void {
+    this.nowMs = nowMs
   }
 
   /** Runs what an event does, then sends what it queued: one write a channel. */
@@ -121,6 +130,7 @@ class NodeChannel implements Channel {
   readonly arena: Buffer
   sink: ChannelSink = DEAF
   dead = false
+  activeAt: number
   readonly #transport: NodeTransport
   #staging: Buffer | null = null
   #staged = 0
@@ -137,6 +147,7 @@ class NodeChannel implements Channel {
   constructor(transport: NodeTransport, fd: number) {
     this.#transport = transport
     this.arena = transport.arena
+    this.activeAt = transport.nowMs
     this.socket = new Socket({
       fd,
       allowHalfOpen: true,
@@ -162,6 +173,7 @@ class NodeChannel implements Channel {
 
   write(bytes: Buffer, from: number, to: number, source: Channel | null): void {
     if (this.dead || this.#closing || from >= to) return
+    this.activeAt = this.#transport.nowMs
     if (this.#staged === 0) this.#transport.touch(this)
     this.#source = source as NodeChannel | null
     let at = from
@@ -244,6 +256,7 @@ class NodeChannel implements Channel {
   }
 
   #onRead(length: number): boolean {
+    this.activeAt = this.#transport.nowMs
     this.#transport.event(this, deliver, length)
     return true
   }

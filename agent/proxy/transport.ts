@@ -29,6 +29,8 @@ export interface Channel {
   readonly backlog: number
   /** True once it was closed, reset or lost: every call is then without effect. */
   readonly dead: boolean
+  /** When bytes last passed, by the transport's coarse clock. */
+  readonly activeAt: number
   /** Addresses of both ends; null once dead. */
   readonly ends: Ends | null
   /**
@@ -56,6 +58,10 @@ export interface Transport {
    * Connects a socket made elsewhere. Throws MeshError CONNECT_REFUSED or CONNECT_TIMEOUT; the fd is closed then.
    */
   connect(fd: number, to: SocketAddress, timeoutMs: number): Promise<Channel>
+  /** The coarse clock: milliseconds, as of the last tick. */
+  readonly nowMs: number
+  /** Sets the coarse clock; call it about every half second. */
+  tick(nowMs: number): void
   /** Bytes of staging buffers now lent to channels with a backlog. */
   readonly stagedBytes: number
 }

@@ -45,6 +45,8 @@ export class Http1Caller implements ChannelSink {
   readonly options: CallerOptions
   readonly store = new Store()
   readonly body = new Body()
+  /** When the first byte of the head now being read came, by the coarse clock; null between heads. */
+  headSince: number | null = null
   readonly #head = new Head('request')
   #state: State = 'head'
   #waiter: Waiter | null = null
@@ -60,6 +62,11 @@ export class Http1Caller implements ChannelSink {
     this.options = options
     if (first !== null) this.store.append(first, 0, first.length)
     channel.sink = this
+  }
+
+  /** When a byte last passed, by the coarse clock. */
+  get activeAt(): number {
+    return this.channel.activeAt
   }
 
   /** True between two requests: closing now loses nothing. */
@@ -80,6 +87,7 @@ export class Http1Caller implements ChannelSink {
     this.#state = 'head'
     this.#exchange = null
     this.store.compact()
+    this.headSince = this.store.length > 0 ? this.channel.activeAt : null
     this.#head.reset()
     return new Promise((resolve, reject) => {
       this.#waiter = { resolve, reject }
@@ -96,6 +104,7 @@ export class Http1Caller implements ChannelSink {
         return
       }
       case 'head':
+        this.headSince ??= this.channel.activeAt
         this.store.append(arena, from, to)
         if (this.#waiter !== null && this.channel.backlog === 0) this.#readHead()
         else if (this.store.length > AHEAD_LIMIT) this.channel.hold()
@@ -159,7 +168,7 @@ export class Http1Caller implements ChannelSink {
   /** Ends the connection now: an idle one in order, one with a request under way by a reset. */
   expire(reason: MeshError): void {
     if (this.idle) this.drain()
-    else if (this.#state === 'head') this.#refuse(reason)
+    else if (this.#state === 'head' && reason.kind.status > 0) this.#refuse(reason)
     else if (this.#exchange === null || this.#state === 'linger') this.#close()
     else this.#exchange.stop(reason)
   }
@@ -252,6 +261,7 @@ export class Http1Caller implements ChannelSink {
     const head = this.#head
     const { store } = this
     store.from += head.length
+    this.headSince = null
     this.body.begin(head.requestFraming(), head.contentLength)
     this.#state = 'decide'
     const exchange = Http1Exchange.from(this, head)

@@ -1,5 +1,6 @@
 // The upstream's side of an HTTP/1.1 connection: sends one request at a time and reads its response.
 
+import type { SocketAddress } from '../../model/address.ts'
 import { MeshError } from '../../model/failure.ts'
 import type { BodySink, Exchange } from '../exchange.ts'
 import type { Channel, ChannelSink } from '../transport.ts'
@@ -27,6 +28,11 @@ export interface UpstreamOwner {
 /** How an exchange ended. `upgraded`: the connection now carries what was agreed on. */
 export type Carried = 'done' | 'upgraded'
 
+/** Told when a response's final head has come. */
+export interface Hearing {
+  heard(): void
+}
+
 interface Waiter {
   readonly resolve: (how: Carried) => void
   readonly reject: (reason: MeshError) => void
@@ -35,6 +41,8 @@ interface Waiter {
 /** A connection to an endpoint, for one exchange after another. */
 export class Http1Upstream implements ChannelSink, BodySink {
   readonly channel: Channel
+  /** This end's address, for the access record. */
+  readonly local: SocketAddress | null
   /** Whether this is not the first exchange on the connection. */
   reused = false
   /** Whether a byte of a response to this exchange has come. */
@@ -48,6 +56,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
   readonly #body = new Body()
   readonly #store = new Store()
   #exchange: Exchange | null = null
+  #hearing: Hearing | null = null
   #waiter: Waiter | null = null
   #state: 'idle' | 'head' | 'body' | 'dead' = 'idle'
   #interims = 0
@@ -59,6 +68,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
 
   constructor(channel: Channel) {
     this.channel = channel
+    this.local = channel.ends?.local ?? null
     channel.sink = this
     channel.resume()
   }
@@ -72,9 +82,10 @@ export class Http1Upstream implements ChannelSink, BodySink {
    * Sends the request and passes the response on. Resolves when the response is through. Throws what stopped the
    * exchange, UPSTREAM_RESET or UPSTREAM_BAD_RESPONSE; the connection is closed then.
    */
-  carry(exchange: Exchange, rewritten: Rewritten): Promise<Carried> {
+  carry(exchange: Exchange, rewritten: Rewritten, hearing: Hearing): Promise<Carried> {
     exchange.during(this.#stopped, this.#callerEnded)
     this.#exchange = exchange
+    this.#hearing = hearing
     this.#state = 'head'
     this.#head.reset()
     this.#interims = 0
@@ -221,6 +232,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
     this.keepAliveSeconds = head.keepAliveSeconds
     this.#body.begin(framing, head.contentLength)
     this.#state = 'body'
+    this.#hearing?.heard()
     exchange.respond(head, framing)
     if (framing === 'none') this.#finish()
   }
@@ -232,6 +244,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
       return
     }
     const fromUpstream = at < to ? Buffer.from(arena.subarray(at, to)) : null
+    this.#hearing?.heard()
     this.channel.hold()
     this.ahead = { fromUpstream, fromCaller: exchange.upgrade(this.#head) }
     this.#state = 'dead'
@@ -277,6 +290,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
     this.#waiter = null
     this.#exchange?.during(null, null)
     this.#exchange = null
+    this.#hearing = null
     return waiter
   }
 

@@ -1,0 +1,102 @@
+// One try of a request: over a pooled connection or a new one.
+
+import { addressText } from '../model/address.ts'
+import { failureOf, type MeshError } from '../model/failure.ts'
+import type { Permit } from '../model/permit.ts'
+import type { HttpRoute } from '../model/route.ts'
+import { connect, type Leg } from './connect.ts'
+import { until } from './deadline.ts'
+import type { Exchange } from './exchange.ts'
+import { Http1Upstream } from './http1/upstream.ts'
+import type { Request } from './http.ts'
+import { type PoolKey, poolKey } from './pool.ts'
+import { relay } from './relay.ts'
+import { occupant } from './tcp.ts'
+
+/** What a try goes by. */
+export interface Way {
+  readonly permit: Permit
+  readonly leg: Leg
+  readonly route: HttpRoute & { kind: 'forward' }
+}
+
+/** A try that failed without harm. `stale`: the pooled connection had been closed by its other end meanwhile. */
+export interface Tried {
+  readonly failure: MeshError
+  readonly stale: boolean
+}
+
+/** RFC 9110 §9.2.2: doing it twice is as doing it once. */
+const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
+
+/** Returns how it ended, or that it failed and may be tried again; throws where it may not. */
+export async function attempt(request: Request, way: Way): Promise<'done' | 'upgraded' | Tried> {
+  const { call, walk, ledger, exchange } = request
+  const { node } = walk
+  const endpoint = addressText(way.leg.endpoint.address)
+  const key = poolKey(call.pod.captured.uid, endpoint, way.leg.client)
+  ledger.sent(way.leg)
+  node.load.begin(endpoint)
+  try {
+    const upstream = await upstreamFor(key, request, way)
+    if ('failure' in upstream) return upstream
+    ledger.upstreamLocal = upstream.local
+    return await send(upstream, key, request, way)
+  } finally {
+    node.load.end(endpoint)
+    exchange.during(null, null)
+  }
+}
+
+async function upstreamFor(key: PoolKey, request: Request, { permit, leg }: Way): Promise<Http1Upstream | Tried> {
+  const { node } = request.walk
+  const pooled = node.pools.take(key)
+  if (pooled !== null) return pooled
+  try {
+    const channel = await until(request.exchange, connect(permit, leg, node), (late) => late.reset())
+    return new Http1Upstream(channel)
+  } catch (thrown) {
+    const failure = failureOf(thrown)
+    if (!failure.kind.retry) throw failure
+    return { failure, stale: false }
+  }
+}
+
+async function send(
+  upstream: Http1Upstream,
+  key: PoolKey,
+  request: Request,
+  { route }: Way,
+): Promise<'done' | 'upgraded' | Tried> {
+  const { exchange, walk, ledger } = request
+  const { node } = walk
+  const { reused } = upstream
+  try {
+    const how = await upstream.carry(exchange, route, ledger)
+    if (how === 'upgraded') await tunnel(upstream, request)
+    else node.pools.give(key, upstream, node.transport.nowMs)
+    return how
+  } catch (thrown) {
+    const failure = failureOf(thrown)
+    if (reused && !upstream.heard && failure.code === 'UPSTREAM_RESET' && replayable(exchange)) {
+      return { failure, stale: true }
+    }
+    throw failure
+  }
+}
+
+function replayable(exchange: Exchange): boolean {
+  return exchange.framing === 'none' && IDEMPOTENT.has(exchange.method) && !exchange.answered
+}
+
+/** After 101: bytes both ways until both ends are through. */
+async function tunnel(upstream: Http1Upstream, { exchange, walk }: Request): Promise<void> {
+  const { ahead } = upstream
+  const flow = relay(exchange.channel, upstream.channel, exchange, {
+    fromCaller: ahead?.fromCaller ?? null,
+    fromUpstream: ahead?.fromUpstream ?? null,
+    ended: exchange.halfClosed,
+  })
+  walk.place.occupant = occupant(flow, [exchange.channel, upstream.channel], () => null, walk.node.limits)
+  await flow.done
+}

@@ -1,0 +1,61 @@
+// Step 7: a connection to the endpoint, made in the caller's own network namespace. Not without a permit.
+
+import { addressText, type SocketAddress } from '../model/address.ts'
+import { failureOf, MeshError } from '../model/failure.ts'
+import { authorize, type Permit } from '../model/permit.ts'
+import type { Caller } from '../model/identity.ts'
+import type { Endpoint } from '../model/service.ts'
+import { type Snapshot, workloadAt } from '../model/snapshot.ts'
+import type { Reached } from '../telemetry/ledger.ts'
+import type { Call } from './classify.ts'
+import type { JoinedPod, MeshNode } from './node.ts'
+import type { Channel } from './transport.ts'
+
+/** How an endpoint is reached from this node. */
+export interface Leg extends Reached {
+  /** In whose network namespace the socket is made. */
+  readonly pod: JoinedPod
+  /** Cookie of a callee that is captured on this node: its application gets the connection directly. */
+  readonly cookie: string | undefined
+  /** Whom the application is to see as its client; undefined: who dials is who called. */
+  readonly client: SocketAddress | undefined
+}
+
+/** Judges, and gives the permit. Throws DENIED with the policy's reason. */
+export function allow(caller: Caller, endpoint: Endpoint): Permit {
+  const verdict = authorize(caller, endpoint)
+  if ('denied' in verdict) throw new MeshError('DENIED', verdict.denied)
+  return verdict
+}
+
+/** The way to an endpoint. Where the callee is captured here too, this one walk stands for both ends. */
+export function legTo(endpoint: Endpoint, call: Call, node: MeshNode, snapshot: Snapshot): Leg {
+  const { pod, direction, peer } = call
+  const callee = workloadAt(snapshot, endpoint)
+  if (direction === 'inbound') {
+    return { endpoint, callee, both: false, pod, cookie: pod.captured.cookie, client: peer }
+  }
+  const local = callee === null ? undefined : node.pods.get(callee.uid)
+  return { endpoint, callee, both: local !== undefined, pod, cookie: local?.captured.cookie, client: undefined }
+}
+
+/**
+ * Connects. Throws POD_GONE, SOCKET_LIMIT, CONNECT_REFUSED or CONNECT_TIMEOUT. The channel is held until its owner
+ * resumes it.
+ */
+export async function connect(permit: Permit, leg: Leg, node: MeshNode): Promise<Channel> {
+  const { address } = permit.endpoint
+  return node.transport.connect(socketFor(leg, address), address, node.limits.connectTimeoutMs)
+}
+
+function socketFor({ pod, cookie, client }: Leg, address: SocketAddress): number {
+  try {
+    return pod.sockets.socket({
+      ...(cookie === undefined ? {} : { callee: cookie }),
+      ...(client === undefined ? {} : { client }),
+    })
+  } catch (thrown) {
+    const { message } = failureOf(thrown)
+    throw new MeshError('SOCKET_LIMIT', `no socket towards ${addressText(address)}: ${message}`, thrown)
+  }
+}

@@ -1,0 +1,30 @@
+// What the register of live connections may ask of one that carries HTTP.
+
+import { MeshError } from '../model/failure.ts'
+import type { Call } from './classify.ts'
+import type { Http1Caller } from './http1/caller.ts'
+import type { Walk } from './node.ts'
+import { poolKey } from './pool.ts'
+
+/** Puts the connection in its place; disposing it closes what was kept for this connection alone. */
+export function occupyWithHttp(side: Http1Caller, call: Call, { place, node }: Walk): Disposable {
+  const { idleMs, headMs } = node.limits
+  place.occupant = {
+    overdue: (nowMs) => {
+      if (side.headSince !== null && nowMs - side.headSince > headMs) {
+        return new MeshError('CALLER_TIMEOUT', `no whole request head in ${headMs} ms`)
+      }
+      return nowMs - side.activeAt > idleMs ? new MeshError('IDLE_TIMEOUT', 'no byte passed for too long') : null
+    },
+    forbidden: () => null, // each request asks for its own permit
+    stop: (reason) => side.expire(reason),
+    drain: () => side.drain(),
+  }
+  return {
+    [Symbol.dispose]: () => {
+      if (call.direction !== 'inbound') return
+      // the application saw this caller's address on it: nobody else may have it
+      node.pools.drainKey(poolKey(call.pod.captured.uid, `${call.dialled.ip}:${call.dialled.port}`, call.peer))
+    },
+  }
+}

@@ -1,0 +1,43 @@
+// Every bound and time-out of the data path, by name.
+
+export interface Limits {
+  /** Accepted connections of one pod at once, both directions. */
+  readonly podConnections: number
+  readonly connectTimeoutMs: number
+  /** Further endpoints tried where one cannot be connected (Istio's default). */
+  readonly connectRetries: number
+  /** How long a caller's first bytes are waited for where the port declares no protocol. */
+  readonly sniffMs: number
+  /** Bytes looked at to tell the protocol. */
+  readonly sniffBytes: number
+  /** A connection without a byte either way is ended after this. */
+  readonly idleMs: number
+  /** How long a request head may take from its first byte. */
+  readonly headMs: number
+  /** Longest injected delay. */
+  readonly delayMs: number
+  /** Idle pooled connections of one pod to one endpoint, of one pod in all, and of the worker. */
+  readonly idlePerEndpoint: number
+  readonly idlePerPod: number
+  readonly idleInAll: number
+  /** A pooled connection is closed after so long without use. */
+  readonly pooledIdleMs: number
+  /** How often live connections and pools are looked over. */
+  readonly sweepMs: number
+}
+
+export const DEFAULT_LIMITS: Limits = {
+  podConnections: 20_000,
+  connectTimeoutMs: 10_000,
+  connectRetries: 2,
+  sniffMs: 100,
+  sniffBytes: 64,
+  idleMs: 60 * 60 * 1000,
+  headMs: 60_000,
+  delayMs: 60 * 60 * 1000,
+  idlePerEndpoint: 64,
+  idlePerPod: 256,
+  idleInAll: 4096,
+  pooledIdleMs: 30_000,
+  sweepMs: 1000,
+}

@@ -1,0 +1,97 @@
+// The connections now open: looked over for idleness, and judged again whenever the snapshot changes.
+
+import { MeshError } from '../model/failure.ts'
+import type { Snapshot } from '../model/snapshot.ts'
+import type { ConnectionLedger } from '../telemetry/ledger.ts'
+import type { Arrival } from './capture.ts'
+import type { JoinedPod } from './node.ts'
+
+/** What a live connection is now doing, and how it is ended. */
+export interface Occupant {
+  /** Why it must end at this time, or null. `nowMs` is the transport's coarse clock. */
+  overdue(nowMs: number): MeshError | null
+  /** Why this snapshot does not allow it, or null. */
+  forbidden(snapshot: Snapshot): MeshError | null
+  /** Ends it now. */
+  stop(reason: MeshError): void
+  /** Ends it as soon as nothing is lost by that. */
+  drain(): void
+}
+
+/** A connection's place in the register. */
+export class Place implements Disposable {
+  readonly pod: JoinedPod
+  readonly ledger: ConnectionLedger
+  occupant: Occupant
+  readonly #leave: (place: Place) => void
+
+  constructor(arrival: Arrival, ledger: ConnectionLedger, leave: (place: Place) => void) {
+    this.pod = arrival.pod
+    this.ledger = ledger
+    this.occupant = {
+      overdue: () => null, // every step ahead of the relay has a time-out of its own
+      forbidden: () => null,
+      stop: (reason) => {
+        ledger.fail(reason)
+        arrival.channel.reset()
+      },
+      drain: () => {},
+    }
+    this.#leave = leave
+    this.pod.connections++
+  }
+
+  [Symbol.dispose](): void {
+    this.pod.connections--
+    this.#leave(this)
+  }
+}
+
+/** All of them. */
+export class Live {
+  readonly #places = new Set<Place>()
+
+  get size(): number {
+    return this.#places.size
+  }
+
+  /** Registers a connection; from here on no change of policy passes it by. */
+  enter(arrival: Arrival, ledger: ConnectionLedger): Place {
+    const place = new Place(arrival, ledger, (left) => {
+      this.#places.delete(left)
+      if (left.pod.released && left.pod.connections === 0) left.pod.sockets.close()
+    })
+    this.#places.add(place)
+    return place
+  }
+
+  /** Ends what has been idle, or overdue, for too long. */
+  sweep(nowMs: number): void {
+    for (const { occupant } of this.#places) {
+      const reason = occupant.overdue(nowMs)
+      if (reason !== null) occupant.stop(reason)
+    }
+  }
+
+  /** Judges every flow by a new snapshot. */
+  recheck(snapshot: Snapshot): void {
+    for (const { occupant } of this.#places) {
+      const reason = occupant.forbidden(snapshot)
+      if (reason !== null) occupant.stop(reason)
+    }
+  }
+
+  /** Brings the series of long flows up to date. */
+  settle(): void {
+    for (const { ledger } of this.#places) ledger.settle()
+  }
+
+  drain(): void {
+    for (const { occupant } of this.#places) occupant.drain()
+  }
+
+  /** Ends all that is still open. */
+  stop(): void {
+    for (const { occupant } of this.#places) occupant.stop(new MeshError('SHUTDOWN', 'the agent stops'))
+  }
+}

@@ -1,0 +1,48 @@
+// What a connection stands on as it walks the corridor: the node's state, as one value.
+
+import type { Acceptor, Captured, PodSockets, Sockets } from '../kernel/kernel.ts'
+import type { Random } from '../model/route.ts'
+import type { Snapshot } from '../model/snapshot.ts'
+import type { Account, ConnectionLedger } from '../telemetry/ledger.ts'
+import type { Limits } from './limits.ts'
+import type { Live, Place } from './live.ts'
+import type { NodeLoad } from './load.ts'
+import type { Pools } from './pool.ts'
+import type { Transport } from './transport.ts'
+
+/** A captured pod in the hands of this worker. */
+export interface JoinedPod {
+  readonly captured: Captured
+  readonly sockets: PodSockets
+  readonly acceptors: readonly Acceptor[]
+  /** Its live connections. */
+  connections: number
+  /** No longer captured: what is open goes on, and the pod is let go with its last connection. */
+  released: boolean
+}
+
+/** The node, as this worker knows it. */
+export interface MeshNode {
+  readonly sockets: Sockets
+  readonly transport: Transport
+  /** Captured pods by uid. */
+  readonly pods: Map<string, JoinedPod>
+  readonly live: Live
+  readonly pools: Pools
+  readonly load: NodeLoad
+  readonly account: Account
+  readonly random: Random
+  readonly limits: Limits
+  readonly requestId: () => string
+  /** In force now: a request or TCP flow reads it once. */
+  snapshot: Snapshot
+  /** The worker is about to stop: each response is its connection's last. */
+  draining: boolean
+}
+
+/** One connection's walk through the corridor. */
+export interface Walk {
+  readonly node: MeshNode
+  readonly ledger: ConnectionLedger
+  readonly place: Place
+}

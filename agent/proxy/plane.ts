@@ -1,0 +1,163 @@
+// The data path of one worker: holds the captured pods, takes their connections, and keeps the node's state.
+
+import type { Captured, Sockets } from '../kernel/kernel.ts'
+import { compile, type Inventory } from '../model/snapshot.ts'
+import type { Random } from '../model/route.ts'
+import type { AccessLog } from '../telemetry/access.ts'
+import { Cells } from '../telemetry/cells.ts'
+import { Account, type Clock, type Direction } from '../telemetry/ledger.ts'
+import type { Counters } from '../telemetry/series.ts'
+import { serve } from './connection.ts'
+import { DEFAULT_LIMITS, type Limits } from './limits.ts'
+import { Live } from './live.ts'
+import { NodeLoad } from './load.ts'
+import type { JoinedPod, MeshNode } from './node.ts'
+import { Pools } from './pool.ts'
+import { requestIds } from './request-id.ts'
+import type { Transport } from './transport.ts'
+import { nodeTransport } from './transport-node.ts'
+
+export interface PlaneOptions {
+  readonly sockets: Sockets
+  readonly access: AccessLog
+  /** Hears of what should not happen. */
+  readonly onFault: (why: string) => void
+  readonly limits?: Partial<Limits>
+  readonly random?: Random
+  /** Stands in for the transport on node:net. */
+  readonly transport?: Transport
+}
+
+/** Before the first inventory nothing is known; destinations are then gone to as they were dialled. */
+const NOTHING: Inventory = {
+  version: 0,
+  rootNamespace: '',
+  workloads: [],
+  services: [],
+  virtualServices: [],
+  destinationRules: [],
+}
+
+const CLOCK: Clock = { wall: () => Date.now(), ms: () => performance.now() }
+
+export class DataPlane {
+  readonly node: MeshNode
+  readonly #onFault: (why: string) => void
+  #sweptAt = 0
+
+  constructor({ sockets, access, onFault, limits, random = Math.random, transport }: PlaneOptions) {
+    const bounds = { ...DEFAULT_LIMITS, ...limits }
+    this.#onFault = onFault
+    this.node = {
+      sockets,
+      transport: transport ?? nodeTransport((thrown) => onFault(textOf(thrown))),
+      pods: new Map(),
+      live: new Live(),
+      pools: new Pools(bounds),
+      load: new NodeLoad(),
+      account: new Account(new Cells(), access, CLOCK),
+      random,
+      limits: bounds,
+      requestId: requestIds(random),
+      snapshot: compile(NOTHING),
+      draining: false,
+    }
+    this.node.transport.tick(performance.now())
+  }
+
+  /** Puts an inventory in force: swapped whole. Returns why it cannot be, and keeps the one before. */
+  apply(inventory: Inventory): string | null {
+    const { node } = this
+    try {
+      node.snapshot = compile(inventory)
+    } catch (thrown) {
+      return textOf(thrown)
+    }
+    node.account.edges.forget()
+    node.live.recheck(node.snapshot)
+    return null
+  }
+
+  /** Takes a pod's connections from now on. One that is gone already is passed over, and said. */
+  capture(captured: Captured): void {
+    if (this.node.draining) return
+    this.release(captured.uid)
+    try {
+      const held = this.node.sockets.hold(captured)
+      const acceptors: JoinedPod['acceptors'][number][] = []
+      const pod: JoinedPod = { captured, sockets: held, acceptors, connections: 0, released: false }
+      for (const direction of ['outbound', 'inbound'] as const) {
+        acceptors.push(
+          held.accept(direction, {
+            onAccept: (fd) => this.#accept(fd, direction, pod),
+            onFault: (error) => this.#onFault(textOf(error)),
+          }),
+        )
+      }
+      this.node.pods.set(captured.uid, pod)
+    } catch (thrown) {
+      this.#onFault(`pod ${captured.uid} cannot be taken: ${textOf(thrown)}`)
+    }
+  }
+
+  /** Takes no more of a pod's connections; those that are open go on. */
+  release(uid: string): void {
+    const pod = this.node.pods.get(uid)
+    if (pod === undefined) return
+    this.node.pods.delete(uid)
+    for (const acceptor of pod.acceptors) acceptor.close()
+    this.node.pools.drainPod(uid)
+    pod.released = true
+    if (pod.connections === 0) pod.sockets.close()
+  }
+
+  /** Moves the coarse clock, and looks over what is idle. */
+  tick(): void {
+    const { node } = this
+    const nowMs = performance.now()
+    node.transport.tick(nowMs)
+    if (nowMs - this.#sweptAt < node.limits.sweepMs) return
+    this.#sweptAt = nowMs
+    node.live.sweep(nowMs)
+    node.pools.sweep(nowMs)
+  }
+
+  /** Every series, as plain data. */
+  counters(): Counters {
+    const { account, live, pools, snapshot } = this.node
+    live.settle()
+    account.cells.plain('weft_proxy_upstreams_idle').value = pools.size
+    account.cells.plain('weft_access_records_dropped_total').value = account.access.dropped
+    return account.cells.dump(Date.now(), (uid) => snapshot.workloadByUid.has(uid))
+  }
+
+  /** Stops accepting, ends connections as they become idle, and all of them after `graceMs`. */
+  async stop(graceMs: number): Promise<void> {
+    const { node } = this
+    node.draining = true
+    for (const uid of [...node.pods.keys()]) this.release(uid)
+    node.live.drain()
+    const until = performance.now() + graceMs
+    while (node.live.size > 0 && performance.now() < until) await delay(Math.min(STOP_POLL_MS, graceMs))
+    node.live.stop()
+    node.pools.drain()
+    await delay(0)
+    node.account.access.close()
+  }
+
+  #accept(fd: number, direction: Direction, pod: JoinedPod): void {
+    const channel = this.node.transport.adopt(fd)
+    void serve({ fd, channel, direction, pod }, this.node)
+  }
+}
+
+/** How often a stopping worker looks whether all connections have ended. */
+const STOP_POLL_MS = 50
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}
+
+function textOf(thrown: unknown): string {
+  return thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)
+}

@@ -1,0 +1,106 @@
+// A connection carried as bytes: routed, picked, permitted and connected once, then relayed.
+
+import { addressText } from '../model/address.ts'
+import { pick } from '../model/balance.ts'
+import { failureOf, MeshError } from '../model/failure.ts'
+import { type Caller, workloadOf } from '../model/identity.ts'
+import type { Permit } from '../model/permit.ts'
+import { type Backends, routeTcp } from '../model/route.ts'
+import type { Snapshot } from '../model/snapshot.ts'
+import { authorize } from '../model/permit.ts'
+import type { Call } from './classify.ts'
+import { allow, connect, type Leg, legTo } from './connect.ts'
+import type { Walk } from './node.ts'
+import { relay, type Relay } from './relay.ts'
+import type { Channel } from './transport.ts'
+
+interface Connected {
+  readonly upstream: Channel
+  readonly leg: Leg
+}
+
+/** Carries a connection to its end. Throws the MeshError that it ended by; the caller's end is reset then. */
+export async function carry(call: Call, caller: Caller, walk: Walk): Promise<void> {
+  const { node, ledger, place } = walk
+  const world = node.snapshot
+  const backends = routeTcp(world, call.target, consumerOf(call, caller))
+  ledger.snapshot = world.version
+  ledger.routed(backends, null)
+  const { upstream, leg } = await connectOne(backends, { call, caller, world }, walk)
+  const name = addressText(leg.endpoint.address)
+  node.load.begin(name)
+  try {
+    ledger.upstreamLocal = upstream.ends?.local ?? null
+    ledger.established(leg)
+    const flow = relay(call.channel, upstream, ledger, {
+      fromCaller: call.first,
+      fromUpstream: null,
+      ended: call.ended,
+    })
+    place.occupant = occupant(
+      flow,
+      [call.channel, upstream],
+      (snapshot) => forbidden(snapshot, caller, leg),
+      node.limits,
+    )
+    await flow.done
+  } finally {
+    node.load.end(name)
+  }
+}
+
+/** Namespace whose policies speak for the caller: its own, else that of what it dialled. */
+export function consumerOf(call: Call, caller: Caller): string {
+  return workloadOf(caller)?.namespace ?? call.service?.service.namespace ?? ''
+}
+
+/** Tries endpoints until one is connected. No byte has been sent, so trying another is safe. */
+async function connectOne(
+  backends: Backends,
+  { call, caller, world }: { readonly call: Call; readonly caller: Caller; readonly world: Snapshot },
+  { node, ledger }: Walk,
+): Promise<Connected> {
+  const tried = new Set<string>()
+  for (;;) {
+    const endpoint = pick(backends, node.load, node.random, tried)
+    if (endpoint === null) throw new MeshError('NO_ENDPOINT', `no endpoint of ${backends.host} is left`)
+    const permit: Permit = allow(caller, endpoint)
+    const leg = legTo(endpoint, call, node, world)
+    ledger.reached = leg
+    try {
+      return { upstream: await connect(permit, leg, node), leg }
+    } catch (thrown) {
+      const failure = failureOf(thrown)
+      tried.add(addressText(endpoint.address))
+      if (!failure.kind.retry || tried.size > node.limits.connectRetries || tried.size >= backends.endpoints.length) {
+        throw failure
+      }
+      node.account.cells.plain('weft_retries_total', failure.code).value++
+    }
+  }
+}
+
+/** A flow's permit is judged again by each new snapshot. */
+function forbidden(snapshot: Snapshot, caller: Caller, { endpoint }: Leg): MeshError | null {
+  void snapshot
+  const verdict = authorize(caller, endpoint)
+  return 'denied' in verdict ? new MeshError('DENIED', verdict.denied) : null
+}
+
+/** What the register may ask of a relay. */
+export function occupant(
+  flow: Relay,
+  ends: readonly Channel[],
+  judge: (snapshot: Snapshot) => MeshError | null,
+  limits: { readonly idleMs: number },
+): Walk['place']['occupant'] {
+  return {
+    overdue: (nowMs) => {
+      const activeAt = Math.max(...ends.map((end) => end.activeAt))
+      return nowMs - activeAt > limits.idleMs ? new MeshError('IDLE_TIMEOUT', 'no byte passed for too long') : null
+    },
+    forbidden: judge,
+    stop: (reason) => flow.stop(reason),
+    drain: () => {},
+  }
+}

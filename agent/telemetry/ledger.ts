@@ -1,0 +1,290 @@
+// What is known of one connection or request, gathered along the corridor and written exactly once: metrics and access
+// record together, however it ended.
+
+import { addressText, type SocketAddress } from '../model/address.ts'
+import type { MeshError } from '../model/failure.ts'
+import type { Backends, RuleRef } from '../model/route.ts'
+import type { Endpoint, Service } from '../model/service.ts'
+import type { Workload } from '../model/workload.ts'
+import type { AccessLog } from './access.ts'
+import type { Cells } from './cells.ts'
+import { Edges, type Pair } from './edges.ts'
+
+export type Direction = 'outbound' | 'inbound'
+
+/** Passes in what the mesh may not know by itself. */
+export interface Clock {
+  /** Milliseconds since 1970. */
+  wall(): number
+  /** Milliseconds of a clock that never jumps. */
+  ms(): number
+}
+
+/** What a request asked, for its record. */
+export interface Asked {
+  readonly method: string
+  readonly target: string
+  readonly authority: string
+  readonly minor: number
+  readonly requestId: string
+  readonly userAgent: string | null
+  readonly forwardedFor: string | null
+}
+
+/** Where it went. */
+export interface Reached {
+  readonly endpoint: Endpoint
+  readonly callee: Workload | null
+  /** Whether this one pass stands for both ends. */
+  readonly both: boolean
+}
+
+/** The node's books: opens ledgers and holds what they write to. */
+export class Account {
+  readonly cells: Cells
+  readonly access: AccessLog
+  readonly clock: Clock
+  readonly edges: Edges
+
+  constructor(cells: Cells, access: AccessLog, clock: Clock) {
+    this.cells = cells
+    this.access = access
+    this.clock = clock
+    this.edges = new Edges(cells)
+  }
+
+  open(direction: Direction): ConnectionLedger {
+    this.cells.plain('weft_proxy_connections_total', direction).value++
+    this.cells.plain('weft_proxy_connections_open').value++
+    return new ConnectionLedger(this, direction)
+  }
+
+  failed(failure: MeshError): void {
+    this.cells.plain('weft_failures_total', failure.kind.step, failure.code).value++
+  }
+}
+
+/** What requests and connections have in common. */
+class Ledger {
+  readonly account: Account
+  readonly startedMs: number
+  readonly startedAt: number
+  service: Service | null = null
+  snapshot = 0
+  failure: MeshError | null = null
+  /** Response flag where something was done on purpose (DI), else null. */
+  flag: string | null = null
+  reached: Reached | null = null
+  upstreamLocal: SocketAddress | null = null
+  receivedBytes = 0
+  sentBytes = 0
+  protected backends: Backends | null = null
+  protected rule: RuleRef | null = null
+
+  constructor(account: Account) {
+    this.account = account
+    this.startedMs = account.clock.wall()
+    this.startedAt = account.clock.ms()
+  }
+
+  /** Notes which backends were chosen, and by which rule. */
+  routed(backends: Backends | null, rule: RuleRef | null): void {
+    this.backends = backends
+    this.rule = rule
+  }
+
+  /** The first failure stands. */
+  fail(failure: MeshError): void {
+    this.failure ??= failure
+  }
+
+  protected get flags(): string {
+    const flag = this.failure?.kind.flag
+    if (flag === undefined || flag === '-') return this.flag ?? '-'
+    return this.flag === null ? flag : `${this.flag},${flag}`
+  }
+
+  protected pair(connection: ConnectionLedger, protocol: Pair['protocol']): Pair {
+    const { reached, service } = this
+    const inbound = connection.direction === 'inbound'
+    return {
+      caller: connection.caller,
+      callee: reached?.callee ?? (inbound ? connection.pod : null),
+      endpoint: reached?.endpoint ?? null,
+      service,
+      reporters: inbound ? 'destination' : reached?.both === true ? 'both' : 'source',
+      protocol,
+    }
+  }
+
+  /** The fields that every record has. */
+  protected shared(connection: ConnectionLedger) {
+    const { failure, reached, backends } = this
+    return {
+      start_time: new Date(this.startedMs).toISOString(),
+      direction: connection.direction,
+      response_flags: this.flags,
+      bytes_received: this.receivedBytes,
+      bytes_sent: this.sentBytes,
+      duration: Math.round(this.account.clock.ms() - this.startedAt),
+      upstream_host: reached === null ? null : addressText(reached.endpoint.address),
+      upstream_cluster: backends === null ? null : clusterName(connection.direction, backends),
+      upstream_local_address: textOf(this.upstreamLocal),
+      downstream_local_address: textOf(connection.dialled),
+      downstream_remote_address: textOf(connection.peer),
+      requested_server_name: null,
+      route_name: this.rule === null ? null : this.rule.rule || this.rule.object.name,
+      source_workload: connection.caller?.owner ?? null,
+      destination_workload: reached?.callee?.owner ?? null,
+      weft_snapshot: this.snapshot,
+      weft_reason: failure?.code ?? null,
+      weft_message: failure?.message ?? null,
+    }
+  }
+}
+
+/** One accepted connection. Where it carried requests, they speak for it; else it writes the one line itself. */
+export class ConnectionLedger extends Ledger implements Disposable {
+  readonly direction: Direction
+  /** The captured pod: the caller of an outbound connection, the callee of an inbound one. */
+  pod: Workload | null = null
+  caller: Workload | null = null
+  dialled: SocketAddress | null = null
+  peer: SocketAddress | null = null
+  /** Status of an answer to what could not be read as a request, 0 for none. */
+  status = 0
+  #requests = 0
+  #flows: Pair | null = null
+  #settledSent = 0
+  #settledReceived = 0
+  #written = false
+
+  constructor(account: Account, direction: Direction) {
+    super(account)
+    this.direction = direction
+  }
+
+  /** Opens the ledger of a request on this connection. */
+  request(asked: Asked): RequestLedger {
+    this.#requests++
+    return new RequestLedger(this, asked)
+  }
+
+  /** The connection is carried as TCP and has reached an endpoint. */
+  established(reached: Reached): void {
+    this.reached = reached
+    this.#flows = this.pair(this, 'tcp')
+    for (const edge of this.account.edges.of(this.#flows)) edge.flows.opened++
+  }
+
+  /** Adds what was carried since the last time to the series, so that long transfers show while they run. */
+  settle(): void {
+    if (this.#flows === null) return
+    const sent = this.sentBytes - this.#settledSent
+    const received = this.receivedBytes - this.#settledReceived
+    this.#settledSent = this.sentBytes
+    this.#settledReceived = this.receivedBytes
+    for (const edge of this.account.edges.of(this.#flows)) {
+      edge.flows.sentBytes += sent
+      edge.flows.receivedBytes += received
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#written) return
+    this.#written = true
+    this.account.cells.plain('weft_proxy_connections_open').value--
+    if (this.#flows !== null) {
+      this.settle()
+      for (const edge of this.account.edges.of(this.#flows)) edge.flows.close(this.flags)
+    }
+    if (this.#requests > 0 && this.failure === null) return
+    if (this.failure !== null) this.account.failed(this.failure)
+    this.account.access.write({
+      ...this.shared(this),
+      method: null,
+      path: null,
+      protocol: null,
+      response_code: this.status,
+      response_code_details: null,
+      connection_termination_details: this.failure?.code ?? null,
+      upstream_service_time: null,
+      x_forwarded_for: null,
+      user_agent: null,
+      request_id: null,
+      authority: null,
+    })
+  }
+}
+
+/** One request. */
+export class RequestLedger extends Ledger implements Disposable {
+  /** Status the caller got, 0 for none. */
+  status = 0
+  readonly #connection: ConnectionLedger
+  readonly #asked: Asked
+  #sentAt: number | null = null
+  #serviceMs: number | null = null
+  #written = false
+
+  constructor(connection: ConnectionLedger, asked: Asked) {
+    super(connection.account)
+    this.#connection = connection
+    this.#asked = asked
+    this.service = connection.service
+  }
+
+  /** The request leaves for an endpoint. */
+  sent(reached: Reached): void {
+    this.reached = reached
+    this.#sentAt = this.account.clock.ms()
+  }
+
+  /** The response's head has come. */
+  heard(): void {
+    if (this.#sentAt !== null) this.#serviceMs = this.account.clock.ms() - this.#sentAt
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#written) return
+    this.#written = true
+    const { account } = this
+    const durationMs = account.clock.ms() - this.startedAt
+    for (const edge of account.edges.of(this.pair(this.#connection, 'http'))) {
+      const cells = edge.requests(this.status, this.flags)
+      cells.requests++
+      cells.duration.observe(durationMs)
+      cells.requestBytes.observe(this.receivedBytes)
+      cells.responseBytes.observe(this.sentBytes)
+    }
+    if (this.failure !== null) account.failed(this.failure)
+    const asked = this.#asked
+    account.access.write({
+      ...this.shared(this.#connection),
+      method: asked.method,
+      path: asked.target,
+      protocol: `HTTP/1.${asked.minor}`,
+      response_code: this.status,
+      response_code_details: this.#details(),
+      connection_termination_details: null,
+      upstream_service_time: this.#serviceMs === null ? null : Math.round(this.#serviceMs),
+      x_forwarded_for: asked.forwardedFor,
+      user_agent: asked.userAgent,
+      request_id: asked.requestId,
+      authority: asked.authority,
+    })
+  }
+
+  #details(): string | null {
+    if (this.failure !== null) return this.failure.code.toLowerCase()
+    return this.status === 0 ? null : 'via_upstream'
+  }
+}
+
+function clusterName(direction: Direction, { port, subset, host }: Backends): string {
+  return `${direction}|${port}|${subset ?? ''}|${direction === 'inbound' ? '' : host}`
+}
+
+function textOf(address: SocketAddress | null): string | null {
+  return address === null ? null : addressText(address)
+}

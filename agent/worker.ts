@@ -1,0 +1,58 @@
+// Root of the data side: a worker thread. Snapshots and captured pods come in, connections go through, counters go out.
+
+import { parentPort } from 'node:worker_threads'
+import { openSockets } from './kernel/bpf.ts'
+import type { FromWorker, ToWorker } from './proxy/feed.ts'
+import { DataPlane } from './proxy/plane.ts'
+import { openAccessLog, noAccessLog } from './telemetry/access.ts'
+
+/** How often the worker says that it lives, and the coarse clock moves. */
+const HEARTBEAT_MS = 500
+
+if (parentPort === null) throw new Error('worker.ts is started as a worker thread')
+const port = parentPort
+const say = (message: FromWorker): void => port.postMessage(message)
+let plane: DataPlane | null = null
+
+port.on('message', (message: ToWorker) => {
+  if (message.type === 'start') {
+    plane = new DataPlane({
+      sockets: openSockets(message.handles),
+      access: message.accessLog ? openAccessLog(1) : noAccessLog,
+      onFault: (why) => say({ type: 'fault', why }),
+    })
+    say({ type: 'ready' })
+    return
+  }
+  if (plane !== null) tell(plane, message)
+})
+
+const heartbeat = setInterval(() => {
+  plane?.tick()
+  say({ type: 'heartbeat' })
+}, HEARTBEAT_MS)
+
+function tell(to: DataPlane, message: Exclude<ToWorker, { type: 'start' }>): void {
+  switch (message.type) {
+    case 'inventory': {
+      const why = to.apply(message.inventory)
+      const { version } = message.inventory
+      say(why === null ? { type: 'applied', version } : { type: 'rejected', version, why })
+      return
+    }
+    case 'capture':
+      to.capture(message.pod)
+      return
+    case 'release':
+      to.release(message.uid)
+      return
+    case 'scrape':
+      say({ type: 'counters', id: message.id, counters: to.counters() })
+      return
+    case 'stop':
+      void to.stop(message.graceMs).then(() => {
+        clearInterval(heartbeat)
+        port.close()
+      })
+  }
+}

@@ -1,0 +1,247 @@
+// A node of the mesh in this process: the whole data path on the fake kernel, real applications behind it on loopback,
+// and its books open to be read. Pods of the small world live at 10.244.x.y; their sockets are at 127.44.x.y.
+
+import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer as createTcpServer, type Server as TcpServer, type Socket } from 'node:net'
+import type { TestContext } from 'node:test'
+import { FakeKernel } from '../../agent/kernel/fake.ts'
+import type { Sockets } from '../../agent/kernel/kernel.ts'
+import type { SocketAddress } from '../../agent/model/address.ts'
+import type { World } from '../../agent/model/world.fixture.ts'
+import type { Limits } from '../../agent/proxy/limits.ts'
+import { DataPlane } from '../../agent/proxy/plane.ts'
+import type { Transport } from '../../agent/proxy/transport.ts'
+import { nodeTransport } from '../../agent/proxy/transport-node.ts'
+import type { AccessRecord } from '../../agent/telemetry/access.ts'
+import { type Sample, SERIES, type SeriesName } from '../../agent/telemetry/series.ts'
+
+const real = (ip: string): string => ip.replace(/^10\.244\./, '127.44.')
+const shown = (ip: string): string => ip.replace(/^127\.44\./, '10.244.')
+const atReal = ({ ip, port }: SocketAddress): SocketAddress => ({ ip: real(ip), port })
+const atShown = ({ ip, port }: SocketAddress): SocketAddress => ({ ip: shown(ip), port })
+
+export interface MeshOptions {
+  /** Names of the pods to capture; by default all of the world. */
+  readonly captured?: readonly string[]
+  readonly limits?: Partial<Limits>
+}
+
+/** Starts a node over a world; everything is stopped when the test ends. */
+export function mesh(t: TestContext, world: World, options: MeshOptions = {}): Mesh {
+  const started = new Mesh(t, world, options)
+  t.after(() => started.stop())
+  return started
+}
+
+export class Mesh {
+  readonly kernel = new FakeKernel()
+  readonly records: AccessRecord[] = []
+  readonly faults: string[] = []
+  readonly plane: DataPlane
+  readonly transport: Transport
+  readonly #world: World
+  readonly #t: TestContext
+  readonly #ticker: NodeJS.Timeout
+  #version = 1
+
+  constructor(t: TestContext, world: World, { captured, limits = {} }: MeshOptions) {
+    this.#t = t
+    this.#world = world
+    const transport = nodeTransport((thrown) => this.faults.push(String((thrown as Error).stack)))
+    this.transport = transport
+    this.plane = new DataPlane({
+      sockets: shownSockets(this.kernel.sockets()),
+      access: { write: (record) => this.records.push(record), dropped: 0, close() {} },
+      onFault: (why) => this.faults.push(why),
+      limits,
+      transport: {
+        adopt: (fd) => transport.adopt(fd),
+        connect: (fd, to, timeoutMs) => transport.connect(fd, atReal(to), timeoutMs),
+        get nowMs() {
+          return transport.nowMs
+        },
+        tick: (nowMs) => transport.tick(nowMs),
+        get stagedBytes() {
+          return transport.stagedBytes
+        },
+      },
+    })
+    this.apply()
+    const pods = captured?.map((name) => world.pod(name)) ?? world.inventory().workloads
+    for (const { uid, ips } of pods) {
+      this.plane.capture(this.kernel.capture({ uid, ip: real(ips[0] ?? ''), netns: -1 }))
+    }
+    this.#ticker = setInterval(() => this.plane.tick(), 20)
+  }
+
+  /** Puts the world as it is now in force. */
+  apply(): void {
+    const why = this.plane.apply(this.#world.inventory(this.#version++))
+    if (why !== null) throw new Error(why)
+  }
+
+  /** An HTTP application in a pod. */
+  async http(pod: string, listener: RequestListener, port = 8080): Promise<Server> {
+    const server = createServer({ keepAliveTimeout: 30_000 }, listener)
+    await this.#listen(server, pod, port)
+    this.#t.after(() => {
+      server.closeAllConnections()
+      server.close()
+    })
+    return server
+  }
+
+  /** A TCP application in a pod. */
+  async tcp(pod: string, onConnection: (socket: Socket) => void, port = 8080): Promise<TcpServer> {
+    const open = new Set<Socket>()
+    const server = createTcpServer({ allowHalfOpen: true }, (socket) => {
+      open.add(socket)
+      socket.on('close', () => open.delete(socket))
+      socket.on('error', () => {})
+      onConnection(socket)
+    })
+    await this.#listen(server, pod, port)
+    this.#t.after(() => {
+      for (const socket of open) socket.destroy()
+      server.close()
+    })
+    return server
+  }
+
+  /** An application in a pod dials an address of the world. */
+  async dial(pod: string, to: SocketAddress): Promise<Socket> {
+    const socket = await this.kernel.dial(real(this.#ip(pod)), to)
+    return this.#kept(socket)
+  }
+
+  /** Somebody outside dials a pod. */
+  async reach(pod: string, port = 8080): Promise<Socket> {
+    return this.#kept(await this.kernel.reach({ ip: real(this.#ip(pod)), port }))
+  }
+
+  /** The sum of a series' samples that carry these labels. */
+  count(name: SeriesName, labels: Readonly<Record<string, string>> = {}): number {
+    const wanted = Object.entries(labels)
+    const matches = (sample: Sample): boolean =>
+      sample.name === name &&
+      wanted.every(([label, value]) => sample.labels[SERIES[name].labels.indexOf(label as never)] === value)
+    return this.plane
+      .counters()
+      .filter(matches)
+      .reduce((sum, sample) => sum + ('value' in sample ? sample.value : sample.counts.reduce((a, b) => a + b)), 0)
+  }
+
+  /** Waits until something holds. Throws with what it saw last where it does not within 2 s. */
+  async until(holds: () => boolean, what: string): Promise<void> {
+    for (let i = 0; i < 400; i++) {
+      if (holds()) return
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    throw new Error(
+      `${what} did not come about; records: ${JSON.stringify(this.records, null, 1)}; ${this.faults.join()}`,
+    )
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#ticker)
+    await this.plane.stop(0)
+    this.kernel.close()
+  }
+
+  #ip(pod: string): string {
+    return this.#world.pod(pod).ips[0] ?? ''
+  }
+
+  #kept(socket: Socket): Socket {
+    socket.on('error', () => {})
+    this.#t.after(() => socket.destroy())
+    return socket
+  }
+
+  async #listen(server: TcpServer, pod: string, port: number): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    server.once('error', reject)
+    server.listen(port, real(this.#ip(pod)), resolve)
+    await promise
+  }
+}
+
+function shownSockets(sockets: Sockets): Sockets {
+  return {
+    ...sockets,
+    ends: (fd) => {
+      const { local, remote } = sockets.ends(fd)
+      return { local: atShown(local), remote: atShown(remote) }
+    },
+  }
+}
+
+/** Reads a socket to its end; how it ended is part of the answer. */
+export function drainSocket(socket: Socket): Promise<{ bytes: Buffer; how: 'end' | 'reset' }> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = []
+    socket.on('data', (chunk: Buffer) => chunks.push(chunk))
+    socket.on('end', () => resolve({ bytes: Buffer.concat(chunks), how: 'end' }))
+    socket.on('error', () => resolve({ bytes: Buffer.concat(chunks), how: 'reset' }))
+    socket.resume()
+  })
+}
+
+/** Reads until the text so far satisfies `enough`. */
+export function readUntil(socket: Socket, enough: (text: string) => boolean): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = ''
+    const onData = (chunk: Buffer): void => {
+      text += chunk.toString('latin1')
+      if (!enough(text)) return
+      stop()
+      resolve(text)
+    }
+    const onEnd = (): void => {
+      stop()
+      reject(new Error(`ended after ${JSON.stringify(text.slice(0, 2000))}`))
+    }
+    const stop = (): void => {
+      socket.off('data', onData)
+      socket.off('end', onEnd)
+      socket.off('error', onEnd)
+      socket.pause()
+    }
+    socket.on('data', onData)
+    socket.on('end', onEnd)
+    socket.on('error', onEnd)
+    socket.resume()
+  })
+}
+
+export interface Answer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+/** One request on a held connection; the answer must carry a content-length or be chunked. */
+export async function ask(socket: Socket, request: string): Promise<Answer> {
+  socket.write(request)
+  const text = await readUntil(socket, (got) => completeAt(got) >= 0)
+  return parseAnswer(text)
+}
+
+function completeAt(text: string): number {
+  const end = text.indexOf('\r\n\r\n')
+  if (end < 0) return -1
+  const head = text.slice(0, end).toLowerCase()
+  const length = /content-length: (\d+)/.exec(head)
+  if (length !== null) return text.length >= end + 4 + Number(length[1]) ? end : -1
+  if (head.includes('transfer-encoding: chunked')) return text.endsWith('0\r\n\r\n') ? end : -1
+  return end
+}
+
+export function parseAnswer(text: string): Answer {
+  const end = text.indexOf('\r\n\r\n')
+  const [first = '', ...lines] = text.slice(0, end).split('\r\n')
+  const headers = Object.fromEntries(
+    lines.map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]),
+  )
+  return { status: Number(first.split(' ')[1]), headers, body: text.slice(end + 4) }
+}
