@@ -39,6 +39,7 @@ async function runPass({ name, files, concurrency }: Pass): Promise<Tally> {
     files: files.map((file) => join(repository, file)),
     concurrency,
     timeout: fileTimeoutMs,
+    signal: stop.signal,
     execArgv: ['--disable-warning=ExperimentalWarning'],
   })
   for await (const event of events) {
@@ -47,6 +48,10 @@ async function runPass({ name, files, concurrency }: Pass): Promise<Tally> {
   }
   return tally
 }
+
+// Whoever stops us wants the files that run to end too.
+const stop = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stop.abort())
 
 const started = performance.now()
 // The last pass compares with this: what was there before is not ours to answer for.
