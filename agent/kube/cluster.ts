@@ -46,6 +46,7 @@ export class Cluster {
   readonly #translatedServices = new Map<string, { from: readonly unknown[]; service: Service }>()
   #version = 0
   #listed = false
+  #stopped = false
   #timer: NodeJS.Timeout | null = null
 
   constructor(
@@ -83,13 +84,15 @@ export class Cluster {
     this.#schedule()
   }
 
+  /** Ends all watches; no view comes after. */
   stop(): void {
+    this.#stopped = true
     if (this.#timer !== null) clearTimeout(this.#timer)
     for (const reflector of this.#reflectors) reflector.stop()
   }
 
   #schedule(): void {
-    if (!this.#listed || this.#timer !== null) return
+    if (!this.#listed || this.#stopped || this.#timer !== null) return
     this.#timer = setTimeout(() => {
       this.#timer = null
       this.#onView(this.#view())

@@ -10,9 +10,11 @@ import {
   createdMs,
   demandValid,
   refOf,
+  Rejected,
   resolveExportTo,
   resolveHost,
   type Translation,
+  withoutNulls,
   withoutType,
 } from './translate.ts'
 
@@ -41,10 +43,12 @@ const BALANCERS: Readonly<Record<string, Balancer | null>> = {
  * Translates a DestinationRule of any served version (their schemas are one). Fields that are not honoured are named
  * and the rest is in force; what the schema refuses is not in force at all.
  */
-export function translateDestinationRule(object: KubeObject, clusterDomain: string): Translation<DestinationRule> {
-  const ref = refOf('DestinationRule', object)
+export function translateDestinationRule(given: KubeObject, clusterDomain: string): Translation<DestinationRule> {
+  const ref = refOf('DestinationRule', given)
   return attempt(ref, () => {
+    const object = withoutNulls(given)
     demandValid(new Schema(withoutType(object)))
+    if (object.spec === undefined) throw new Rejected('spec', 'is required')
     const spec = object.spec as DestinationRuleSpec
     const fields = [...unhonoured(spec, HONOURED, 'spec'), ...unknownBalancers(spec)]
     return {

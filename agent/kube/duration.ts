@@ -9,9 +9,11 @@ const UNIT_MS: Readonly<Record<string, number>> = {
   µs: 1e-3,
   ns: 1e-6,
 }
+/** What a timer of the runtime can hold, some 24 days: a longer duration is as long as that. */
+export const LONGEST_MS = 2 ** 31 - 1
 const PART = /^(\d+(?:\.\d*)?|\.\d+)(h|ms|m|s|us|µs|ns)/
 
-/** Milliseconds of a non-negative duration, or null where the text is not one. */
+/** Milliseconds of a non-negative duration, LONGEST_MS at most; or null where the text is not one. */
 export function parseDuration(text: string): number | null {
   if (text === '') return null
   if (text === '0') return 0
@@ -23,5 +25,5 @@ export function parseDuration(text: string): number | null {
     total += Number(part[1]) * (UNIT_MS[part[2] as string] as number)
     rest = rest.slice(part[0].length)
   }
-  return Number.isFinite(total) ? total : null
+  return Math.min(total, LONGEST_MS)
 }

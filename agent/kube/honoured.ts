@@ -16,7 +16,7 @@ export function unhonoured(value: unknown, shape: Shape, path: string): string[]
   if (typeof value !== 'object') return []
   const fields = shape as { readonly [field: string]: Shape }
   return Object.entries(value).flatMap(([name, inner]) => {
-    const known = fields[name] ?? fields['*']
+    const known = Object.hasOwn(fields, name) ? fields[name] : fields['*']
     return known === undefined ? [`${path}.${name}`] : unhonoured(inner, known, `${path}.${name}`)
   })
 }

@@ -22,6 +22,19 @@ const FIRST_WAIT_MS = 200
 const LONGEST_WAIT_MS = 30_000
 /** How long an absent kind is left alone before it is looked for again. */
 const ABSENT_WAIT_MS = 5_000
+/** A watch that lasted so long, or brought an event, was a sound one: the next failure is the first in a row again. */
+const SOUND_MS = 1_000
+
+/** How a list and watch ended: by the server, because the kind is not served, too old to resume (410), or badly. */
+interface End {
+  readonly kind: 'ended' | 'absent' | 'expired' | 'failed'
+  readonly reason: string
+}
+
+function endOf(error: unknown): End {
+  const isExpired = error instanceof KubeError && error.status === 410
+  return { kind: isExpired ? 'expired' : 'failed', reason: error instanceof Error ? error.message : String(error) }
+}
 
 /** A live copy of a collection. Objects are replaced, never changed: equal identity means equal content. */
 export class Reflector<T extends KubeObject = KubeObject> {
@@ -35,6 +48,7 @@ export class Reflector<T extends KubeObject = KubeObject> {
   readonly #stop = new AbortController()
   #markSynced: () => void
   #resourceVersion: string | null = null
+  #events = 0
 
   constructor(source: ReflectorSource, client: KubeClient, on: { change: () => void; log: ReflectorLog }) {
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -48,22 +62,22 @@ export class Reflector<T extends KubeObject = KubeObject> {
 
   /** Runs until stop(). Never throws: whatever goes wrong is logged and tried again. */
   async run(): Promise<void> {
-    let wait = FIRST_WAIT_MS
+    let failures = 0
     while (!this.#stop.signal.aborted) {
-      try {
-        const found = await this.#follow()
-        wait = FIRST_WAIT_MS
-        if (!found) await this.#pause(ABSENT_WAIT_MS)
-      } catch (error) {
-        if (this.#stop.signal.aborted) return
-        if (error instanceof KubeError && error.status === 410) {
-          this.#resourceVersion = null // too old to resume: list anew, at once
-          continue
-        }
-        this.#log.warn({ kind: this.#source.name, reason: (error as Error).message, waitMs: wait }, 'watch lost')
-        await this.#pause(wait / 2 + (Math.random() * wait) / 2)
-        wait = Math.min(wait * 2, LONGEST_WAIT_MS)
+      const [begunMs, heard] = [performance.now(), this.#events]
+      const end = await this.#follow().catch(endOf)
+      if (this.#stop.signal.aborted) return
+      const isSound = this.#events > heard || performance.now() - begunMs >= SOUND_MS
+      if (isSound || end.kind === 'absent') failures = 0
+      if (end.kind === 'absent') {
+        await this.#pause(ABSENT_WAIT_MS)
+        continue
       }
+      if (end.kind === 'expired') this.#resourceVersion = null // too old to resume: list anew
+      // a server that ends every watch at once must not be asked in a loop
+      const isDue = end.kind === 'ended' ? isSound : end.kind === 'expired' && failures === 0
+      if (!isDue) await this.#backOff(failures, end.reason)
+      if (end.kind !== 'ended' || !isSound) failures++
     }
   }
 
@@ -71,13 +85,13 @@ export class Reflector<T extends KubeObject = KubeObject> {
     this.#stop.abort()
   }
 
-  /** One list where needed and one watch to its end. False where the cluster does not serve the kind. */
-  async #follow(): Promise<boolean> {
+  /** One list where needed and one watch to its end. */
+  async #follow(): Promise<End> {
     const path = await this.#source.path()
     if (path === null) {
       this.#replace([])
       this.#resourceVersion = null
-      return false
+      return { kind: 'absent', reason: 'the cluster does not serve it' }
     }
     if (this.#resourceVersion === null) {
       const { items, resourceVersion } = await this.#client.list(path, this.#source.query, this.#source.metadataOnly)
@@ -87,11 +101,12 @@ export class Reflector<T extends KubeObject = KubeObject> {
     const query = { ...this.#source.query, resourceVersion: this.#resourceVersion }
     const ask = { path, query, metadataOnly: this.#source.metadataOnly }
     await this.#client.watch(ask, (event) => this.#apply(event.type, event.object as T), this.#stop.signal)
-    return true
+    return { kind: 'ended', reason: 'the watch ended at once' }
   }
 
   #apply(type: string, object: T): void {
     this.#resourceVersion = object.metadata.resourceVersion
+    this.#events++
     if (type === 'BOOKMARK') return
     const { uid } = object.metadata
     if (type === 'DELETED') this.objects.delete(uid)
@@ -99,17 +114,25 @@ export class Reflector<T extends KubeObject = KubeObject> {
     this.#onChange()
   }
 
-  /** Takes over a list; an object that did not change keeps its identity. */
+  /** Takes over a list; an object that did not change keeps its identity, and a list that is the same is no change. */
   #replace(items: readonly T[]): void {
     const before = new Map(this.objects)
     this.objects.clear()
+    let kept = 0
     for (const item of items) {
       const known = before.get(item.metadata.uid)
-      const same = known?.metadata.resourceVersion === item.metadata.resourceVersion
-      this.objects.set(item.metadata.uid, same && known !== undefined ? known : item)
+      const isKept = known !== undefined && known.metadata.resourceVersion === item.metadata.resourceVersion
+      if (isKept) kept++
+      this.objects.set(item.metadata.uid, isKept ? known : item)
     }
     this.#markSynced()
-    this.#onChange()
+    if (kept !== items.length || kept !== before.size) this.#onChange()
+  }
+
+  async #backOff(failures: number, reason: string): Promise<void> {
+    const wait = Math.min(FIRST_WAIT_MS * 2 ** failures, LONGEST_WAIT_MS)
+    this.#log.warn({ kind: this.#source.name, reason, waitMs: wait }, 'watch lost')
+    await this.#pause(wait / 2 + (Math.random() * wait) / 2)
   }
 
   async #pause(ms: number): Promise<void> {

@@ -60,7 +60,9 @@ function addressesOf(service: KubeService): string[] {
   return [...new Set([...own.filter((ip) => ip !== 'None' && ip !== ''), ...externalIPs, ...balancers])]
 }
 
+/** The endpoints of a slice at one port; none of a slice of names (addressType FQDN), which nothing can dial. */
 function endpointsOf(slice: EndpointSlice, portName: string): Endpoint[] {
+  if (slice.addressType === 'FQDN') return []
   const number = slice.ports?.find((port) => (port.name ?? '') === portName)?.port
   if (number === undefined) return []
   return (slice.endpoints ?? []).flatMap(({ addresses, conditions, nodeName, targetRef }) =>

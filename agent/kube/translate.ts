@@ -42,6 +42,14 @@ export function demandValid(model: { validate(): void }): void {
   }
 }
 
+/** The object less its fields that are null, which mean absent: schemas let them pass. A null in a list stays. */
+export function withoutNulls<T>(value: T): T {
+  if (Array.isArray(value)) return value.map(withoutNulls) as T
+  if (typeof value !== 'object' || value === null) return value
+  const given = Object.entries(value).filter(([, inner]) => inner !== null)
+  return Object.fromEntries(given.map(([field, inner]) => [field, withoutNulls<unknown>(inner)])) as T
+}
+
 /** An object less apiVersion and kind: a schema of one version then takes those of all versions. */
 export function withoutType(object: KubeObject): Record<string, never> {
   const fields = Object.entries(object).filter(([field]) => field !== 'apiVersion' && field !== 'kind')
@@ -69,12 +77,16 @@ export function resolveExportTo(exportTo: readonly string[] | undefined, namespa
   return exportTo.flatMap((entry) => (entry === '~' ? [] : [entry === '.' ? namespace : entry]))
 }
 
-/** Runs a translation; Rejected becomes a problem and no value. */
+/**
+ * Runs a translation; Rejected becomes a problem and no value. So does whatever else it throws: one object that nobody
+ * foresaw must not keep all others from being read.
+ */
 export function attempt<T>(object: ObjectRef, work: () => Translation<T>): Translation<T> {
   try {
     return work()
   } catch (error) {
-    if (!(error instanceof Rejected)) throw error
-    return { value: null, rejected: true, problems: [{ object, field: error.field, reason: error.message }] }
+    const field = error instanceof Rejected ? error.field : ''
+    const reason = error instanceof Error ? error.message : String(error)
+    return { value: null, rejected: true, problems: [{ object, field, reason }] }
   }
 }

@@ -24,6 +24,7 @@ import {
   resolveExportTo,
   resolveHost,
   type Translation,
+  withoutNulls,
   withoutType,
 } from './translate.ts'
 
@@ -72,13 +73,14 @@ const MESH_GATEWAY = 'mesh'
  * schema refuses, a regex RE2 refuses, a rule whose action is not forwarding. One without the gateway `mesh`, or
  * without http rules, is no VirtualService for traffic inside the mesh.
  */
-export function translateVirtualService(object: KubeObject, clusterDomain: string): Translation<VirtualService> {
-  const ref = refOf('VirtualService', object)
+export function translateVirtualService(given: KubeObject, clusterDomain: string): Translation<VirtualService> {
+  const ref = refOf('VirtualService', given)
   return attempt(ref, () => {
+    const object = withoutNulls(given)
     demandValid(new Schema(withoutType(object)))
     const spec = (object.spec ?? {}) as VirtualServiceSpec
     const problems = unhonoured(spec, HONOURED, 'spec').map((field) => notHonoured(field))
-    const gateways = spec.gateways ?? [MESH_GATEWAY]
+    const gateways = spec.gateways?.length ? spec.gateways : [MESH_GATEWAY]
     const others = gateways.filter((name) => name !== MESH_GATEWAY)
     if (others.length > 0) problems.push({ field: 'spec.gateways', reason: 'gateways other than mesh are not served' })
     const isForMesh = gateways.includes(MESH_GATEWAY) && (spec.http ?? []).length > 0
@@ -108,14 +110,14 @@ function httpRule(http: GivenHttpRule, path: string, resolve: (host: string) => 
   const action = OTHER_ACTIONS.find((name) => http[name] !== undefined)
   if (action !== undefined) throw new Rejected(`${path}.${action}`, 'this action is not honoured')
   const entries = (http.match ?? []).map((match, index) => ({ match, path: `${path}.match[${index}]` }))
-  const forMesh = entries.filter(({ match }) => match.gateways?.includes(MESH_GATEWAY) ?? true)
+  const forMesh = entries.filter(({ match }) => !match.gateways?.length || match.gateways.includes(MESH_GATEWAY))
   if (entries.length > 0 && forMesh.length === 0) return []
   return [
     {
       name: http.name ?? '',
       matches: forMesh.map(({ match, path: at }) => requestMatch(match, at)),
       destinations: destinations(http, path, resolve),
-      rewrite: http.rewrite ? { uri: http.rewrite.uri ?? null, authority: http.rewrite.authority ?? null } : null,
+      rewrite: http.rewrite ? { uri: http.rewrite.uri || null, authority: http.rewrite.authority || null } : null,
       fault: http.fault ? fault(http.fault, `${path}.fault`) : null,
       timeoutMs: timeout(http.timeout, `${path}.timeout`),
     },
@@ -169,9 +171,14 @@ function namedMatches(
   }))
 }
 
+/** Weights that are not given are 0; several destinations need one that is not, or nothing could be sent (as Istio). */
 function destinations(http: GivenHttpRule, path: string, resolve: (host: string) => string): WeightedDestination[] {
   const given = http.route ?? []
   if (given.length === 0) throw new Rejected(`${path}.route`, 'a rule needs a route')
+  const negative = given.findIndex(({ weight = 0 }) => weight < 0)
+  if (negative >= 0) throw new Rejected(`${path}.route[${negative}].weight`, 'must not be negative')
+  const isNone = given.every(({ weight = 0 }) => weight === 0)
+  if (given.length > 1 && isNone) throw new Rejected(`${path}.route`, 'the weights of several destinations are all 0')
   return given.map(({ destination, weight }) => ({
     host: resolve(destination.host),
     subset: destination.subset || null,
@@ -186,9 +193,15 @@ function fault({ delay, abort }: GivenFault, path: string): Fault {
   if (abort && abort.httpStatus === undefined) throw new Rejected(`${path}.abort`, 'only httpStatus is honoured')
   const delayMs = delay ? duration(delay.fixedDelay ?? '', `${path}.delay.fixedDelay`) : 0
   return {
-    delay: delay ? { percent: delay.percentage?.value ?? delay.percent ?? 0, ms: delayMs } : null,
-    abort: abort ? { percent: abort.percentage?.value ?? 0, status: httpStatus(abort.httpStatus ?? 0, path) } : null,
+    delay: delay ? { percent: percent(delay, `${path}.delay`), ms: delayMs } : null,
+    abort: abort ? { percent: percent(abort, `${path}.abort`), status: httpStatus(abort.httpStatus ?? 0, path) } : null,
   }
+}
+
+function percent(given: { percentage?: { value?: number }; percent?: number }, path: string): number {
+  const value = given.percentage?.value ?? given.percent ?? 0
+  if (value >= 0 && value <= 100) return value
+  throw new Rejected(`${path}.${given.percentage?.value === undefined ? 'percent' : 'percentage'}`, 'must be 0 to 100')
 }
 
 function httpStatus(status: number, path: string): number {
