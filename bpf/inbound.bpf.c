@@ -51,9 +51,10 @@ int inbound(struct bpf_sk_lookup *ctx) {
   if (ctx->protocol != IPPROTO_TCP || ctx->family != AF_INET) return SK_PASS;
   set_v4(&flow.source, ctx->remote_ip4, ctx->remote_port);
   set_v4(&flow.destination, ctx->local_ip4, bpf_htons(port));
-  /* ingress_ifindex does not tell loopback: a connect to the pod's own address has eth0 there. A stranger cannot
-   * send from 127/8 or from the pod's own address: the stack drops such packets as martians. */
-  if (stays_inside(&flow.source) || flow.source.ip[3] == flow.destination.ip[3]) return SK_PASS;
+  /* ingress_ifindex does not tell loopback: a connect to the pod's own address has eth0 there. A stranger cannot send
+   * to or from 127/8, nor from the pod's own address: the stack drops such packets as martians. */
+  if (stays_inside(&flow.source) || stays_inside(&flow.destination)) return SK_PASS;
+  if (flow.source.ip[3] == flow.destination.ip[3]) return SK_PASS;
   if (bpf_map_lookup_elem(&arrivals, &flow)) return leave_with(INBOUND_LET, SK_PASS);
   if (port == outbound_port || port == inbound_port) return leave_with(INBOUND_DROPPED, SK_DROP);
   sk = bpf_map_lookup_elem(&listener, &key);

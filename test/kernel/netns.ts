@@ -55,9 +55,8 @@ export class TestNode {
     return { name, ip: address, netns: this.#open(name) }
   }
 
-  /** Runs a Python program in a namespace, `node` for the node's. Its output's first line is awaited where `ready`. */
-  async python(where: TestPod | 'node', program: string, ready = false): Promise<ChildProcess> {
-    const name = where === 'node' ? this.name : where.name
+  /** Runs a Python program in the namespace of that name. Its output's first line is awaited where `ready`. */
+  async python(name: string, program: string, ready = false): Promise<ChildProcess> {
     const child = spawn('nsenter', [`--net=/run/netns/${name}`, 'timeout', '60', 'python3', '-uc', program], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
@@ -68,8 +67,8 @@ export class TestNode {
   }
 
   /** Runs a Python program to its end and returns what it printed. */
-  async printed(where: TestPod | 'node', program: string): Promise<string> {
-    const child = await this.python(where, program)
+  async printed(name: string, program: string): Promise<string> {
+    const child = await this.python(name, program)
     let text = ''
     child.stdout?.on('data', (chunk: Buffer) => (text += chunk.toString()))
     await once(child, 'close')

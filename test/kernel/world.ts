@@ -60,6 +60,16 @@ function listenAs(pod: PodSource, home: number, port: number, serve: (socket: ne
   }
 }
 
+/** Sockets whose pods are closed with the world. */
+function closing(sockets: Sockets, undo: (() => void)[]): Sockets {
+  const hold: Sockets['hold'] = (captured) => {
+    const pod = sockets.hold(captured)
+    undo.push(() => pod.close())
+    return pod
+  }
+  return { ...sockets, hold }
+}
+
 /** Pods are namespaces; this process is the agent, in the machine's own. */
 export function bpfWorld(cgroupRoot: string, net: number): World & { readonly node: TestNode } {
   const node = new TestNode(net)
@@ -72,7 +82,7 @@ export function bpfWorld(cgroupRoot: string, net: number): World & { readonly no
   return {
     node,
     kernel,
-    sockets: openSockets(kernel.handles()),
+    sockets: closing(openSockets(kernel.handles()), undo),
     pod: () => {
       const { name, ip, netns } = node.pod(`p${pods++}`)
       return { uid: name, ip, netns }
@@ -95,7 +105,7 @@ export function fakeWorld(): World {
   let pods = 0
   return {
     kernel,
-    sockets: kernel.sockets(),
+    sockets: closing(kernel.sockets(), undo),
     pod: () => ({ uid: `pod-${++pods}`, ip: `127.31.${process.pid & 255}.${pods}`, netns: -1 }),
     dial: (pod, to) => kernel.dial(pod.ip, to),
     reach: (to) => kernel.reach(to),
