@@ -10,8 +10,9 @@ export interface DataSideLog {
   error(fields: object, message: string): void
 }
 
-/** A worker that was silent for so long is replaced. */
+/** A worker that was silent for so long is replaced; one that has yet to load its code gets more time. */
 const SILENCE_MS = 2_000
+const START_TIMEOUT_MS = 20_000
 const WATCH_EVERY_MS = 500
 /** A worker that ended sooner than this is replaced only after RESPAWN_WAIT_MS. */
 const SHORT_LIFE_MS = 5_000
@@ -33,6 +34,8 @@ export class DataSide {
   #nextScrape = 0
   #heardAt = performance.now()
   #spawnedAt = performance.now()
+  #watchedAt = performance.now()
+  #ready = false
   #respawn: NodeJS.Timeout | null = null
   #worker: Worker
   #stopping = false
@@ -98,6 +101,7 @@ export class DataSide {
   #spawn(): Worker {
     const worker = new Worker(WORKER)
     this.#heardAt = this.#spawnedAt = performance.now()
+    this.#ready = false
     worker.on('message', (message: FromWorker) => this.#hear(message))
     worker.on('error', (error: Error) =>
       this.#log.error({ reason: error.message, stack: error.stack }, 'worker failed'),
@@ -132,14 +136,20 @@ export class DataSide {
         this.#log.error({ reason: message.why }, 'fault on the data side')
         break
       case 'ready':
+        this.#ready = true
+        break
       case 'heartbeat':
         break
     }
   }
 
   #replaceIfSilent(): void {
-    const silentMs = performance.now() - this.#heardAt
-    if (silentMs > SILENCE_MS) this.#replace(`it was silent for ${Math.round(silentMs)} ms`)
+    const now = performance.now()
+    const wasBusy = now - this.#watchedAt > 2 * WATCH_EVERY_MS // then it was this thread that did not listen
+    this.#watchedAt = now
+    const silentMs = now - this.#heardAt
+    const isSilent = silentMs > (this.#ready ? SILENCE_MS : START_TIMEOUT_MS)
+    if (isSilent && !wasBusy) this.#replace(`it was silent for ${Math.round(silentMs)} ms`)
   }
 
   /** Ends the worker and starts another; one that did not live long is waited for, so that a fault does not spin. */
