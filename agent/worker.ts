@@ -52,7 +52,7 @@ function tell(to: DataPlane, message: Exclude<ToWorker, { type: 'start' }>): voi
     case 'stop':
       void to.stop(message.graceMs).then(() => {
         clearInterval(heartbeat)
-        port.close()
+        process.exit() // ends this thread alone
       })
   }
 }

@@ -142,7 +142,7 @@ export class DataPlane {
     node.live.stop()
     node.pools.drain()
     await delay(0)
-    node.account.access.close()
+    await node.account.access.close()
   }
 
   #accept(fd: number, direction: Direction, pod: JoinedPod): void {

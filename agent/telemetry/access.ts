@@ -48,12 +48,12 @@ export interface AccessLog {
   write(record: AccessRecord): void
   /** Records dropped so far. */
   readonly dropped: number
-  /** Writes what waits, then closes. */
-  close(): void
+  /** Writes what waits, then closes; resolves when that is done. */
+  close(): Promise<void>
 }
 
 /** Keeps no records. */
-export const noAccessLog: AccessLog = { write() {}, dropped: 0, close() {} }
+export const noAccessLog: AccessLog = { write() {}, dropped: 0, close: () => Promise.resolve() }
 
 /** Writes records to a file descriptor, asynchronously. */
 export function openAccessLog(fd: number): AccessLog {
@@ -71,7 +71,11 @@ export function openAccessLog(fd: number): AccessLog {
     },
     close: () => {
       clearInterval(timer)
-      destination.end()
+      return new Promise((resolve) => {
+        destination.once('close', resolve)
+        destination.once('error', resolve)
+        destination.end()
+      })
     },
   }
 }

@@ -1,5 +1,5 @@
 // A node of the mesh in this process: the whole data path on the fake kernel, real applications behind it on loopback,
-// and its books open to be read. Pods of the small world live at 10.244.x.y; their sockets are at 127.44.x.y.
+// and its books open to be read. Pods of the small world live at 10.244.x.y; their sockets are at 127.n.x.y.
 
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTcpServer, type Server as TcpServer, type Socket } from 'node:net'
@@ -15,8 +15,10 @@ import { nodeTransport } from '../../agent/proxy/transport-node.ts'
 import type { AccessRecord } from '../../agent/telemetry/access.ts'
 import { type Sample, SERIES, type SeriesName } from '../../agent/telemetry/series.ts'
 
-const real = (ip: string): string => ip.replace(/^10\.244\./, '127.44.')
-const shown = (ip: string): string => ip.replace(/^127\.44\./, '10.244.')
+// a network of its own for each test process: they run side by side
+const NETWORK = `127.${16 + (process.pid % 200)}.`
+const real = (ip: string): string => ip.replace(/^10\.244\./, NETWORK)
+const shown = (ip: string): string => (ip.startsWith(NETWORK) ? `10.244.${ip.slice(NETWORK.length)}` : ip)
 const atReal = ({ ip, port }: SocketAddress): SocketAddress => ({ ip: real(ip), port })
 const atShown = ({ ip, port }: SocketAddress): SocketAddress => ({ ip: shown(ip), port })
 
@@ -51,7 +53,7 @@ export class Mesh {
     this.transport = transport
     this.plane = new DataPlane({
       sockets: shownSockets(this.kernel.sockets()),
-      access: { write: (record) => this.records.push(record), dropped: 0, close() {} },
+      access: { write: (record) => this.records.push(record), dropped: 0, close: () => Promise.resolve() },
       onFault: (why) => this.faults.push(why),
       limits,
       transport: {

@@ -7,7 +7,7 @@ import type { Framing, Head } from './head.ts'
 /** Room that any head fits: one within the parser's limits, and what a rule may add to it. */
 export const SCRATCH_BYTES = 192 * 1024
 /** Longest request target or authority that a rewrite may make. */
-export const REWRITE_LIMIT = 32 * 1024
+export const REWRITE_LIMIT = 64 * 1024
 
 /** How a request leaves. */
 export interface RequestOut {

@@ -310,7 +310,7 @@ function upgradable(head: Head): boolean {
 
 /** A request line or Host field may hold it: visible characters of one byte each. */
 function sendable(text: string): boolean {
-  if (text.length > REWRITE_LIMIT * 2) return false
+  if (text.length > REWRITE_LIMIT) return false
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i)
     if (code <= 0x20 || code === 0x7f || code > 0xff) return false

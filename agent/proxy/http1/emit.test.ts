@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { emitRequest, emitResponse, SCRATCH_BYTES } from './emit.ts'
+import { Head } from './head.ts'
+
+const out = Buffer.alloc(SCRATCH_BYTES)
+const keep = { target: '/', authority: 'a', framing: 'none', requestId: null, upgrade: false } as const
+
+function parse(kind: 'request' | 'response', text: string): Head {
+  const head = new Head(kind)
+  const bytes = Buffer.from(text, 'latin1')
+  assert.equal(head.parse(bytes, 0, bytes.length), 'done', JSON.stringify(text))
+  return head
+}
+
+function fieldsOf(head: Head): [string, string][] {
+  return Array.from({ length: head.count }, (_, i) => [
+    head.text(head.spans[4 * i] ?? 0, head.spans[4 * i + 1] ?? 0),
+    head.value(i),
+  ])
+}
+
+const field = fc.tuple(
+  fc.constantFrom('A', 'Accept', 'X-Custom', 'cookie', 'Keep-Alive', 'TE', 'Upgrade', 'Proxy-Connection'),
+  fc.constantFrom(':', ': ', ':  ', ':\t'),
+  fc.stringMatching(/^[!-~]([ -~]{0,60}[!-~])?$/),
+  fc.constantFrom('', ' '),
+)
+
+test('end-to-end fields leave as they came and in order, hop-by-hop fields do not', () => {
+  fc.assert(
+    fc.property(fc.array(field, { maxLength: 10 }), (fields) => {
+      const text = fields.map(([name, colon, value, blank]) => `${name}${colon}${value}${blank}\r\n`).join('')
+      const head = parse('request', `GET / HTTP/1.1\r\nX-Forwarded-Proto: http\r\n${text}Host: a\r\n\r\n`)
+      const length = emitRequest(head, keep, out)
+      const again = parse('request', out.toString('latin1', 0, length))
+      assert.equal(again.length, length)
+      const expected = fields
+        .filter(([name]) => !['Keep-Alive', 'TE', 'Upgrade', 'Proxy-Connection'].includes(name))
+        .map(([name, , value]) => [name, value])
+      assert.deepEqual(fieldsOf(again), [['host', 'a'], ['X-Forwarded-Proto', 'http'], ...expected])
+    }),
+  )
+})
+
+test('a request leaves with its new target, authority, id and one framing', () => {
+  const head = parse('request', 'POST /old HTTP/1.0\r\nContent-Length: 4, 4\r\nContent-Length: 4\r\n\r\n')
+  const how = { target: '/new?a', authority: 'there:80', framing: 'length', requestId: 'id-1', upgrade: false } as const
+  const length = emitRequest(head, how, out)
+  assert.equal(
+    out.toString('latin1', 0, length),
+    'POST /new?a HTTP/1.1\r\nhost: there:80\r\nx-forwarded-proto: http\r\nx-request-id: id-1\r\ncontent-length: 4\r\n\r\n',
+  )
+})
+
+test('a response leaves with the framing it is given', () => {
+  const head = parse('response', 'HTTP/1.0 200 Fine\r\nConnection: close, X-A\r\nX-A: 1\r\nX-B: 2\r\n\r\n')
+  const length = emitResponse(head, { framing: 'chunked', connection: null }, out)
+  assert.equal(out.toString('latin1', 0, length), 'HTTP/1.1 200 Fine\r\nX-B: 2\r\ntransfer-encoding: chunked\r\n\r\n')
+})
+
+test('the largest head that is read can be written', () => {
+  const line = `x: ${'v'.repeat(600)}\r\n`
+  const head = parse('request', `GET / HTTP/1.1\r\nhost: a\r\n${line.repeat(95)}\r\n`)
+  const how = { ...keep, target: 't'.repeat(64 * 1024), authority: 'a'.repeat(64 * 1024) }
+  assert.ok(emitRequest(head, how, out) < SCRATCH_BYTES)
+})
