@@ -13,6 +13,9 @@ const drawMs = { terminal: 500, lines: 5_000 }
 const eventBound = 200
 const unjoinedMs = 6_000
 
+/** The shop from its door to its store room: the order of the lines on the screen. */
+const callers = ['customer', 'front', 'catalog-v1', 'catalog-v2']
+
 const terminal = {
   enter: '\u001b[?1049h\u001b[?25l',
   home: '\u001b[H',
@@ -80,12 +83,13 @@ class Show {
     }
   }
 
-  /** Each agent reports its own pods as callers, so the nodes' edges never overlap but by version: they are just listed. */
+  /** Each agent reports the calls of its own pods, so that the nodes' edges can be put side by side: along the shop. */
   #edges(): Edge[] {
-    return [...this.#readings.values()].flatMap((kept) => {
+    const edges = [...this.#readings.values()].flatMap((kept) => {
       const [oldest, newest] = [kept[0], kept.at(-1)]
       return oldest && newest && oldest !== newest ? edgesBetween(oldest, newest, namespace) : []
     })
+    return edges.sort((one, other) => callers.indexOf(one.caller) - callers.indexOf(other.caller))
   }
 }
 
