@@ -4,12 +4,8 @@ import { realpathSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import yargs, { type Argv } from 'yargs'
 import { hideBin } from 'yargs/helpers'
-import { down } from './cli/down.ts'
-import { execIn } from './cli/exec.ts'
-import { printLogs } from './cli/logs.ts'
 import { Refusal } from './cli/machine.ts'
-import { printStatus } from './cli/status.ts'
-import { DEFAULT_NODES, DEFAULT_READY_SECONDS, up } from './cli/up.ts'
+import { DEFAULT_NODES, DEFAULT_READY_SECONDS } from './cli/wish.ts'
 
 /** Runs a command; a Refusal is one sentence on standard error and exit code 1. */
 async function run(command: () => Promise<number | undefined>): Promise<void> {
@@ -32,6 +28,7 @@ export function labCommands(args: Argv): Argv {
     .option('dir', { type: 'string', default: '.lab', describe: "Folder of the lab's state" })
     .command('up', 'Start a cluster and apply manifests', upOptions, (given) =>
       run(async () => {
+        const { up } = await import('./cli/up.ts')
         await up(given)
         return 0
       }),
@@ -42,7 +39,8 @@ export function labCommands(args: Argv): Argv {
       (of) =>
         podArgument(of).options(podOptions).option('node', { type: 'string', describe: 'A node instead of a pod' }),
       (given) =>
-        run(() => {
+        run(async () => {
+          const { execIn } = await import('./cli/exec.ts')
           const words = [
             ...((given['command'] as string[] | undefined) ?? []),
             ...((given['--'] as string[] | undefined) ?? []),
@@ -54,6 +52,7 @@ export function labCommands(args: Argv): Argv {
     )
     .command('logs <pod>', 'Print what a pod (NAMESPACE/POD) printed', logsOptions, (given) =>
       run(async () => {
+        const { printLogs } = await import('./cli/logs.ts')
         await printLogs({
           ...given,
           dir: given.dir as string,
@@ -64,9 +63,12 @@ export function labCommands(args: Argv): Argv {
         return 0
       }),
     )
-    .command('status', 'Show nodes and pods', {}, (given) => run(() => printStatus(given['dir'] as string)))
+    .command('status', 'Show nodes and pods', {}, (given) =>
+      run(async () => (await import('./cli/status.ts')).printStatus(given['dir'] as string)),
+    )
     .command('down', 'Stop a lab and remove all of it', {}, (given) =>
       run(async () => {
+        const { down } = await import('./cli/down.ts')
         await down(given['dir'] as string)
         return 0
       }),

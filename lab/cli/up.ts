@@ -12,22 +12,11 @@ import { tearDown } from './down.ts'
 import { Refusal, requireMachine } from './machine.ts'
 import { type Manifest, applyManifests, readManifests } from './manifests.ts'
 import { readCluster, standingOf } from './standing.ts'
+import type { UpWish } from './wish.ts'
 
-export const DEFAULT_NODES = 2
-export const DEFAULT_READY_SECONDS = 120
 const READY_POLL_MS = 150
 /** A thing that is waited for is named when it takes longer than this, and again when it changes. */
 const SLOW_MS = 5_000
-
-export interface UpWish {
-  readonly dir: string
-  readonly nodes: number
-  readonly port: number
-  readonly detach: boolean
-  readonly mesh: boolean
-  readonly timeout: number
-  readonly file: readonly string[]
-}
 
 const say = (text: string): void => {
   process.stdout.write(`${text}\n`)

@@ -1,6 +1,6 @@
 // Container logs: bounded files of `<RFC 3339 time> <line>`, one a start of a container, and reading them back.
 import { closeSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
-import { open, readFile, readdir, stat } from 'node:fs/promises'
+import { type FileHandle, open, readFile, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -86,30 +86,21 @@ export interface LogWish {
 
 /** Yields a container's log in chunks of whole lines; with `follow`, goes on until the signal is aborted or the pod is gone. */
 export async function* readLogs(folder: string, wish: LogWish, signal?: AbortSignal): AsyncGenerator<string> {
-  let restart = await newestRestart(folder)
-  if (wish.previous) restart -= 1
+  const restart = (await newestRestart(folder)) - (wish.previous ? 1 : 0)
   if (restart < 0) return
-  let path = join(folder, `${String(restart)}.log`)
+  const path = join(folder, `${restart}.log`)
   const older = await readFile(`${path}.old`, 'utf8').catch(() => '')
-  const text = await readFile(path, 'utf8').catch(() => '')
-  let offset = Buffer.byteLength(text)
-  const first = chosen(older + text, wish)
-  if (first !== '')
-    yield wish.limitBytes === undefined ? first : Buffer.from(first).subarray(0, wish.limitBytes).toString()
-  if (!wish.follow || wish.previous) return
-  const onward = { timestamps: wish.timestamps }
-  while (!signal?.aborted) {
-    await sleep(FOLLOW_POLL_MS, undefined, { signal }).catch(() => undefined)
-    const more = await readFrom(path, offset)
-    if (more === undefined) return
-    offset = more.offset
-    if (more.text !== '') yield chosen(more.text, onward)
-    const newest = await newestRestart(folder)
-    if (newest > restart && more.text === '') {
-      restart = newest
-      path = join(folder, `${String(restart)}.log`)
-      offset = 0
-    }
+  const file = await open(path).catch(() => undefined)
+  if (!file) return
+  const tail = new Tail(file)
+  try {
+    const first = chosen(older + (await tail.read()), wish)
+    if (first !== '')
+      yield wish.limitBytes === undefined ? first : Buffer.from(first).toString('utf8', 0, wish.limitBytes)
+    if (wish.follow && !wish.previous)
+      yield* follow(folder, { tail, from: restart, timestamps: wish.timestamps }, signal ?? NEVER)
+  } finally {
+    await tail.close()
   }
 }
 
@@ -118,19 +109,72 @@ async function newestRestart(folder: string): Promise<number> {
   return Math.max(-1, ...names.filter((name) => name.endsWith('.log')).map((name) => Number.parseInt(name, 10)))
 }
 
-/** Reads whole lines beyond `offset`; starts over in a file that was turned over; undefined when it is gone. */
-async function readFrom(path: string, offset: number): Promise<{ text: string; offset: number } | undefined> {
-  const size = (await stat(path).catch(() => undefined))?.size
-  if (size === undefined) return undefined
-  const from = size < offset ? 0 : offset
-  if (size === from) return { text: '', offset: from }
-  const file = await open(path)
-  try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(size - from), 0, size - from, from)
+/** What a log file holds beyond what was read of it. The open file outlives its name: nothing written before an end is lost. */
+class Tail {
+  #file: FileHandle
+  #offset = 0
+
+  constructor(file: FileHandle) {
+    this.#file = file
+  }
+
+  /** The whole lines that were added. */
+  async read(): Promise<string> {
+    const { size } = await this.#file.stat()
+    if (size <= this.#offset) return ''
+    const { buffer, bytesRead } = await this.#file.read(Buffer.alloc(size - this.#offset), { position: this.#offset })
     const end = buffer.subarray(0, bytesRead).lastIndexOf(0x0a) + 1
-    return { text: buffer.toString('utf8', 0, end), offset: from + end }
-  } finally {
-    await file.close()
+    this.#offset += end
+    return buffer.toString('utf8', 0, end)
+  }
+
+  /** Whether `path` is still the name of this file. */
+  async isAt(path: string): Promise<boolean> {
+    const [own, named] = [await this.#file.stat(), await stat(path).catch(() => undefined)]
+    return own.ino === named?.ino
+  }
+
+  /** Goes on with the file that has the name now; false when there is none. */
+  async moveTo(path: string): Promise<boolean> {
+    const next = await open(path).catch(() => undefined)
+    if (!next) return false
+    await this.#file.close()
+    this.#file = next
+    this.#offset = 0
+    return true
+  }
+
+  close(): Promise<void> {
+    return this.#file.close()
+  }
+}
+
+interface Followed {
+  readonly tail: Tail
+  /** The start of the container that `tail` reads. */
+  readonly from: number
+  readonly timestamps: boolean | undefined
+}
+
+const NEVER = new AbortController().signal
+
+async function* follow(
+  folder: string,
+  { tail, from, timestamps }: Followed,
+  signal: AbortSignal,
+): AsyncGenerator<string> {
+  let restart = from
+  while (!signal.aborted) {
+    await sleep(FOLLOW_POLL_MS, undefined, { signal }).catch(() => undefined)
+    const newest = await newestRestart(folder)
+    const path = join(folder, `${restart}.log`)
+    // Asked before the read: what is written until the name changes hands is in the file that is open here.
+    const isCurrent = newest === restart && (await tail.isAt(path))
+    const text = await tail.read()
+    if (text !== '') yield chosen(text, { timestamps })
+    if (isCurrent) continue
+    restart = Math.max(newest, restart)
+    if (!(await tail.moveTo(join(folder, `${restart}.log`)))) return
   }
 }
 

@@ -1,0 +1,14 @@
+// What `weft lab up` can be told, and what it assumes.
+
+export const DEFAULT_NODES = 2
+export const DEFAULT_READY_SECONDS = 120
+
+export interface UpWish {
+  readonly dir: string
+  readonly nodes: number
+  readonly port: number
+  readonly detach: boolean
+  readonly mesh: boolean
+  readonly timeout: number
+  readonly file: readonly string[]
+}

@@ -1,0 +1,94 @@
+// `weft lab down` removes everything, also after every process of the lab was killed and its record is lost.
+import assert from 'node:assert/strict'
+import { existsSync, globSync, readFileSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { test } from 'node:test'
+import { findCgroup2, labCgroup } from '../../lab/node/cgroup.ts'
+import { TestLab, eventually, ran } from './lab.ts'
+
+const MANIFESTS = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: idle }
+spec:
+  replicas: 3
+  selector: { matchLabels: { app: idle } }
+  template:
+    metadata: { labels: { app: idle } }
+    spec:
+      containers: [{ name: idle, image: none, command: [sh, -c, 'sleep 1000 & sleep 1000'], volumeMounts: [{ name: a, mountPath: /not/there }] }]
+      volumes: [{ name: a, emptyDir: {} }]
+`
+
+const cgroupOf = (lab: TestLab): string => labCgroup(findCgroup2() ?? '', lab.place.id)
+const processesIn = (folder: string): number[] =>
+  globSync(join(folder, '**/cgroup.procs')).flatMap((file) =>
+    readFileSync(file, 'utf8').split('\n').filter(Boolean).map(Number),
+  )
+
+/** All that a lab could leave on the machine. Other labs may run at the same time, so only this one's names are looked at. */
+async function traces(lab: TestLab): Promise<object> {
+  const said = async (...command: string[]): Promise<string> => (await ran(command[0] ?? '', command.slice(1))).stdout
+  const ofLab = (text: string): string[] => text.split('\n').filter((line) => line.includes(lab.place.id))
+  return {
+    namespaces: ofLab(await said('ls', '/run/netns')),
+    links: (await said('ip', '-o', 'link')).split('\n').map((line) => line.split(':')[1]),
+    addresses: (await said('ip', '-o', 'address')).split('\n').map((line) => line.split(/\s+/)[3]),
+    routes: await said('ip', 'route', 'show', 'table', 'all'),
+    rules: await said('nft', 'list', 'ruleset'),
+    cgroup: existsSync(cgroupOf(lab)),
+    mounts: ofLab(readFileSync('/proc/mounts', 'utf8')),
+    files: globSync(`${dirname(lab.place.folder)}/.lab/**`),
+  }
+}
+
+/** Kills every process of the lab, one by one, as a crash of the machine's memory killer would. */
+async function killAll(lab: TestLab): Promise<number> {
+  const pids = processesIn(cgroupOf(lab))
+  for (const pid of pids) process.kill(pid, 'SIGKILL')
+  await eventually('all dead', () => Promise.resolve(processesIn(cgroupOf(lab)).length === 0))
+  return pids.length
+}
+
+test('down leaves nothing of a running lab, and is content to find none', async () => {
+  const lab = await TestLab.make()
+  try {
+    const before = await traces(lab)
+    await lab.up(MANIFESTS)
+    const pids = processesIn(cgroupOf(lab))
+    assert.ok(pids.length >= 3 + 3 * 3, `only ${String(pids.length)} processes`)
+    assert.match((await lab.run('down')).stdout, /is gone/)
+    assert.deepEqual(await traces(lab), before)
+    for (const pid of pids) assert.ok(!existsSync(`/proc/${String(pid)}/ns/net`), `process ${String(pid)} lives`)
+    const again = await lab.run('down')
+    assert.deepEqual([again.code, /^no lab in/.test(again.stdout)], [0, true])
+  } finally {
+    await lab.end()
+  }
+})
+
+test('down leaves nothing after every process was killed and the record is lost', async () => {
+  const lab = await TestLab.make()
+  try {
+    const before = await traces(lab)
+    await lab.up(MANIFESTS)
+    assert.ok((await killAll(lab)) > 0)
+    rmSync(lab.place.record)
+    assert.match((await lab.run('down')).stdout, /is gone/)
+    assert.deepEqual(await traces(lab), before)
+  } finally {
+    await lab.end()
+  }
+})
+
+test('up clears what a crashed lab left and starts anew', async () => {
+  const lab = await TestLab.make()
+  try {
+    await lab.up(MANIFESTS, '--nodes', '1')
+    await killAll(lab)
+    assert.match((await lab.run('status')).stderr, /no lab runs/)
+    assert.match(await lab.up(MANIFESTS, '--nodes', '1'), /clearing what an earlier lab left[\s\S]*ready in/)
+  } finally {
+    await lab.end()
+  }
+})
