@@ -41,7 +41,7 @@ function labels(): Record<string, string> {
   return planSlices(service, 'IPv4', [], []).create[0]!.metadata.labels!
 }
 
-const ids = fc.uniqueArray(fc.integer({ min: 0, max: 600 }), { maxLength: 250 })
+const ids = fc.uniqueArray(fc.integer({ min: 0, max: 600 }), { maxLength: 250, size: 'max' })
 const world = fc.tuple(ids, ids, fc.boolean()).map(([one, two, ready]) => {
   const groups = [
     group(80, one, ready),

@@ -54,19 +54,30 @@ test('a rollout whose pods all get ready keeps within its bounds and ends', () =
 })
 
 test('available replicas never fall below the minimum, however many of the new ones fail', () => {
-  const state = fc.record({ old: fc.nat(20), oldUp: fc.nat(20), fresh: fc.nat(20), freshUp: fc.nat(20) })
+  const counts = fc.record({ replicas: fc.nat(20), up: fc.nat(20) })
+  const olds = fc.array(counts, { minLength: 1, maxLength: 3 })
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 20 }), share, share, state, (replicas, surge, unavailable, at) => {
-      const wanted = deployment(replicas, surge, unavailable)
-      const current = set('b', at.fresh, Math.min(at.fresh, at.freshUp))
-      const old = set('a', at.old, Math.min(at.old, at.oldUp))
-      const { minimum } = boundsOf(wanted)
-      const availableBefore = Math.min(at.fresh, at.freshUp) + Math.min(at.old, at.oldUp)
-      const step = planRollout(wanted, current, [old], []).find((each) => each.set === old)
-      // What goes of the old set: first those that are not available.
-      const oldAvailable = Math.min(at.old, at.oldUp, step?.replicas ?? at.old)
-      const after = Math.min(at.fresh, at.freshUp) + oldAvailable
-      assert.ok(after >= Math.min(minimum, availableBefore), `${after} < ${minimum}`)
-    }),
+    fc.property(
+      fc.integer({ min: 1, max: 20 }),
+      share,
+      share,
+      olds,
+      counts,
+      (...[replicas, surge, free, old, fresh]) => {
+        const wanted = deployment(replicas, surge, free)
+        const setOf = (name: string, { replicas, up }: { replicas: number; up: number }) =>
+          set(name, replicas, Math.min(replicas, up))
+        const current = setOf('z', fresh)
+        const before = old.map((each, at) => setOf(`a${at}`, each))
+        const plan = planRollout(wanted, current, before, [])
+        const available = (each: ReplicaSet) => each.status?.availableReplicas ?? 0
+        // What goes of an old set: first those that are not available.
+        const left = before.map((each) =>
+          Math.min(available(each), plan.find((step) => step.set === each)?.replicas ?? Infinity),
+        )
+        const total = (list: number[]) => list.reduce((sum, count) => sum + count, available(current))
+        assert.ok(total(left) >= Math.min(boundsOf(wanted).minimum, total(before.map(available))))
+      },
+    ),
   )
 })

@@ -88,7 +88,6 @@ function planOld({ minimum }: Bounds, current: ReplicaSet, old: readonly Replica
   const missing = replicasOf(current) - availableOf(current)
   let spare = sum([current, ...old], replicasOf) - minimum - missing
   if (spare <= 0) return []
-  let sparable = Math.max(0, sum([current, ...old], availableOf) - minimum)
   const steps: Scale[] = []
   const oldest = [...old].filter((set) => replicasOf(set) > 0).sort(byAge)
   const left = new Map(oldest.map((set) => [set, replicasOf(set)]))
@@ -97,11 +96,11 @@ function planOld({ minimum }: Bounds, current: ReplicaSet, old: readonly Replica
     left.set(set, left.get(set)! - useless)
     spare -= useless
   }
+  // With the useless ones gone, what is left to spare is what is available beyond the minimum.
   for (const set of oldest) {
-    const going = Math.min(spare, sparable, availableOf(set), left.get(set)!)
+    const going = Math.min(spare, availableOf(set), left.get(set)!)
     left.set(set, left.get(set)! - going)
     spare -= going
-    sparable -= going
     if (left.get(set) !== replicasOf(set)) steps.push({ set, replicas: left.get(set)! })
   }
   return steps
