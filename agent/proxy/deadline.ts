@@ -1,6 +1,6 @@
 // Waiting within an exchange: each wait ends early where the exchange is stopped.
 
-import { MeshError } from '../model/failure.ts'
+import { failureOf, MeshError } from '../model/failure.ts'
 import type { Exchange } from './exchange.ts'
 
 /** Waits. Throws what the exchange is stopped for; a caller that ends its side is taken to have given up. */
@@ -41,7 +41,7 @@ export function until<T>(exchange: Exchange, work: Promise<T>, discard: (late: T
       (thrown: unknown) => {
         if (stopped) return
         exchange.during(null, null)
-        reject(thrown as MeshError)
+        reject(failureOf(thrown))
       },
     )
   })

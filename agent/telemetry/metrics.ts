@@ -26,7 +26,7 @@ export async function renderMetrics(counters: readonly Counters[]): Promise<stri
       return { name, help, type: kind, values, aggregator: 'sum' }
     })
   })
-  return AggregatorRegistry.aggregate(dumps as never).metrics()
+  return AggregatorRegistry.aggregate(dumps).metrics()
 }
 
 function valuesOf(sample: Sample): Value[] {

@@ -13,7 +13,7 @@ function read(framing: Framing, length: number, pieces: readonly string[]) {
   const sink = { payload: (bytes: Buffer, from: number, to: number) => (payload += bytes.toString('latin1', from, to)) }
   for (const piece of pieces) {
     const bytes = Buffer.from(`##${piece}`, 'latin1')
-    const at = body.feed(bytes, 2, bytes.length, sink as never)
+    const at = body.feed(bytes, 2, bytes.length, sink)
     if (at < 0) return { payload, consumed: -1, done: body.done }
     consumed += at - 2
     if (body.done) break

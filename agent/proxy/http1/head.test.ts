@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { FIELD_LIMIT, Head, HEAD_LIMIT, type Parsed } from './head.ts'
+import { Head } from './head.ts'
+import { FIELD_LIMIT, HEAD_LIMIT, type Parsed } from './scan.ts'
 
 interface Reading {
   readonly parsed: Parsed

@@ -1,0 +1,279 @@
+// Where the parts of an HTTP/1.x head are: the byte state machine (RFC 9112 §2-§5). Pure; strict; any split of the input
+// gives the same result.
+
+import { COLON, CR, LF, SPACE, TAB, TARGET, TOKEN, VALUE } from './bytes.ts'
+import { kindOf } from './fields.ts'
+
+/** Bytes of a head, request or status line included. */
+export const HEAD_LIMIT = 60 * 1024
+/** Header lines of a head. */
+export const FIELD_LIMIT = 100
+
+/** `more`: the head is not complete. `bad`: not HTTP/1.x. `large`: beyond a limit. `unknown`: a transfer coding we lack. */
+export type Parsed = 'more' | 'done' | 'bad' | 'large' | 'unknown'
+
+const START = 0
+const START_LF = 1
+const METHOD = 2
+const TARGET_BYTES = 3
+const REQUEST_VERSION = 4
+const RESPONSE_VERSION = 5
+const STATUS = 6
+const REASON = 7
+const LINE_LF = 8
+const FIELD_START = 9
+const NAME = 10
+const VALUE_START = 11
+const VALUE_BYTES = 12
+const VALUE_LF = 13
+const END_LF = 14
+
+const VERSION_TEXT = 'HTTP/1.'
+const SPANS_AT_FIRST = 24
+const EMPTY = Buffer.alloc(0)
+
+/** A head being parsed, then parsed. Offsets count from the head's first byte; `bytes` and `base` say where that is. */
+export abstract class Scanner {
+  readonly kind: 'request' | 'response'
+  bytes: Buffer = EMPTY
+  base = 0
+  /** Bytes of the whole head, once done. */
+  length = 0
+  methodFrom = 0
+  methodTo = 0
+  targetFrom = 0
+  targetTo = 0
+  /** HTTP/1.`minor` */
+  minor = 1
+  status = 0
+  reasonFrom = 0
+  reasonTo = 0
+  /** Number of header lines. */
+  count = 0
+  /** What each line is: one of the constants of fields.ts. */
+  kinds = new Uint8Array(SPANS_AT_FIRST)
+  /** Four offsets a line: name from, name to, value from, value to. */
+  spans = new Uint16Array(4 * SPANS_AT_FIRST)
+  #state = START
+  #at = 0
+  #skipped = 0
+  #fault: Parsed = 'bad'
+
+  constructor(kind: 'request' | 'response') {
+    this.kind = kind
+  }
+
+  /** Takes a field whose value is `bytes[from, to)`; false where it may not stand. Its index is `count - 1`. */
+  protected abstract field(kind: number, from: number, to: number): boolean
+
+  /** Judges the head as a whole. */
+  protected abstract conclude(): Parsed
+
+  /** Makes ready for the next head. */
+  reset(): void {
+    this.bytes = EMPTY
+    this.base = this.length = this.status = this.count = this.#at = this.#skipped = 0
+    this.#state = START
+    this.#fault = 'bad'
+  }
+
+  /**
+   * Parses on. The head begins at `bytes[base]`; bytes up to `to` are there. After `more`, call again with the same
+   * bytes (anywhere in memory) and more behind them: work already done is not repeated.
+   */
+  parse(bytes: Buffer, base: number, to: number): Parsed {
+    this.bytes = bytes
+    this.base = base
+    const at = this.#scan(bytes, base, Math.min(to, base + HEAD_LIMIT))
+    if (at < 0) return this.#fault
+    this.#at = at - base
+    if (this.#state === START && this.length > 0) return this.conclude()
+    return this.#at >= HEAD_LIMIT ? 'large' : 'more'
+  }
+
+  /** Advances the state machine; returns where it stopped, or -1 with #fault set. */
+  #scan(bytes: Buffer, base: number, to: number): number {
+    let p = base + this.#at
+    while (p < to && p >= 0) {
+      p = this.#state < LINE_LF ? this.#startLine(bytes, p, to) : this.#fieldLine(bytes, p, to)
+      if (this.#state === START && this.length > 0) break
+    }
+    return p
+  }
+
+  /** One step within the request or status line. */
+  #startLine(bytes: Buffer, start: number, to: number): number {
+    const { base } = this
+    let p = start
+    const byte = bytes[p] as number
+    switch (this.#state) {
+      case START:
+        if (byte === CR && this.kind === 'request' && this.#skipped < 1) {
+          this.#state = START_LF // RFC 9112 §2.2: one empty line ahead of a request is passed over
+          p++
+          break
+        }
+        if (TOKEN[byte] === 0) return -1
+        this.methodFrom = p - base
+        this.#state = this.kind === 'request' ? METHOD : RESPONSE_VERSION
+        break
+      case START_LF:
+        if (byte !== LF) return -1
+        this.#skipped++
+        this.#state = START
+        p++
+        break
+      case METHOD:
+        while (p < to && TOKEN[bytes[p] as number] === 1) p++
+        if (p === to) break
+        if (bytes[p] !== SPACE) return -1
+        this.methodTo = p - base
+        this.targetFrom = ++p - base
+        this.#state = TARGET_BYTES
+        break
+      case TARGET_BYTES:
+        while (p < to && TARGET[bytes[p] as number] === 1) p++
+        if (p === to) break
+        if (bytes[p] !== SPACE) return -1
+        this.targetTo = p - base
+        if (this.targetTo === this.targetFrom) return -1
+        p++
+        this.#state = REQUEST_VERSION
+        break
+      case REQUEST_VERSION:
+      case RESPONSE_VERSION: {
+        const request = this.#state === REQUEST_VERSION
+        const from = base + (request ? this.targetTo + 1 : this.methodFrom)
+        if (!this.#version(bytes, from, p)) return -1
+        p++
+        if (p - from < VERSION_TEXT.length + 2) break
+        if (byte !== (request ? CR : SPACE)) return -1
+        this.#state = request ? LINE_LF : STATUS
+        this.reasonFrom = p - base
+        break
+      }
+      case STATUS: {
+        const digits = p - base - this.reasonFrom
+        if (digits === 3) {
+          if (byte === CR) {
+            this.reasonFrom = this.reasonTo = p - base
+            this.#state = LINE_LF
+          } else if (byte === SPACE) {
+            this.reasonFrom = p + 1 - base
+            this.#state = REASON
+          } else return -1
+        } else {
+          if (byte < 0x30 || byte > 0x39) return -1
+          this.status = this.status * 10 + (byte - 0x30)
+        }
+        p++
+        break
+      }
+      case REASON:
+        while (p < to && VALUE[bytes[p] as number] === 1) p++
+        if (p === to) break
+        if (bytes[p] !== CR) return -1
+        this.reasonTo = p - base
+        p++
+        this.#state = LINE_LF
+        break
+    }
+    return p
+  }
+
+  /** One step within the header lines. */
+  #fieldLine(bytes: Buffer, start: number, to: number): number {
+    const { base } = this
+    let p = start
+    const byte = bytes[p] as number
+    switch (this.#state) {
+      case LINE_LF:
+      case VALUE_LF:
+        if (byte !== LF) return -1
+        p++
+        this.#state = FIELD_START
+        break
+      case FIELD_START:
+        if (byte === CR) {
+          this.#state = END_LF
+          p++
+          break
+        }
+        if (TOKEN[byte] === 0) return -1 // also a folded line (obs-fold), which begins with a blank
+        if (this.count === FIELD_LIMIT) return this.#refuse('large')
+        this.#openField(p - base)
+        this.#state = NAME
+        break
+      case NAME:
+        while (p < to && TOKEN[bytes[p] as number] === 1) p++
+        if (p === to) break
+        if (bytes[p] !== COLON) return -1
+        this.spans[4 * this.count + 1] = p - base
+        p++
+        this.#state = VALUE_START
+        break
+      case VALUE_START:
+        if (byte === SPACE || byte === TAB) {
+          p++
+          break
+        }
+        this.spans[4 * this.count + 2] = p - base
+        this.#state = VALUE_BYTES
+        break
+      case VALUE_BYTES:
+        while (p < to && VALUE[bytes[p] as number] === 1) p++
+        if (p === to) break
+        if (bytes[p] !== CR) return -1
+        if (!this.#closeField(p)) return -1
+        p++
+        this.#state = VALUE_LF
+        break
+      case END_LF:
+        if (byte !== LF) return -1
+        p++
+        this.length = p - base
+        this.#state = START
+        return p
+    }
+    return p
+  }
+
+  #version(bytes: Buffer, from: number, p: number): boolean {
+    const index = p - from
+    const byte = bytes[p] as number
+    if (index < VERSION_TEXT.length) return byte === VERSION_TEXT.charCodeAt(index)
+    if (index > VERSION_TEXT.length) return true
+    this.minor = byte === 0x30 ? 0 : 1 // RFC 9112 §2.3: a higher minor version is spoken to as 1.1
+    return byte >= 0x30 && byte <= 0x39
+  }
+
+  #refuse(fault: Parsed): -1 {
+    this.#fault = fault
+    return -1
+  }
+
+  #openField(at: number): void {
+    if (this.count === this.kinds.length) {
+      const kinds = new Uint8Array(FIELD_LIMIT)
+      const spans = new Uint16Array(4 * FIELD_LIMIT)
+      kinds.set(this.kinds)
+      spans.set(this.spans)
+      this.kinds = kinds
+      this.spans = spans
+    }
+    this.spans[4 * this.count] = at
+  }
+
+  /** Ends a field whose value stops before `p`: trims it and names it. */
+  #closeField(p: number): boolean {
+    const { bytes, base, spans, count } = this
+    const from = base + (spans[4 * count + 2] as number)
+    let to = p
+    while (to > from && (bytes[to - 1] === SPACE || bytes[to - 1] === TAB)) to--
+    spans[4 * count + 3] = to - base
+    const kind = kindOf(bytes, base + (spans[4 * count] as number), base + (spans[4 * count + 1] as number))
+    this.kinds[count] = kind
+    this.count++
+    return this.field(kind, from, to)
+  }
+}
