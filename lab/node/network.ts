@@ -63,8 +63,8 @@ function nodeLines(index: number, nodes: number): string[] {
   const others = Array.from({ length: nodes }, (_, at) => at + 1).filter((other) => other !== index)
   return [
     'link set lo up',
-    // Local on each node, as a node-local DNS cache would be: no translation, no hop.
-    `addr add ${CLUSTER_DNS}/32 dev lo`,
+    // Local on each node, as a node-local DNS cache would be: no translation, no hop. Scope host: never chosen as a source.
+    `addr add ${CLUSTER_DNS}/32 dev lo scope host`,
     `addr add ${nodeAddress(index)}/24 dev eth0`,
     'link set eth0 up',
     `route add default via ${SWITCH_ADDRESS}`,
@@ -72,15 +72,15 @@ function nodeLines(index: number, nodes: number): string[] {
   ]
 }
 
-/** Makes a pod's namespace, veth and routes, seen from inside its node's namespace (the caller runs there). */
-export async function makePodNetwork(labId: string, podUid: string, address: string): Promise<void> {
+/** Makes a pod's namespace, veth and routes, from inside its node's namespace; the node speaks to it from `source`. */
+export async function makePodNetwork(labId: string, podUid: string, address: string, source: string): Promise<void> {
   const netns = podNetns(labId, podUid)
   const link = podLink(podUid)
   await ipBatch([
     `netns add ${netns}`,
     `link add name ${link} address ${GATEWAY_MAC} type veth peer name eth0 netns ${netns}`,
     `link set ${link} up`,
-    `route add ${address}/32 dev ${link}`,
+    `route add ${address}/32 dev ${link} src ${source}`,
   ])
   await ipBatch(
     [

@@ -119,13 +119,18 @@ test('a pod reaches itself through its service', async () => {
   assert.ok(Object.keys(seen).includes(pod?.metadata?.name ?? ''))
 })
 
-test('a node reaches service addresses, and every node answers on a node port', async () => {
-  const address = (await lab.api.get<{ spec: { clusterIP: string } }>('/api/v1/namespaces/default/services/web')).spec
-    .clusterIP
-  for (const url of [`http://${address}`, 'http://10.89.0.11:30080', 'http://10.89.0.12:30080']) {
-    const code = `fetch('${url}').then((r) => r.json()).then((j) => console.log(j.pod))`
+test('a node reaches service addresses, and every node answers on a node port, each from its own address', async () => {
+  const path = '/api/v1/namespaces/default/services/web'
+  const address = (await lab.api.get<{ spec: { clusterIP: string } }>(path)).spec.clusterIP
+  const asked = {
+    [`http://${address}`]: '10.89.0.11',
+    'http://10.89.0.11:30080': '10.89.0.11',
+    'http://10.89.0.12:30080': '10.89.0.12',
+  }
+  for (const [url, source] of Object.entries(asked)) {
+    const code = `fetch('${url}').then((r) => r.json()).then((j) => console.log(j.pod, j.from))`
     const result = await lab.run('exec', '--node', 'node-1', '--', 'node', '-e', code)
-    assert.match(result.stdout, /^web-/, url + result.stderr)
+    assert.match(result.stdout, new RegExp(`^web-\\S+ ::ffff:${source}\n$`), url + result.stderr)
   }
 })
 

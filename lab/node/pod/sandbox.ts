@@ -33,7 +33,7 @@ export async function makeSandbox(pod: V1Pod, node: NodeParts): Promise<Sandbox>
   const netns = onHost ? nodeNetns(node.labId, node.name) : podNetns(node.labId, uid)
   const sandbox: Sandbox = { netns, address, hostname, cgroup, folder }
   try {
-    if (!onHost) await makePodNetwork(node.labId, uid, address)
+    if (!onHost) await makePodNetwork(node.labId, uid, address, node.address)
     await writeEtc(pod, sandbox)
     await makeCgroup(join(cgroup, 'sandbox'))
     holdOpen(sandbox)
