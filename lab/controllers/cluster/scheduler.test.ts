@@ -18,6 +18,15 @@ test('the pods of one owner are spread over the nodes, and so are those of many'
   assert.deepEqual(perNode(box), { 'node-1': 4, 'node-2': 4 })
 })
 
+test('an owner has its pods on different nodes even if one of them is fuller', (t) => {
+  const box = new FakeCluster(2)
+  t.after(() => box.stop())
+  const nodeSelector = { 'kubernetes.io/hostname': 'node-1' }
+  box.deploy('heavy', { replicas: 5, template: templateOf('heavy', 'v1', { nodeSelector }) })
+  box.deploy('web', { replicas: 2 })
+  assert.deepEqual(perNode(box, 'web'), { 'node-1': 1, 'node-2': 1 })
+})
+
 test('a scheduled pod says so in a condition and an event', (t) => {
   const box = new FakeCluster(1)
   t.after(() => box.stop())
