@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { EndpointSlice, KubeService } from './object.ts'
+import { object, type ObjectWish } from './objects.fixture.ts'
+import { serviceHost, serviceKey, sliceOwner, translateService } from './service.ts'
+
+type Spec = NonNullable<KubeService['spec']>
+type SliceWish = Omit<EndpointSlice, 'metadata'> & { readonly of?: string }
+
+const service = (spec: Spec, status: KubeService['status'] = {}, wish: Partial<ObjectWish> = {}): KubeService =>
+  object({ name: 'reviews', ...wish }, { spec, status })
+
+function slice({ of = 'reviews', ...rest }: SliceWish): EndpointSlice {
+  return object({ name: `${of}-x1`, labels: { 'kubernetes.io/service-name': of } }, rest)
+}
+
+const translate = (of: KubeService, ...slices: EndpointSlice[]) => translateService(of, slices, 'cluster.local')
+
+test('a service is known by its host, its addresses and its TCP ports', () => {
+  const spec: Spec = {
+    clusterIP: '10.96.0.7',
+    clusterIPs: ['10.96.0.7', 'fd00::7'],
+    externalIPs: ['198.51.100.1'],
+    ports: [
+      { port: 80, name: 'http' },
+      { port: 53, name: 'dns', protocol: 'UDP' },
+      { port: 9, name: 'sctp', protocol: 'SCTP' },
+      { port: 443, name: 'any', protocol: 'TCP', appProtocol: 'https' },
+    ],
+  }
+  const found = translate(
+    service(spec, { loadBalancer: { ingress: [{ ip: '203.0.113.9' }, {}] } }, { name: 'Reviews' }),
+  )
+  assert.deepEqual(found, {
+    host: 'reviews.default.svc.cluster.local',
+    name: 'Reviews',
+    namespace: 'default',
+    addresses: ['10.96.0.7', 'fd00::7', '198.51.100.1', '203.0.113.9'],
+    headless: false,
+    publishNotReady: false,
+    ports: [
+      { name: 'http', port: 80, protocol: 'http', endpoints: [] },
+      { name: 'any', port: 443, protocol: 'opaque', endpoints: [] },
+    ],
+  })
+})
+
+test('a headless service has no address, one without a name for its port has one nonetheless', () => {
+  const headless = translate(service({ clusterIP: 'None', clusterIPs: ['None'], ports: [{ port: 80 }] }))
+  assert.deepEqual([headless.headless, headless.addresses], [true, []])
+  assert.deepEqual(headless.ports, [{ name: '', port: 80, protocol: 'sniff', endpoints: [] }])
+  assert.deepEqual(translate(service({ clusterIP: '' })).addresses, []) // not yet given one
+  assert.deepEqual(translate(service({ type: 'ExternalName' })).ports, [])
+  assert.equal(translate(service({ publishNotReadyAddresses: true })).publishNotReady, true)
+})
+
+test('an endpoint’s port is the slice’s of the same name, also where it differs from one slice to another', () => {
+  const of = service({
+    ports: [
+      { port: 80, name: 'http' },
+      { port: 81, name: 'admin' },
+    ],
+  })
+  const pod = (uid: string) => ({ kind: 'Pod', uid })
+  const one = slice({
+    addressType: 'IPv4',
+    ports: [
+      { name: 'http', port: 9080 },
+      { name: 'admin', port: 15000 },
+    ],
+    endpoints: [{ addresses: ['10.1.0.1'], targetRef: pod('u1'), nodeName: 'n1', conditions: { ready: true } }],
+  })
+  const other = slice({
+    addressType: 'IPv6',
+    ports: [{ name: 'http', port: 9081 }],
+    endpoints: [{ addresses: ['fd00::1', 'fd00::2'], targetRef: { kind: 'Node', uid: 'u2' } }],
+  })
+  const [http, admin] = translate(of, one, other).ports
+  assert.deepEqual(
+    http?.endpoints.map(({ address, workload, node }) => [address.ip, address.port, workload, node]),
+    [
+      ['10.1.0.1', 9080, 'u1', 'n1'],
+      ['fd00::1', 9081, null, null],
+      ['fd00::2', 9081, null, null],
+    ],
+  )
+  assert.deepEqual(
+    admin?.endpoints.map(({ address }) => address),
+    [{ ip: '10.1.0.1', port: 15000 }],
+  )
+})
+
+test('a condition that is not given is unknown, which counts as ready', () => {
+  const given = [
+    {},
+    { ready: false },
+    { ready: false, serving: true, terminating: true },
+    { ready: true, serving: true },
+  ]
+  const endpoints = [undefined, ...given].map((conditions) => ({ addresses: ['10.1.0.1'], conditions }))
+  const found = translate(service({ ports: [{ port: 80 }] }), slice({ ports: [{ port: 80 }], endpoints }))
+  assert.deepEqual(
+    found.ports[0]?.endpoints.map(({ ready, serving, terminating }) => [ready, serving, terminating]),
+    [
+      [true, true, false],
+      [true, true, false],
+      [false, false, false],
+      [false, true, true],
+      [true, true, false],
+    ],
+  )
+})
+
+test('a slice of names, or one without a port for the service’s, has no endpoint', () => {
+  const of = service({ ports: [{ port: 80, name: 'http' }] })
+  const endpoints = [{ addresses: ['example.com'] }]
+  const names = slice({ addressType: 'FQDN', ports: [{ name: 'http', port: 80 }], endpoints })
+  const portless = slice({ addressType: 'IPv4', ports: [{ name: 'other', port: 80 }], endpoints })
+  assert.deepEqual(translate(of, names, portless, slice({})).ports[0]?.endpoints, [])
+})
+
+test('a slice and its service meet by namespace and name', () => {
+  assert.equal(sliceOwner(slice({ of: 'reviews' })), serviceKey('default', 'reviews'))
+  assert.equal(sliceOwner(object({ name: 'mine' })), null)
+  assert.equal(serviceHost('Reviews', 'shop', 'mesh.local'), 'reviews.shop.svc.mesh.local')
+})

@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Metadata, Pod } from './object.ts'
+import { object } from './objects.fixture.ts'
+import { CAPTURED, hasEnded, isJoined, localWorkload, MESH, ownerOf, remoteWorkload } from './workload.ts'
+
+const metadata = (wish: Partial<Metadata> = {}): Metadata => object({ name: 'web-6b9f-x7k2p', ...wish }).metadata
+const wished = (wish: string | undefined, where: 'labels' | 'annotations'): Metadata =>
+  metadata(wish === undefined ? {} : { [where]: { [MESH]: wish } })
+
+test('a pod joins by its own wish, else by its namespace’s', () => {
+  const table: [pod: string | undefined, namespace: string | undefined, joined: boolean][] = [
+    [undefined, undefined, false],
+    [undefined, 'enabled', true],
+    [undefined, 'disabled', false],
+    [undefined, 'yes', false],
+    ['disabled', 'enabled', false],
+    ['enabled', undefined, true],
+    ['enabled', 'disabled', true],
+    ['', 'enabled', false],
+  ]
+  for (const [pod, namespace, joined] of table) {
+    for (const where of ['labels', 'annotations'] as const) {
+      assert.equal(
+        isJoined(wished(pod, where), wished(namespace, where)),
+        joined,
+        JSON.stringify([pod, namespace, where]),
+      )
+    }
+  }
+  assert.equal(isJoined(wished('enabled', 'labels'), undefined), true)
+  assert.equal(isJoined(metadata(), undefined), false) // its namespace is not known yet
+})
+
+test('an annotation counts before a label', () => {
+  const both = metadata({ annotations: { [MESH]: 'disabled' }, labels: { [MESH]: 'enabled' } })
+  assert.equal(isJoined(both, wished('enabled', 'labels')), false)
+  assert.equal(isJoined(metadata(), both), false)
+})
+
+test('a pod’s owner is what controls it: of a ReplicaSet its Deployment', () => {
+  const owned = (kind: string, name: string, hash?: string): string =>
+    ownerOf(
+      metadata({
+        labels: hash === undefined ? {} : { 'pod-template-hash': hash },
+        ownerReferences: [{ kind, name, controller: true }],
+      }),
+    )
+  assert.equal(owned('ReplicaSet', 'web-6b9f', '6b9f'), 'web')
+  assert.equal(owned('ReplicaSet', 'my-web-app-6b9f', '6b9f'), 'my-web-app')
+  assert.equal(owned('ReplicaSet', 'bare'), 'bare')
+  assert.equal(owned('ReplicaSet', 'web-6b9f', 'other'), 'web-6b9f')
+  assert.equal(owned('StatefulSet', 'db-6b9f', '6b9f'), 'db-6b9f')
+  assert.equal(owned('DaemonSet', 'logs'), 'logs')
+  assert.equal(ownerOf(metadata()), 'web-6b9f-x7k2p')
+  assert.equal(ownerOf(metadata({ ownerReferences: [] })), 'web-6b9f-x7k2p')
+  const references = [
+    { kind: 'Custom', name: 'first' },
+    { kind: 'StatefulSet', name: 'controller', controller: true },
+  ]
+  assert.equal(ownerOf(metadata({ ownerReferences: references })), 'controller')
+  assert.equal(ownerOf(metadata({ ownerReferences: references.slice(0, 1) })), 'first')
+})
+
+test('a pod has ended once it has succeeded or failed, not while it is asked to', () => {
+  const pod = (phase?: string): Pod =>
+    object({ name: 'a', deletionTimestamp: '2026-01-01T00:00:00Z' }, { status: { phase } })
+  assert.deepEqual(['Succeeded', 'Failed'].map(pod).map(hasEnded), [true, true])
+  assert.deepEqual(['Running', 'Pending', undefined].map(pod).map(hasEnded), [false, false, false])
+})
+
+test('a pod of this node is known whole', () => {
+  const pod: Pod = object(
+    { name: 'web-1', namespace: 'shop', labels: { app: 'web' }, annotations: { [CAPTURED]: 'agent-1' } },
+    {
+      spec: { nodeName: 'n1', serviceAccountName: 'web', hostNetwork: true },
+      status: { podIP: '10.1.0.1', podIPs: [{ ip: '10.1.0.1' }, { ip: 'fd00::1' }] },
+    },
+  )
+  assert.deepEqual(localWorkload(pod, wished('enabled', 'labels')), {
+    uid: 'uid-shop-web-1',
+    name: 'web-1',
+    namespace: 'shop',
+    node: 'n1',
+    ips: ['10.1.0.1', 'fd00::1'],
+    labels: { app: 'web' },
+    serviceAccount: 'web',
+    owner: 'web-1',
+    hostNetwork: true,
+    joined: true,
+    captured: 'agent-1',
+  })
+})
+
+test('a pod that has no address or account yet is a workload nonetheless', () => {
+  const bare = localWorkload(object<Pod>({ name: 'a' }), undefined)
+  assert.deepEqual([bare.node, bare.ips, bare.serviceAccount, bare.hostNetwork], [null, [], 'default', false])
+  assert.deepEqual(localWorkload(object<Pod>({ name: 'a' }, { status: { podIP: '10.1.0.1' } }), undefined).ips, [
+    '10.1.0.1',
+  ])
+  assert.deepEqual(localWorkload(object<Pod>({ name: 'a' }, { status: { podIP: '' } }), undefined).ips, [])
+})
+
+test('of a pod of another node only what its metadata says is known', () => {
+  const pod = object<Pod>(
+    { name: 'web-1', annotations: { [CAPTURED]: 'agent-2', [MESH]: 'enabled' } },
+    { spec: { nodeName: 'n2' } },
+  )
+  const found = remoteWorkload(pod, undefined)
+  assert.deepEqual([found.node, found.ips, found.serviceAccount], [null, [], ''])
+  assert.deepEqual([found.joined, found.captured], [true, 'agent-2'])
+})
