@@ -17,7 +17,7 @@ export const SKELETONS = {
 type Skeleton = keyof typeof SKELETONS
 
 function run(command: string, ...args: string[]): string {
-  return execFileSync(command, args, { encoding: 'utf8', maxBuffer: 8 << 20 })
+  return execFileSync(command, args, { encoding: 'utf8', maxBuffer: 8 << 20, cwd: here })
 }
 
 /** One line that says which tools made a header: only headers of equal tools can be compared. Throws where one is missing. */
@@ -37,8 +37,8 @@ function machineHeaders(): string[] {
 export function compile(name: string, to: string): void {
   const flags = ['-target', 'bpf', '-mcpu=v3', '-O2', '-g', '-Wall', '-Wextra', '-Werror', '-Wno-unused-parameter']
   // no path of this machine goes into the object
-  const paths = [`-ffile-prefix-map=${here}=.`, ...machineHeaders()]
-  run('clang', ...flags, ...paths, '-c', join(here, `${name}.bpf.c`), '-o', to)
+  const paths = ['-fdebug-compilation-dir=.', `-ffile-prefix-map=${here}=.`, ...machineHeaders()]
+  run('clang', ...flags, ...paths, '-c', `${name}.bpf.c`, '-o', to)
 }
 
 /** Compiles and links the files of a skeleton. Returns the object's path in `folder`. */
