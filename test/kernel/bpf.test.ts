@@ -23,6 +23,15 @@ let nodes = 1
 
 const fault = (error: unknown): never => assert.fail(String(error))
 
+/** Sockets made of accepted fds; destroyed with the test, because their other ends may vanish with a namespace. */
+const taken = new Set<net.Socket>()
+
+function take(fd: number, options: object = {}): net.Socket {
+  const socket = new net.Socket({ fd, ...options })
+  taken.add(socket)
+  return socket.on('close', () => taken.delete(socket)).on('error', () => undefined)
+}
+
 /** A test in a world of its own; everything the world made is gone afterwards. */
 function kernelTest(states: string, run: (world: World) => Promise<void>): void {
   test(states, { timeout: 120_000 }, async (t) => {
@@ -31,6 +40,7 @@ function kernelTest(states: string, run: (world: World) => Promise<void>): void 
     try {
       await run(world)
     } finally {
+      for (const socket of taken) socket.destroy()
       await world.close()
     }
   })
@@ -46,10 +56,10 @@ function relay(world: World, source: PodSource, callees: ReadonlyMap<string, Cap
       const origin = world.sockets.origin(fd)
       if (!origin) return world.sockets.close(fd)
       seen.origins.push(`${origin.ip}:${origin.port}`)
-      const down = new net.Socket({ fd, allowHalfOpen: true })
+      const down = take(fd, { allowHalfOpen: true })
       const callee = callees.get(origin.ip)?.cookie
       const upstream = pod.socket(callee === undefined ? {} : { callee })
-      const up = new net.Socket({ fd: upstream, manualStart: true, allowHalfOpen: true } as net.SocketConstructorOpts)
+      const up = take(upstream, { manualStart: true, allowHalfOpen: true })
       down.on('error', () => up.destroy())
       up.on('error', () => down.resetAndDestroy())
       up.connect({ host: origin.ip, port: origin.port }, () => up.pipe(down))
@@ -88,7 +98,7 @@ kernelTest(
         const told = origin ? `${origin.ip}:${origin.port}` : 'none'
         const check = (): void => void (expected.get(port) === told ? right++ : wrong++)
         setTimeout(check, 20)
-        new net.Socket({ fd }).resume().on('error', () => undefined)
+        take(fd).resume()
       },
     })
     const total = 2000
@@ -176,7 +186,7 @@ kernelTest('connections from another machine are steered, whichever address of t
     onAccept: (fd) => {
       const { local: to, remote } = world.sockets.ends(fd)
       local.push(`${to.ip}:${to.port}`)
-      new net.Socket({ fd }).end(`${remote.ip} ${remote.port}`)
+      take(fd).end(`${remote.ip} ${remote.port}`)
     },
   })
   const printed = await world.node.printed(
@@ -285,8 +295,8 @@ kernelTest('a handshake that never completes leaves no entry when the socket is 
   // the callee's node drops what comes for it
   execFileSync('ip', ['-n', world.node.name, 'route', 'replace', 'blackhole', `${callee.ip}/32`])
   const fds = Array.from({ length: 20 }, () => pod.socket({ callee: captured.cookie }))
-  const sockets = fds.map((fd) => new net.Socket({ fd, manualStart: true } as net.SocketConstructorOpts))
-  for (const socket of sockets) socket.on('error', () => undefined).connect({ host: callee.ip, port: 8080 })
+  const sockets = fds.map((fd) => take(fd, { manualStart: true }))
+  for (const socket of sockets) socket.connect({ host: callee.ip, port: 8080 })
   await sleep(50)
   assert.deepEqual(handshakes(), { tables: 4, entries: 20 })
   for (const socket of sockets) socket.destroy()
@@ -303,9 +313,9 @@ kernelTest('a full table refuses the connection and counts it; it neither forwar
   execFileSync('ip', ['-n', world.node.name, 'route', 'replace', 'blackhole', `${callee.ip}/32`])
   const sockets = Array.from({ length: 6 }, () => {
     const fd = pod.socket({ callee: captured.cookie })
-    return new net.Socket({ fd, manualStart: true } as net.SocketConstructorOpts)
+    return take(fd, { manualStart: true })
   })
-  for (const socket of sockets) socket.on('error', () => undefined).connect({ host: callee.ip, port: 8080 })
+  for (const socket of sockets) socket.connect({ host: callee.ip, port: 8080 })
   await sleep(50)
   assert.equal(kernel.counters().full, 2)
   for (const socket of sockets) socket.destroy()
@@ -340,7 +350,7 @@ kernelTest('a socket bound to a device, or to the pod address, is captured too',
     onAccept: (fd) => {
       const origin = world.sockets.origin(fd)
       origins.push(origin ? `${origin.ip}:${origin.port}` : 'none')
-      new net.Socket({ fd }).end('proxy')
+      take(fd).end('proxy')
     },
   })
   const printed = await world.node.printed(
@@ -399,11 +409,38 @@ kernelTest('worker threads take connections with the numbers they were posted, a
   for (const worker of workers) assert.equal(await worker.terminate(), 1)
 })
 
+kernelTest('two agents at one cgroup root each serve their own pods', async (world) => {
+  const [caller, callee] = [world.pod(), world.pod()]
+  const other = openKernel({ cgroupRoot })
+  const captured = other.capture(callee)
+  const theirs = openSockets(other.handles()).hold(captured)
+  const local: string[] = []
+  theirs.accept('inbound', {
+    onFault: fault,
+    onAccept: (fd) => {
+      const { local: to } = world.sockets.ends(fd)
+      local.push(`${to.ip}:${to.port}`)
+      take(fd).end('second agent')
+    },
+  })
+  const seen = relay(world, caller, new Map())
+  const client = await world.dial(caller, { ip: callee.ip, port: 8080 })
+  const [answer] = (await once(client, 'data')) as [Buffer]
+  assert.equal(answer.toString(), 'second agent')
+  assert.deepEqual(seen.origins, [`${callee.ip}:8080`])
+  assert.deepEqual(local, [`${callee.ip}:8080`])
+  assert.equal(other.counters().captured, 0)
+  assert.equal(world.kernel.counters().steered, 0)
+  client.destroy()
+  theirs.close()
+  other.close()
+})
+
 kernelTest('capture, use and release leave no program, link, map or fd behind', async (world) => {
   const sources = [world.pod(), world.pod()]
   const before = objects()
-  const fds = readdirSync('/proc/self/fd').length
   const seen: Objects[] = []
+  let fds = 0
   for (let round = 0; round < 5; round++) {
     const pods = sources.map((source) => world.sockets.hold(world.kernel.capture(source)))
     pods[0]!.accept('outbound', { onFault: fault, onAccept: (fd) => world.sockets.close(fd) })
@@ -416,6 +453,8 @@ kernelTest('capture, use and release leave no program, link, map or fd behind', 
     for (const source of sources) world.kernel.release(source.uid)
     for (const pod of pods) pod.close()
     await sleep(20)
+    // the first round also waits for what earlier tests are still closing
+    if (round === 0) fds = readdirSync('/proc/self/fd').length
   }
   for (const { prog, map, link } of seen) assert.deepEqual([prog.length, map.length, link.length], [2, 10, 2])
   assert.deepEqual(objects(), before)

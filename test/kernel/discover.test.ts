@@ -1,0 +1,90 @@
+// Discovery in a real cgroup tree: from the UID to the network namespace, and to the capture.
+import assert from 'node:assert/strict'
+import type { ChildProcess } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, fstatSync, mkdirSync, rmdirSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'node:test'
+import { findPods } from '../../agent/kernel/discover.ts'
+import { probe } from '../../agent/kernel/probe.ts'
+import { reconcile } from '../../agent/kernel/reconcile.ts'
+import { bpfWorld } from './world.ts'
+
+const ability = probe()
+const UID = '7c1f6a52-93d5-4b7a-8f5e-2f1f6f0d4c01'
+
+/** Starts a process in a cgroup (made for it) and a network namespace. */
+async function startIn(cgroup: string, netns: string | null): Promise<ChildProcess> {
+  mkdirSync(cgroup, { recursive: true })
+  const enter = netns === null ? [] : ['nsenter', `--net=/run/netns/${netns}`]
+  // the shell enters the cgroup first: what it becomes is there from its first moment, as a container is
+  const script = `echo $$ > '${cgroup}/cgroup.procs' && exec ${enter.join(' ')} sh -c 'echo up; exec sleep 60'`
+  const child = spawn('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+  await once(child.stdout, 'data')
+  return child
+}
+
+test('pods are found by cgroup, captured, found anew after a sandbox change, and released', async (t) => {
+  if (ability.able === 'no') return t.skip(ability.needs)
+  assert.equal(ability.able, 'yes')
+  if (ability.able !== 'yes') return
+  const world = bpfWorld(ability.cgroupRoot, 250)
+  const root = join(ability.cgroupRoot, `t-k${process.pid}`)
+  const slice = `kubepods-besteffort-pod${UID.replaceAll('-', '_').replace('7c', '8c')}.slice`
+  const hostUid = UID.replace('7c', '8c')
+  const cgroups = {
+    pod: join(root, 'kubepods/besteffort', `pod${UID}`, 'app'),
+    host: join(root, 'kubepods.slice/kubepods-besteffort.slice', slice, 'app'),
+  }
+  const children: ChildProcess[] = []
+  const stop = async (child: ChildProcess): Promise<void> => {
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+  }
+  try {
+    const pod = world.pod()
+    children.push(await startIn(cgroups.pod, pod.uid), await startIn(cgroups.host, null))
+    // a younger process of the pod in a namespace of its own making must not stand for it
+    const other = world.pod()
+    children.push(await startIn(cgroups.pod, other.uid))
+
+    const found = findPods([UID, hostUid], root)
+    const place = found.get(UID)
+    assert.ok(place?.found)
+    assert.equal(fstatSync(place.netns).ino, fstatSync(pod.netns).ino)
+    closeSync(place.netns)
+    const host = found.get(hostUid)
+    assert.ok(host && !host.found)
+    assert.match(host.why, /hostNetwork/)
+
+    const find = (uids: readonly string[]): ReturnType<typeof findPods> => findPods(uids, root)
+    const wanted = [{ uid: UID, ip: pod.ip }]
+    const first = reconcile(world.kernel, [...wanted, { uid: hostUid, ip: '10.0.0.1' }], find)
+    assert.equal(first.get(UID)?.captured, true)
+    assert.deepEqual(first.get(hostUid), { captured: false, why: host.why })
+    const captured = world.kernel.captured().get(UID)
+    assert.deepEqual(reconcile(world.kernel, wanted, find).get(UID), { captured: true, pod: captured })
+
+    // the sandbox dies; what is left of the pod is in the other namespace, under another address
+    await stop(children.shift()!)
+    const moved = reconcile(world.kernel, [{ uid: UID, ip: other.ip }], find).get(UID)
+    assert.ok(moved?.captured)
+    assert.notEqual(moved.pod.cookie, captured?.cookie)
+
+    reconcile(world.kernel, [], find)
+    assert.equal(world.kernel.captured().size, 0)
+  } finally {
+    for (const child of children) await stop(child)
+    await world.close()
+    for (const path of [cgroups.pod, cgroups.host]) {
+      for (let at = path; at !== ability.cgroupRoot; at = join(at, '..')) {
+        try {
+          rmdirSync(at)
+        } catch {
+          break // a parent that the other branch still needs
+        }
+      }
+    }
+  }
+})
