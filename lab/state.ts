@@ -40,6 +40,9 @@ export function labPlace(folder: string): LabPlace {
   }
 }
 
+/** Where the agent of a node writes. */
+export const agentLog = (place: LabPlace, node: string): string => join(place.logs, `agent-${node}.log`)
+
 /** The lab's record, or null where there is none (or not a whole one). */
 export function readRecord(place: LabPlace): LabRecord | null {
   try {

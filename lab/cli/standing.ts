@@ -1,6 +1,10 @@
-// How far a lab's cluster is: which workloads are not complete yet and which joined pods are not captured. Pure, but for one read.
+// How far a lab's cluster is: which workloads are not complete yet and which joined pods are not captured. Pure, but for what reads.
+import { join } from 'node:path'
 import type { V1DaemonSet, V1Deployment, V1Namespace, V1Pod, V1StatefulSet } from '@kubernetes/client-node'
 import type { Api } from '../node/api.ts'
+import { findCgroup2, labCgroup, processesOf } from '../node/cgroup.ts'
+import { nodeName } from '../node/network.ts'
+import type { LabPlace } from '../state.ts'
 
 const MESH = 'weft.dev/mesh'
 const CAPTURED = 'weft.dev/captured'
@@ -42,6 +46,14 @@ export async function readCluster(api: Api): Promise<ClusterObjects> {
     items<V1DaemonSet>('/apis/apps/v1/daemonsets'),
   ])
   return { namespaces, pods, deployments, statefulSets, daemonSets }
+}
+
+/** Names of the nodes whose agent does not run. */
+export async function agentless({ id }: LabPlace, nodes: number): Promise<string[]> {
+  const cgroup = labCgroup(findCgroup2() ?? '', id)
+  const names = Array.from({ length: nodes }, (_, at) => nodeName(at + 1))
+  const running = await Promise.all(names.map((name) => processesOf(join(cgroup, name, 'agent'))))
+  return names.filter((_, at) => running[at]?.length === 0)
 }
 
 /** Judges a cluster. With `mesh`, joined pods must be captured too. */

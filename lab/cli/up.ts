@@ -7,11 +7,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { LabOrder, LabWord } from '../control-plane.ts'
 import { Api } from '../node/api.ts'
 import { MAX_NODES, netnsNames } from '../node/network.ts'
-import { type LabPlace, PROJECT, isRunning, labPlace, program, readRecord } from '../state.ts'
+import { type LabPlace, PROJECT, agentLog, isRunning, labPlace, program, readRecord } from '../state.ts'
 import { tearDown } from './down.ts'
 import { Refusal, requireMachine } from './machine.ts'
 import { type Manifest, applyManifests, readManifests } from './manifests.ts'
-import { readCluster, standingOf } from './standing.ts'
+import { agentless, readCluster, standingOf } from './standing.ts'
 import type { UpWish } from './wish.ts'
 
 const READY_POLL_MS = 150
@@ -108,6 +108,7 @@ async function settle(api: Api, manifests: readonly Manifest[], wish: UpWish, si
   let named = ''
   for (;;) {
     const { pods, missing } = standingOf(await readCluster(api), wish.mesh)
+    if (wish.mesh && !signal.aborted) await requireAgents(wish)
     if (missing.length === 0 || signal.aborted) {
       const captured = pods.filter((pod) => pod.captured).length
       if (pods.length > 0) say(`  ${String(pods.length)} pods ready, ${String(captured)} captured`)
@@ -125,6 +126,13 @@ async function settle(api: Api, manifests: readonly Manifest[], wish: UpWish, si
     }
     await sleep(READY_POLL_MS, undefined, { signal }).catch(() => undefined)
   }
+}
+
+/** An agent that ended will not come back: there is no sense in waiting for what it was to capture. */
+async function requireAgents({ dir, nodes }: UpWish): Promise<void> {
+  const place = labPlace(dir)
+  const [dead] = await agentless(place, nodes)
+  if (dead !== undefined) throw new NotReady(`the agent of ${dead} ended: see ${agentLog(place, dead)}`)
 }
 
 function announce(place: LabPlace, tookMs: number, detached: boolean): void {

@@ -1,6 +1,7 @@
 // One lab of two nodes, looked at from all sides: services, names, readiness, exec, logs, volumes, ends.
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import type { CoreV1Event, V1EndpointSlice, V1Pod } from '@kubernetes/client-node'
@@ -270,6 +271,43 @@ test('a container that fails is started again, later and later; one without an i
   assert.equal((await lab.pod('once')).status?.phase, 'Succeeded')
   for (const name of ['crash', 'unknown', 'sick', 'once']) await lab.api.remove(`${PODS}/${name}`)
   await eventually('all four gone', async () => (await lab.api.get<{ items: V1Pod[] }>(PODS)).items.length === 3)
+})
+
+test('a sidecar is up before the containers and ends after them; preStop comes before the signal', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'weft-lab-order-'))
+  try {
+    const volumeMounts = [{ name: 'out', mountPath: '/out' }]
+    const note = (up: string, end: string): string[] => {
+      const script = `trap "echo ${end} >>/out/order; exit 0" TERM; echo ${up} >>/out/order; while :; do sleep 0.02; done`
+      return ['sh', '-c', script]
+    }
+    const startupProbe = { exec: { command: ['test', '-e', '/out/order'] }, periodSeconds: 1 }
+    const sidecar = { name: 'side', image: 'x', restartPolicy: 'Always', startupProbe }
+    const lifecycle = { preStop: { exec: { command: ['sh', '-c', 'echo main told >>/out/order'] } } }
+    await lab.api.create(PODS, {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: 'parts' },
+      spec: {
+        terminationGracePeriodSeconds: 5,
+        volumes: [{ name: 'out', hostPath: { path: folder } }],
+        initContainers: [{ ...sidecar, command: note('side', 'side over'), volumeMounts }],
+        containers: [{ name: 'main', image: 'x', command: note('main', 'main over'), volumeMounts, lifecycle }],
+      },
+    })
+    const order = (): string => (existsSync(join(folder, 'order')) ? readFileSync(join(folder, 'order'), 'utf8') : '')
+    await eventually('both up', () => Promise.resolve(order().split('\n').length === 3))
+    await lab.api.remove(`${PODS}/parts`)
+    await eventually('gone', () =>
+      lab.pod('parts').then(
+        () => false as const,
+        () => true as const,
+      ),
+    )
+    assert.match(order(), /^side\nmain\nmain told\nmain over\nside over\n$/)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 })
 
 test('the end of a pod: signal, grace, and nothing of it is left', async () => {

@@ -1,5 +1,6 @@
 // `weft lab down` removes everything, also after every process of the lab was killed and its record is lost.
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { existsSync, globSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
@@ -88,6 +89,30 @@ test('up clears what a crashed lab left and starts anew', async () => {
     await killAll(lab)
     assert.match((await lab.run('status')).stderr, /no lab runs/)
     assert.match(await lab.up(MANIFESTS, '--nodes', '1'), /clearing what an earlier lab left[\s\S]*ready in/)
+  } finally {
+    await lab.end()
+  }
+})
+
+test('Ctrl-C ends a lab in the foreground and leaves nothing, agents and captured pods included', async () => {
+  const lab = await TestLab.make()
+  try {
+    const before = await traces(lab)
+    const joined =
+      'apiVersion: v1\nkind: Namespace\nmetadata: { name: default, annotations: { weft.dev/mesh: enabled } }\n---'
+    const file = await lab.write(joined + MANIFESTS)
+    const up = lab.start('up', '-f', file, '--timeout', '40')
+    let said = ''
+    up.stdout?.on('data', (text: Buffer) => (said += text.toString()))
+    up.stderr?.on('data', (text: Buffer) => (said += text.toString()))
+    await eventually('ready', () => Promise.resolve(said.includes('Ctrl-C ends it') || up.exitCode !== null), 50_000)
+    assert.match(said, /3 pods ready, 3 captured/)
+    assert.equal((await lab.run('status')).code, 0)
+    const ended = once(up, 'exit')
+    up.kill('SIGINT')
+    assert.deepEqual(await ended, [0, null])
+    rmSync(file)
+    assert.deepEqual(await traces(lab), before)
   } finally {
     await lab.end()
   }

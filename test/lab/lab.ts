@@ -1,5 +1,5 @@
 // A lab for a test: its own state folder, the commands run as a user runs them, and what the machine holds before and after.
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -52,10 +52,22 @@ export class TestLab {
     return ran(process.execPath, [join(PROJECT, 'lab/main.ts'), ...args], this.#folder)
   }
 
-  /** `up --detach` without agents, with manifests given as text. Throws what it said when it fails. */
-  async up(manifests: string, ...args: string[]): Promise<string> {
+  /** Writes manifests into the lab's folder; returns the file. */
+  async write(manifests: string): Promise<string> {
     const file = join(this.#folder, 'manifests.yaml')
     await writeFile(file, manifests)
+    return file
+  }
+
+  /** Starts `weft lab ARGS` and leaves it running. */
+  start(...args: string[]): ChildProcess {
+    const command = [join(PROJECT, 'lab/main.ts'), ...args]
+    return spawn(process.execPath, command, { stdio: ['ignore', 'pipe', 'pipe'], cwd: this.#folder })
+  }
+
+  /** `up --detach` without agents, with manifests given as text. Throws what it said when it fails. */
+  async up(manifests: string, ...args: string[]): Promise<string> {
+    const file = await this.write(manifests)
     const result = await this.run('up', '--no-mesh', '--detach', '--timeout', '30', '-f', file, ...args)
     if (result.code !== 0) throw new Error(`up failed: ${result.stdout}${result.stderr}`)
     return result.stdout
