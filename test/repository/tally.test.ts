@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { emptyTally, joined, lineOf, tallyLines } from './tally.ts'
+import { emptyTally, joined, lineOf, skipsBeyond, tallyLines } from './tally.ts'
 
 const short = (file: string): string => file
 
@@ -34,4 +34,11 @@ test('a failure is kept with its cause, and not again for the suite around it', 
   lineOf({ type: 'test:fail', data: { name: 'suite', nesting: 0, details: { error: around } } }, tally, short)
   assert.equal(tally.failures.length, 1)
   assert.match(tally.failures[0] ?? '', /the reason/)
+})
+
+test('a skip needs a reason that was agreed to, and no more of them than agreed', () => {
+  const allowed = { 'no such kernel': 1 }
+  assert.deepEqual(skipsBeyond(['x (a): no such kernel here'], allowed), [])
+  assert.equal(skipsBeyond(['x: no such kernel', 'y: no such kernel'], allowed).length, 1)
+  assert.equal(skipsBeyond(['x: tired'], allowed).length, 1)
 })

@@ -107,6 +107,17 @@ function passLine(test: Finished, tally: Tally, short: (file: string) => string)
   return `  slow: ${test.name}${where} took ${Math.round(tookMs / 1000)} s`
 }
 
+/** The skips that nobody agreed to: more than `allowed` says of the reasons that contain its words, or of no reason there. */
+export function skipsBeyond(skips: readonly string[], allowed: Readonly<Record<string, number>>): string[] {
+  const known = Object.entries(allowed)
+  const over = known.flatMap(([reason, most]) => {
+    const count = skips.filter((skip) => skip.includes(reason)).length
+    return count > most ? [`${count} tests were skipped because "${reason}", and ${most} may be`] : []
+  })
+  const unknown = skips.filter((skip) => !known.some(([reason]) => skip.includes(reason)))
+  return [...over, ...unknown.map((skip) => `nobody agreed to skip ${skip}`)]
+}
+
 /** The closing lines, in the words of node:test. */
 export function tallyLines(total: Tally, tookMs: number): string[] {
   return [
