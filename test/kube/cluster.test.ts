@@ -1,0 +1,306 @@
+// What a node makes of a whole cluster: agent/kube against the lab's Kubernetes API, over HTTP, in one process.
+
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, test, type TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { connectKube } from '../../agent/kube/client.ts'
+import { Cluster, type ClusterView } from '../../agent/kube/cluster.ts'
+import { loadDefinitions } from '../../lab/api/definitions.ts'
+import type { ObjectDraft } from '../../lab/api/object.ts'
+import { type Api, startApi } from '../../lab/api/server.ts'
+import { createStore, type Store } from '../../lab/api/store.ts'
+
+const VIRTUAL_SERVICES = 'virtualservices.networking.istio.io'
+const DESTINATION_RULES = 'destinationrules.networking.istio.io'
+const SLICES = 'endpointslices.discovery.k8s.io'
+const CRDS = readFileSync(join(import.meta.dirname, '../../lab/api/istio-crds.yaml'), 'utf8')
+const NODE = 'node-1'
+
+/** A cluster and what one node sees of it. */
+class Seen {
+  readonly store: Store = createStore()
+  readonly views: ClusterView[] = []
+  cluster!: Cluster
+  api!: Api
+
+  get last(): ClusterView {
+    const view = this.views.at(-1)
+    assert.ok(view, 'no view has come')
+    return view
+  }
+
+  async start(t: TestContext, settleMs = 10): Promise<this> {
+    this.api = await startApi({ store: this.store })
+    const folder = await mkdtemp(join(tmpdir(), 'weft-cluster-'))
+    const file = join(folder, 'kubeconfig')
+    await writeFile(file, kubeconfig(this.api.url))
+    const options = { node: NODE, clusterDomain: 'cluster.local', rootNamespace: 'istio-system', settleMs }
+    const log = { warn: () => undefined }
+    this.cluster = new Cluster(connectKube(file), options, { view: (view) => void this.views.push(view), log })
+    t.after(async () => {
+      this.cluster.stop()
+      await this.api.close()
+      await rm(folder, { recursive: true })
+    })
+    await this.cluster.start()
+    await this.until(() => this.views.length > 0)
+    return this
+  }
+
+  async until(isSo: (view: ClusterView) => boolean): Promise<ClusterView> {
+    const deadlineMs = performance.now() + 8_000
+    while (this.views.length === 0 || !isSo(this.last)) {
+      if (performance.now() > deadlineMs)
+        throw new Error(`in vain; the last view: ${JSON.stringify(this.views.at(-1))}`)
+      await sleep(5)
+    }
+    return this.last
+  }
+
+  /** A Service whose selectorless endpoints are the pods named: uid, address, node. */
+  service(name: string, ...pods: { uid: string; ip: string; node: string }[]): void {
+    this.store.create('services', named(name, { spec: { ports: [{ name: 'http', port: 80 }] } }))
+    const endpoints = pods.map(({ uid, ip, node }) => ({
+      addresses: [ip],
+      nodeName: node,
+      conditions: { ready: true },
+      targetRef: { kind: 'Pod', uid, namespace: 'default', name: uid },
+    }))
+    const labels = { 'kubernetes.io/service-name': name }
+    const draft = { addressType: 'IPv4', ports: [{ name: 'http', port: 8080, protocol: 'TCP' }], endpoints }
+    this.store.create(SLICES, named(`${name}-s`, draft, { labels }))
+  }
+
+  /** A running pod; gives its uid. */
+  pod(name: string, node: string, ip: string, metadata: object = {}): string {
+    const spec = { nodeName: node, containers: [{ name: 'app', image: 'app' }] }
+    const { metadata: made } = this.store.create('pods', named(name, { spec }, metadata))
+    this.phase(name, 'Running', ip)
+    return made.uid
+  }
+
+  phase(name: string, phase: string, podIP: string): void {
+    const change = (pod: { status?: unknown }): void => void (pod.status = { phase, podIP, podIPs: [{ ip: podIP }] })
+    this.store.modify('pods', 'default', name, change, { subresource: 'status' })
+  }
+
+  /** Replaces the spec of a VirtualService `reviews`, or makes it. */
+  virtualService(spec: unknown): void {
+    const known = this.store.get(VIRTUAL_SERVICES, 'default', 'reviews')
+    if (known === undefined) this.store.create(VIRTUAL_SERVICES, named('reviews', { spec }))
+    else this.store.modify(VIRTUAL_SERVICES, 'default', 'reviews', (object) => void (object['spec'] = spec))
+  }
+}
+
+function named(name: string, rest: object, metadata: object = {}): ObjectDraft {
+  return { ...rest, metadata: { name, namespace: 'default', ...metadata } }
+}
+
+function kubeconfig(url: string): string {
+  const cluster = { name: 'lab', cluster: { server: url } }
+  const context = { name: 'lab', context: { cluster: 'lab', user: 'lab' } }
+  return JSON.stringify({
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [cluster],
+    users: [{ name: 'lab', user: {} }],
+    contexts: [context],
+    'current-context': 'lab',
+  })
+}
+
+function seen(): Seen {
+  const cluster = new Seen()
+  loadDefinitions(cluster.store, CRDS)
+  return cluster
+}
+
+const rule = (host: string) => ({ route: [{ destination: { host } }] })
+const destinationOf = ({ inventory }: ClusterView): string | undefined =>
+  inventory.virtualServices[0]?.http[0]?.destinations[0]?.host.split('.')[0]
+
+void describe('a cluster as a node sees it', { concurrency: true }, () => {
+  test('is told whole, once all kinds were listed', async (t) => {
+    const s = seen()
+    const [own, far] = [
+      s.pod('own', NODE, '10.244.1.2'),
+      s.pod('far', 'node-2', '10.244.2.2', { labels: { app: 'far' } }),
+    ]
+    s.pod('unbacked', 'node-2', '10.244.2.3')
+    s.service('reviews', { uid: own, ip: '10.244.1.2', node: NODE }, { uid: far, ip: '10.244.2.2', node: 'node-2' })
+    s.virtualService({ hosts: ['reviews'], http: [rule('reviews')] })
+    s.store.create(DESTINATION_RULES, named('reviews', { spec: { host: 'reviews', subsets: [{ name: 'v1' }] } }))
+    await s.start(t)
+    const { inventory, localPods, problems } = s.last
+    assert.deepEqual([s.views.length, inventory.version, inventory.rootNamespace], [1, 1, 'istio-system'])
+    assert.deepEqual(problems, [])
+    assert.deepEqual(
+      localPods.map(({ name, ips, node }) => [name, ips, node]),
+      [['own', ['10.244.1.2'], NODE]],
+    )
+    const places = inventory.workloads.map(({ name, ips, node, labels }) => [name, ips, node, labels['app']])
+    assert.deepEqual(places.sort(), [
+      ['far', ['10.244.2.2'], 'node-2', 'far'],
+      ['own', ['10.244.1.2'], NODE, undefined],
+      ['unbacked', [], null, undefined], // no slice says where it is
+    ])
+    const service = inventory.services.find(({ name }) => name === 'reviews')
+    assert.deepEqual(
+      service?.ports[0]?.endpoints.map(({ workload, address }) => [workload, address.ip, address.port]),
+      [
+        [own, '10.244.1.2', 8080],
+        [far, '10.244.2.2', 8080],
+      ],
+    )
+    assert.deepEqual([inventory.virtualServices.length, inventory.destinationRules.length], [1, 1])
+    assert.deepEqual(structuredClone(inventory), inventory) // it crosses to a worker
+  })
+
+  test('makes one view of a burst of changes', async (t) => {
+    const s = await seen().start(t, 400)
+    const [views, version] = [s.views.length, s.last.inventory.version]
+    for (let i = 0; i < 40; i++) s.store.create('services', named(`s${i}`, { spec: { ports: [{ port: 80 + i }] } }))
+    await s.until(({ inventory }) => inventory.services.length >= 40)
+    await sleep(500)
+    assert.equal(s.views.length, views + 1)
+    assert.equal(s.last.inventory.version, version + 1)
+  })
+
+  test('keeps the last good policy while a bad one stands in its place, and says what is wrong', async (t) => {
+    const s = seen()
+    s.virtualService({ hosts: ['reviews'], http: [rule('good')] })
+    await s.start(t)
+    assert.equal(destinationOf(s.last), 'good')
+    s.virtualService({ hosts: ['reviews'], http: [{ ...rule('bad'), match: [{ uri: { regex: '(' } }] }] })
+    const bad = await s.until(({ problems }) => problems.length > 0)
+    assert.equal(destinationOf(bad), 'good')
+    assert.equal(bad.problems[0]?.field, 'spec.http[0].match[0].uri.regex')
+    assert.deepEqual(bad.problems[0]?.object, { kind: 'VirtualService', namespace: 'default', name: 'reviews' })
+    s.virtualService({ hosts: ['reviews'], http: [{ ...rule('worse'), timeout: 'soon' }] })
+    const worse = await s.until(({ problems }) => problems[0]?.field === 'spec.http[0].timeout')
+    assert.deepEqual([destinationOf(worse), worse.problems.length], ['good', 1])
+    s.virtualService({ hosts: ['reviews'], http: [rule('better')] })
+    const better = await s.until(({ problems }) => problems.length === 0)
+    assert.equal(destinationOf(better), 'better')
+  })
+
+  test('has nothing in force of a policy that never was good, nor of one that is deleted', async (t) => {
+    const s = seen()
+    s.virtualService({ hosts: ['reviews'], http: [{ redirect: { uri: '/' } }] })
+    await s.start(t)
+    assert.deepEqual([s.last.inventory.virtualServices.length, s.last.problems.length], [0, 1])
+    s.virtualService({ hosts: ['reviews'], http: [rule('good')] })
+    await s.until((view) => destinationOf(view) === 'good')
+    s.store.delete(VIRTUAL_SERVICES, 'default', 'reviews')
+    const after = await s.until(({ inventory }) => inventory.virtualServices.length === 0)
+    assert.deepEqual(after.problems, [])
+  })
+
+  test('an object that nobody foresaw is a problem of its own, and all others are read', async (t) => {
+    const s = seen()
+    const odd: unknown[] = [
+      null,
+      { host: null },
+      { host: 'a', trafficPolicy: null, subsets: [null] },
+      { host: { a: 1 } },
+      7,
+    ]
+    odd.forEach((spec, index) => s.store.create(DESTINATION_RULES, named(`odd-${index}`, { spec })))
+    s.store.create(DESTINATION_RULES, named('good', { spec: { host: 'reviews', exportTo: null } }))
+    await s.start(t)
+    assert.deepEqual(
+      s.last.inventory.destinationRules.map(({ ref }) => ref.name),
+      ['good'],
+    )
+    assert.deepEqual(new Set(s.last.problems.map(({ object }) => object.name)).size, odd.length)
+  })
+
+  test('a pod joins and leaves with what its namespace says', async (t) => {
+    const s = seen()
+    s.pod('own', NODE, '10.244.1.2')
+    s.pod('far', 'node-2', '10.244.2.2')
+    s.pod('out', NODE, '10.244.1.3', { annotations: { 'weft.dev/mesh': 'disabled' } })
+    await s.start(t)
+    const joined = ({ inventory }: ClusterView): string =>
+      inventory.workloads
+        .filter((workload) => workload.joined)
+        .map(({ name }) => name)
+        .sort()
+        .join()
+    assert.equal(joined(s.last), '')
+    const mesh = (value: string): void =>
+      void s.store.modify('namespaces', null, 'default', ({ metadata }) => {
+        metadata.annotations = { 'weft.dev/mesh': value }
+      })
+    mesh('enabled')
+    await s.until((view) => joined(view) === 'far,own')
+    mesh('disabled')
+    await s.until((view) => joined(view) === '')
+  })
+
+  test('a pod that has ended is no workload of its node any more', async (t) => {
+    const s = seen()
+    s.pod('job', NODE, '10.244.1.2')
+    await s.start(t)
+    assert.equal(s.last.localPods.length, 1)
+    s.phase('job', 'Succeeded', '10.244.1.2')
+    const after = await s.until(({ localPods }) => localPods.length === 0)
+    assert.deepEqual(after.inventory.workloads, [])
+  })
+
+  test('what did not change is the same object in the next view', async (t) => {
+    const s = seen()
+    s.service('kept')
+    s.service('changed')
+    s.virtualService({ hosts: ['reviews'], http: [rule('kept')] })
+    await s.start(t)
+    const before = s.last.inventory
+    s.store.modify('services', 'default', 'changed', (service) => {
+      service['spec'] = { ...(service['spec'] as object), ports: [{ name: 'http', port: 81 }] }
+    })
+    const of = (services: typeof before.services, name: string) => services.find((service) => service.name === name)
+    const { inventory } = await s.until((view) => of(view.inventory.services, 'changed')?.ports[0]?.port === 81)
+    assert.equal(of(inventory.services, 'kept'), of(before.services, 'kept'))
+    assert.notEqual(of(inventory.services, 'changed'), of(before.services, 'changed'))
+    assert.equal(inventory.virtualServices[0], before.virtualServices[0])
+  })
+
+  test('works without the Istio kinds, and follows them once they are there', async (t) => {
+    const s = new Seen()
+    s.service('reviews')
+    await s.start(t)
+    assert.equal(
+      s.last.inventory.services.some(({ name }) => name === 'reviews'),
+      true,
+    )
+    const views = s.views.length
+    loadDefinitions(s.store, CRDS)
+    s.virtualService({ hosts: ['reviews'], http: [rule('late')] })
+    await s.until((view) => destinationOf(view) === 'late')
+    assert.ok(s.views.length <= views + 2, `${s.views.length - views} views for one change`)
+  })
+
+  test('goes on where it was when the API server comes back', async (t) => {
+    const s = await seen().start(t)
+    const port = Number(new URL(s.api.url).port)
+    await s.api.close()
+    s.service('meanwhile')
+    s.api = await startApi({ store: s.store, port })
+    const { inventory } = await s.until((view) => view.inventory.services.some(({ name }) => name === 'meanwhile'))
+    assert.equal(inventory.services.filter(({ name }) => name === 'meanwhile').length, 1)
+  })
+
+  test('says nothing after it was stopped', async (t) => {
+    const s = await seen().start(t)
+    s.store.create('services', named('pending', { spec: { ports: [{ port: 80 }] } }))
+    s.cluster.stop()
+    const views = s.views.length
+    s.store.create('services', named('after', { spec: { ports: [{ port: 80 }] } }))
+    await sleep(200)
+    assert.equal(s.views.length, views)
+  })
+})
