@@ -1,7 +1,24 @@
 // The columns `kubectl get` shows for each built-in kind. Pure. Source: what kubectl 1.32 prints against Kubernetes 1.32.
 import { isRecord } from '../object.ts'
-import { selectorOf } from '../selector.ts'
-import { ageOf, humanDuration } from './duration.ts'
+import {
+  NONE,
+  templateContainers,
+  labelsText,
+  selectorText,
+  listText,
+  endpointsText,
+  externalAddress,
+  servicePorts,
+  nodeStatus,
+  nodeRoles,
+  nodeAddress,
+  readinessGates,
+  restartsText,
+  lastSeen,
+  jobStatus,
+  jobDuration,
+} from './cell-texts.ts'
+import { ageOf } from './duration.ts'
 import { podStatus } from './pod-status.ts'
 import type { KubeObject } from '../object.ts'
 
@@ -17,7 +34,6 @@ export interface Column {
   readonly cell: (object: KubeObject, now: number) => Cell
 }
 
-const NONE = '<none>'
 const UNKNOWN = '<unknown>'
 
 function text(name: string, cell: Column['cell'], priority = 0): Column {
@@ -164,106 +180,4 @@ export const COLUMNS: Readonly<Record<string, readonly Column[]>> = {
     NAME,
     { name: 'Created At', type: 'date', cell: ({ metadata }) => metadata.creationTimestamp },
   ],
-}
-
-function templateContainers(spec: any): { name: string; image: string }[] {
-  return spec?.template?.spec?.containers ?? []
-}
-
-/** `a=b,c=d`, sorted; '<none>' without labels. */
-export function labelsText(labels: unknown): string {
-  if (!isRecord(labels) || Object.keys(labels).length === 0) return NONE
-  const pairs = Object.entries(labels).map(([key, value]) => `${key}=${value}`)
-  return pairs.sort().join(',')
-}
-
-/** A LabelSelector in the syntax of `-l`. */
-export function selectorText(selector: Record<string, any>): string {
-  const terms = selectorOf(selector).map(({ key, operator, values }) => {
-    if (operator === 'exists') return key
-    if (operator === 'absent') return `!${key}`
-    if (operator === 'in' && values.length === 1) return `${key}=${values[0]}`
-    return `${key} ${operator} (${[...values].sort().join(',')})`
-  })
-  return terms.length === 0 ? NONE : terms.sort().join(',')
-}
-
-const SHOWN = 3
-
-function listText(items: readonly string[]): string {
-  if (items.length === 0) return '<unset>'
-  const rest = items.length - SHOWN
-  return items.slice(0, SHOWN).join(',') + (rest > 0 ? ` + ${rest} more...` : '')
-}
-
-function endpointsText({ subsets }: KubeObject): string {
-  const pairs: string[] = (subsets ?? []).flatMap(({ addresses = [], ports = [] }: any) =>
-    ports.flatMap(({ port }: any) => addresses.map(({ ip }: any) => `${ip}:${port}`)),
-  )
-  return pairs.length === 0 ? NONE : listText(pairs)
-}
-
-function externalAddress({ spec, status }: KubeObject): string {
-  if (spec.type === 'ExternalName') return spec.externalName
-  const given: string[] = (status?.loadBalancer?.ingress ?? []).map(({ ip, hostname }: any) => ip || hostname)
-  const all = [...(spec.type === 'LoadBalancer' ? given : []), ...(spec.externalIPs ?? [])]
-  if (all.length > 0) return all.join(',')
-  return spec.type === 'LoadBalancer' ? '<pending>' : NONE
-}
-
-function servicePorts({ spec }: KubeObject): string {
-  const ports: string[] = (spec.ports ?? []).map(
-    ({ port, nodePort, protocol }: any) => `${port}${nodePort ? `:${nodePort}` : ''}/${protocol}`,
-  )
-  return ports.length === 0 ? NONE : ports.join(',')
-}
-
-function nodeStatus({ spec, status }: KubeObject): string {
-  const ready = (status?.conditions ?? []).find(({ type }: { type: string }) => type === 'Ready')
-  const state = ready === undefined ? 'Unknown' : ready.status === 'True' ? 'Ready' : 'NotReady'
-  return spec?.unschedulable ? `${state},SchedulingDisabled` : state
-}
-
-function nodeRoles({ metadata }: KubeObject): string {
-  const prefix = 'node-role.kubernetes.io/'
-  const roles = Object.keys(metadata.labels ?? {}).filter((label) => label.startsWith(prefix))
-  return (
-    roles
-      .map((label) => label.slice(prefix.length))
-      .sort()
-      .join(',') || NONE
-  )
-}
-
-function nodeAddress({ status }: KubeObject, wanted: string): string {
-  return (status?.addresses ?? []).find(({ type }: { type: string }) => type === wanted)?.address ?? NONE
-}
-
-function readinessGates({ spec, status }: KubeObject): string {
-  const gates: { conditionType: string }[] = spec.readinessGates ?? []
-  if (gates.length === 0) return NONE
-  const isTrue = ({ conditionType }: { conditionType: string }): boolean =>
-    (status?.conditions ?? []).some((each: any) => each.type === conditionType && each.status === 'True')
-  return `${gates.filter(isTrue).length}/${gates.length}`
-}
-
-function restartsText(pod: KubeObject, now: number): string {
-  const { restarts, lastRestart } = podStatus(pod)
-  return restarts > 0 && lastRestart !== undefined ? `${restarts} (${ageOf(lastRestart, now)} ago)` : String(restarts)
-}
-
-function lastSeen({ series, lastTimestamp, eventTime, firstTimestamp }: KubeObject, now: number): string {
-  return ageOf(series?.lastObservedTime ?? lastTimestamp ?? eventTime ?? firstTimestamp, now)
-}
-
-function jobStatus({ status }: KubeObject): string {
-  const met = (wanted: string): boolean =>
-    (status?.conditions ?? []).some((each: any) => each.type === wanted && each.status === 'True')
-  return met('Complete') ? 'Complete' : met('Failed') ? 'Failed' : met('Suspended') ? 'Suspended' : 'Running'
-}
-
-function jobDuration({ status }: KubeObject, now: number): string {
-  if (!status?.startTime) return ''
-  const end = status.completionTime ? Date.parse(status.completionTime) : now
-  return humanDuration(end - Date.parse(status.startTime))
 }

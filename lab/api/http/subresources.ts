@@ -2,7 +2,7 @@
 // Source: Kubernetes API reference autoscaling/v1 Scale, v1 Binding, policy/v1 Eviction, "read log of the specified Pod".
 import { isRecord } from '../object.ts'
 import { ApiError, badRequest, methodNotAllowed, noSuchResource } from '../status.ts'
-import { selectorText } from './columns.ts'
+import { selectorText } from './cell-texts.ts'
 import { found } from './read.ts'
 import { applyPatch, patchMedias } from './write.ts'
 import type { Exchange } from './exchange.ts'

@@ -1,9 +1,9 @@
 // Defaults of the built-in kinds: what a user need not write and later reads in `-o yaml`.
 // Source: Kubernetes API reference 1.32, the "Defaults to" of each field.
-import { fill, isRecord } from './object.ts'
+import { fill, isRecord } from '../object.ts'
 import { defaultPodSpec, qosOf } from './pod-defaults.ts'
-import type { KubeObject } from './object.ts'
-import type { ResourceType } from './resources.ts'
+import type { KubeObject } from '../object.ts'
+import type { ResourceType } from '../resources.ts'
 
 type Fill = (object: KubeObject, current?: KubeObject) => void
 

@@ -1,8 +1,8 @@
 // Cluster IPs and node ports of Services: chosen when a Service is written, free again when it goes.
 // Source: Kubernetes documentation "Service: choosing your own IP address", "Service ClusterIP allocation".
-import { invalid } from './status.ts'
-import type { Change } from './changes.ts'
-import type { KubeObject } from './object.ts'
+import { invalid } from '../status.ts'
+import type { Change } from '../changes.ts'
+import type { KubeObject } from '../object.ts'
 
 export const SERVICE_CIDR = '10.96.0.0/16'
 const FIRST = 0x0a600000

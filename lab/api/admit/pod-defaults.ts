@@ -1,6 +1,6 @@
 // Defaults of a PodSpec, in a Pod and in the template of a workload; the QoS class that follows from its resources.
 // Source: Kubernetes API reference 1.32 "PodSpec", "Container", "Probe"; documentation "Pod Quality of Service Classes".
-import { fill, isRecord } from './object.ts'
+import { fill, isRecord } from '../object.ts'
 
 const FILE_MODE = 0o644
 

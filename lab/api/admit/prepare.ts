@@ -1,12 +1,12 @@
 // What the server makes of a written object before it keeps it: metadata it owns, defaults, validation.
 import { randomInt } from 'node:crypto'
 import { applyDefaults, initialStatus } from './defaults.ts'
-import { copyOf, isRecord, sameJson, timestamp } from './object.ts'
-import { groupVersion } from './resources.ts'
-import { alreadyExists, badRequest, conflict, invalid } from './status.ts'
+import { copyOf, isRecord, sameJson, timestamp } from '../object.ts'
+import { groupVersion } from '../resources.ts'
+import { alreadyExists, badRequest, conflict, invalid } from '../status.ts'
 import { faultsOf } from './validate.ts'
-import type { KubeObject, ObjectDraft, ObjectMeta } from './object.ts'
-import type { ResourceType } from './resources.ts'
+import type { KubeObject, ObjectDraft, ObjectMeta } from '../object.ts'
+import type { ResourceType } from '../resources.ts'
 
 export interface Preconditions {
   readonly uid?: string | undefined
