@@ -78,6 +78,7 @@ async function send(
     return how
   } catch (thrown) {
     const failure = failureOf(thrown)
+    node.pools.give(key, upstream, node.transport.nowMs) // where it was stopped before anything was sent
     if (reused && !upstream.heard && failure.code === 'UPSTREAM_RESET' && replayable(exchange)) {
       return { failure, stale: true }
     }

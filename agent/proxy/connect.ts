@@ -33,7 +33,8 @@ export function legTo(endpoint: Endpoint, call: Call, node: MeshNode, snapshot: 
   const { pod, direction, peer } = call
   const callee = workloadAt(snapshot, endpoint)
   if (direction === 'inbound') {
-    return { endpoint, callee, both: false, pod, cookie: pod.captured.cookie, client: peer }
+    const cookie = pod.released ? undefined : pod.captured.cookie // released: nothing stands in the way any more
+    return { endpoint, callee, both: false, pod, cookie, client: peer }
   }
   const local = callee === null ? undefined : node.pods.get(callee.uid)
   return { endpoint, callee, both: local !== undefined, pod, cookie: local?.captured.cookie, client: undefined }

@@ -147,7 +147,7 @@ export class DataPlane {
 
   #accept(fd: number, direction: Direction, pod: JoinedPod): void {
     const channel = this.node.transport.adopt(fd)
-    void serve({ fd, channel, direction, pod }, this.node)
+    serve({ fd, channel, direction, pod }, this.node).catch((thrown: unknown) => this.#onFault(textOf(thrown)))
   }
 }
 

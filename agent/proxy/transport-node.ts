@@ -42,7 +42,6 @@ class NodeTransport implements Transport {
 
   adopt(fd: number): Channel {
     const channel = new NodeChannel(this, fd)
-    channel.socket.setNoDelay(true)
     channel.socket.setKeepAlive(true, KEEPALIVE_MS)
     return channel
   }
@@ -68,7 +67,6 @@ class NodeTransport implements Transport {
       socket.once('connect', () => {
         clearTimeout(timer)
         channel.sink = DEAF
-        socket.setNoDelay(true)
         socket.setKeepAlive(true, KEEPALIVE_MS)
         resolve(channel)
       })
@@ -88,11 +86,22 @@ class NodeTransport implements Transport {
       run(channel, arg)
     } catch (thrown) {
       this.onBug(thrown)
-      channel.reset()
+      this.#giveUp(channel, thrown)
     }
     if (!outermost) return
     this.#inEvent = false
     this.flush()
+  }
+
+  /** Resets a channel whose sink failed, and tells the sink, so that whoever waits for it does not wait for ever. */
+  #giveUp(channel: NodeChannel, thrown: unknown): void {
+    const { sink } = channel
+    channel.reset()
+    try {
+      sink.lost(thrown instanceof Error ? thrown : new Error(String(thrown)))
+    } catch (second) {
+      this.onBug(second)
+    }
   }
 
   /** Notes that a channel has something to send: at the end of this event, else of this turn of the loop. */
@@ -162,6 +171,10 @@ class NodeChannel implements Channel {
 
   get backlog(): number {
     return this.dead ? 0 : this.#staged + this.socket.writableLength
+  }
+
+  get blocked(): boolean {
+    return this.#lent.length > 0
   }
 
   get ends(): Ends | null {

@@ -27,6 +27,8 @@ export interface Channel {
   sink: ChannelSink
   /** Bytes written that the kernel has not taken yet. */
   readonly backlog: number
+  /** Whether the kernel has refused to take all that was sent: `drained` will tell when it has. */
+  readonly blocked: boolean
   /** True once it was closed, reset or lost: every call is then without effect. */
   readonly dead: boolean
   /** When bytes last passed, by the transport's coarse clock. */
@@ -50,9 +52,9 @@ export interface Channel {
   close(): void
 }
 
-/** Makes channels. Owns the buffers they share. */
+/** Makes channels of non-blocking sockets with TCP_NODELAY. Owns the buffers they share. */
 export interface Transport {
-  /** Takes over an accepted, connected, non-blocking socket. */
+  /** Takes over an accepted socket. */
   adopt(fd: number): Channel
   /**
    * Connects a socket made elsewhere. Throws MeshError CONNECT_REFUSED or CONNECT_TIMEOUT; the fd is closed then.

@@ -116,6 +116,40 @@ test('pipelined requests are answered in order, however long each takes', async 
   assert.deepEqual(text.match(/<\/\d>/g), ['</0>', '</1>', '</2>', '</3>'])
 })
 
+test('pipelined requests that are answered from here come in order too', async (t) => {
+  const fault = { delay: null, abort: { percent: 100, status: 418 } }
+  const node = mesh(t, one().virtualService({ hosts: ['app'], http: [rule({ fault, destinations: [to('app')] })] }))
+  const socket = await node.dial('web-1', APP)
+  socket.write(get('/').repeat(50))
+  const text = await readUntil(socket, (got) => got.split('fault filter abort').length === 51)
+  assert.equal(text.match(/HTTP\/1\.1 418/g)?.length, 50)
+})
+
+test('a head stays what it was while its body arrives ahead of the decision, on many connections at once', async (t) => {
+  const fault = { delay: { percent: 100, ms: 40 }, abort: null }
+  const node = mesh(t, one().virtualService({ hosts: ['app'], http: [rule({ fault, destinations: [to('app')] })] }))
+  await node.http('app-v1-1', (request, response) => {
+    let length = 0
+    request.on('data', (chunk: Buffer) => (length += chunk.length))
+    request.on('end', () => response.end(`${request.url} ${String(request.headers['x-who'])} ${length}`))
+  })
+  await Promise.all(
+    Array.from({ length: 20 }, async (_, i) => {
+      const socket = await node.dial('web-1', APP)
+      socket.write(
+        `POST /${i} HTTP/1.1\r\nHost: app\r\nX-Who: ${i}${'w'.repeat(1500)}\r\nContent-Length: 30000\r\n\r\n`,
+      )
+      for (let part = 0; part < 10; part++) {
+        await new Promise((resolve) => setTimeout(resolve, 2))
+        socket.write(Buffer.alloc(3000))
+      }
+      const answer = await ask(socket, '')
+      assert.equal(answer.body, `/${i} ${i}${'w'.repeat(1500)} 30000`)
+    }),
+  )
+  assert.deepEqual(node.faults, [])
+})
+
 test('a hundred megabytes up and down pass unchanged and are never held', async (t) => {
   const node = mesh(t, one())
   const size = 100 << 20

@@ -172,6 +172,7 @@ test('what a sink throws costs its own connection alone', async (t) => {
   await soon()
   assert.deepEqual(good.heard, ['y'])
   assert.equal(bad.thrown.length, 1)
+  assert.deepEqual(bad.heard, ['(lost undefined)'])
 })
 
 test('a connection refused or not answered says so', async () => {

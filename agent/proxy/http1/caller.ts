@@ -79,7 +79,7 @@ export class Http1Caller implements ChannelSink {
    * having answered so; CALLER_RESET where it broke off within a head.
    */
   next(): Promise<Exchange | null> {
-    if (this.#state === 'closed' || this.#state === 'linger') return Promise.resolve(null)
+    if (this.#state === 'closed' || this.#state === 'linger' || this.channel.dead) return Promise.resolve(null)
     if (this.#closeAfter) {
       this.#finish()
       return Promise.resolve(null)
@@ -92,7 +92,7 @@ export class Http1Caller implements ChannelSink {
     return new Promise((resolve, reject) => {
       this.#waiter = { resolve, reject }
       this.channel.resume()
-      if (this.channel.backlog === 0) this.#readHead() // else the last response first: `drained` goes on
+      if (!this.channel.blocked) this.#readHead() // else the last response first: `drained` goes on
     })
   }
 
@@ -106,7 +106,7 @@ export class Http1Caller implements ChannelSink {
       case 'head':
         this.headSince ??= this.channel.activeAt
         this.store.append(arena, from, to)
-        if (this.#waiter !== null && this.channel.backlog === 0) this.#readHead()
+        if (this.#waiter !== null && !this.channel.blocked) this.#readHead()
         else if (this.store.length > AHEAD_LIMIT) this.channel.hold()
         return
       case 'decide':
@@ -125,7 +125,7 @@ export class Http1Caller implements ChannelSink {
     this.#ended = true
     switch (this.#state) {
       case 'head':
-        if (this.#waiter !== null && this.channel.backlog === 0) this.#endedInHead()
+        if (this.#waiter !== null && !this.channel.blocked) this.#readHead()
         return
       case 'body':
         this.#exchange?.stop(new MeshError('CALLER_RESET', 'the caller ended its side within a request body'))
@@ -231,6 +231,7 @@ export class Http1Caller implements ChannelSink {
 
   #ahead(arena: Buffer, from: number, to: number): void {
     this.store.append(arena, from, to)
+    this.#head.bytes = this.store.bytes // it may have moved
     if (this.store.length > AHEAD_LIMIT) this.channel.hold()
   }
 
