@@ -6,7 +6,6 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { AGENT_STOP_MS } from './control-plane-times.ts'
 import { startApi } from './api/server.ts'
 import { type Store, createStore } from './api/store.ts'
 import type { ReadLog } from './api/http/subresources.ts'
@@ -25,7 +24,7 @@ import {
   nodeName,
   nodeNetns,
 } from './node/network.ts'
-import { type LabPlace, PROJECT, kubeconfig, labPlace, program, startOf, writeRecord } from './state.ts'
+import { AGENT_STOP_MS, type LabPlace, PROJECT, kubeconfig, labPlace, program, startOf, writeRecord } from './state.ts'
 
 /** What `weft lab up` asks for: JSON, this program's one argument. */
 export interface LabOrder {

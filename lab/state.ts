@@ -5,6 +5,9 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { labIdOf } from './node/network.ts'
 
+/** At the end of a lab its agents get this long to let go of what they captured. */
+export const AGENT_STOP_MS = 5_000
+
 /** The record in lab.json. */
 export interface LabRecord {
   readonly id: string

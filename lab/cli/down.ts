@@ -1,10 +1,9 @@
 // `weft lab down`: removes all of a lab, whatever state it is in, running, crashed or half removed. Idempotent.
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { AGENT_STOP_MS } from '../control-plane-times.ts'
 import { findCgroup2, killCgroup, labCgroup, removeCgroup } from '../node/cgroup.ts'
 import { removeNetwork } from '../node/network.ts'
-import { type LabPlace, isRunning, labPlace, readRecord, removeState } from '../state.ts'
+import { AGENT_STOP_MS, type LabPlace, isRunning, labPlace, readRecord, removeState } from '../state.ts'
 import { requireMachine } from './machine.ts'
 
 const STOP_POLL_MS = 20
