@@ -24,7 +24,8 @@ export function mountScript(binds: readonly Bind[], scratch: string, kept: reado
   const ownRoot = anchors.includes('/')
   if (missing.length > 0) lines.push(`mkdir -p ${quote(scratch)}`, `mount -t tmpfs tmpfs ${quote(scratch)}`)
   if (ownRoot) lines.push(...rootOverlay(scratch))
-  for (const bind of sorted) {
+  // Those that need a layer come first: a layer would hide what was bound into its folder before.
+  for (const bind of [...missing, ...sorted.filter((each) => !missing.includes(each))]) {
     const anchor = missing.includes(bind) ? nearestFolder(bind.target) : undefined
     if (!ownRoot && anchor !== undefined && !covered.includes(anchor)) {
       lines.push(...folderOverlay(anchor, join(scratch, String(covered.length))))
