@@ -1,7 +1,6 @@
 // The Kubernetes API over plain http: which request goes where, and how a refusal is told.
 // Any number of listening sockets feed one server: lab nodes hand in those they made in their own network namespaces.
 import { createServer } from 'node:http'
-import { Server as SocketServer } from 'node:net'
 import { aggregatedVersion } from './http/accept.ts'
 import { aggregated, coreVersions, group, groupList, resourceList } from './http/discovery.ts'
 import { Exchange } from './http/exchange.ts'
@@ -12,7 +11,7 @@ import { subresource } from './http/subresources.ts'
 import { DEFAULT_BOOKMARK_MS, DEFAULT_BUFFER_LIMIT_BYTES, DEFAULT_WATCH_LIMIT, Watches } from './http/watch.ts'
 import { create, patch, remove, removeAll, update } from './http/write.ts'
 import { ApiError, methodNotAllowed, noSuchResource } from './status.ts'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo, Server as SocketServer, Socket } from 'node:net'
 import type { Place } from './http/path.ts'
 import type { ReadLog } from './http/subresources.ts'
 import type { Server } from 'node:http'
@@ -38,11 +37,10 @@ export interface Api {
   readonly url: string
   readonly server: Server
   /**
-   * Serves the connections of one more listening socket: a net.Server of this process, or a listening fd, which is
-   * then owned here. Returns what ends it.
+   * Serves the connections of one more listening socket, which stays its owner's to close. Returns what ends it.
    */
-  attach(listening: SocketServer | number): () => void
-  /** Ends every watch and connection, and the listeners made here. */
+  attach(listening: SocketServer): () => void
+  /** Ends every watch and connection, and its own listener. */
   close(): Promise<void>
 }
 
@@ -95,16 +93,11 @@ export async function startApi(settings: ApiSettings): Promise<Api> {
   }
 }
 
-function attachTo(server: Server, listening: SocketServer | number): () => void {
+function attachTo(server: Server, listening: SocketServer): () => void {
   const accept = (socket: Socket): void => void server.emit('connection', socket)
-  if (typeof listening !== 'number') {
-    listening.on('connection', accept)
-    return () => void listening.off('connection', accept)
-  }
-  const own = new SocketServer(accept)
-  own.maxConnections = CONNECTION_LIMIT
-  own.listen({ fd: listening })
-  return () => void own.close()
+  listening.maxConnections = CONNECTION_LIMIT
+  listening.on('connection', accept)
+  return () => void listening.off('connection', accept)
 }
 
 interface Service extends ApiSettings {

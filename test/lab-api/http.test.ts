@@ -1,6 +1,6 @@
 // What clients other than kubectl rely on, said on the wire: watches, versions, forms of answers, bounds.
 import assert from 'node:assert/strict'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { once } from 'node:events'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -322,6 +322,28 @@ describe('the server', () => {
     assert.equal(await response.text(), 'ok')
     detach()
     listening.close()
+  })
+
+  test('survives clients that leave in the middle of a body, a list or a watch', async () => {
+    const { port } = new URL(api.url)
+    const head = `HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n`
+    for (const text of [
+      `POST ${MAPS} ${head}Content-Length: 100\r\n\r\n{"metadata"`,
+      `POST ${MAPS} ${head}Content-Length: 9\r\n\r\nnot json!`,
+      `GET ${MAPS} ${head}\r\n`,
+      `GET ${MAPS}?watch=true ${head}\r\n`,
+      'no http at all\r\n\r\n',
+    ]) {
+      const socket = connect(Number(port), '127.0.0.1')
+      await once(socket, 'connect')
+      socket.write(text)
+      await sleep(20)
+      socket.resetAndDestroy()
+    }
+    map('after')
+    store.delete('configmaps', 'default', 'after')
+    await sleep(50)
+    assert.equal((await ask(MAPS)).code, 200)
   })
 
   test('closes with watches open', async () => {

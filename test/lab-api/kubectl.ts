@@ -41,7 +41,8 @@ export async function debianKubectl(): Promise<Found> {
     await execute('sh', ['-c', 'dpkg-deb -x kubernetes-client_*.deb . && rm kubernetes-client_*.deb'], options)
     return { path }
   } catch (error) {
-    return { why: `the package kubernetes-client cannot be fetched: ${String(error)}` }
+    const [line] = String(error).split('\n')
+    return { why: `the package kubernetes-client cannot be fetched: ${line}` }
   }
 }
 
