@@ -9,6 +9,11 @@ export class NodeLoad implements Load {
   readonly #active = new Map<string, number>()
   readonly #turns = new Map<string, number>()
 
+  /** Endpoints with work under way. */
+  get size(): number {
+    return this.#active.size
+  }
+
   active(endpoint: string): number {
     return this.#active.get(endpoint) ?? 0
   }

@@ -135,6 +135,7 @@ test('a head stays what it was while its body arrives ahead of the decision, on 
   })
   await Promise.all(
     Array.from({ length: 20 }, async (_, i) => {
+      await new Promise((resolve) => setTimeout(resolve, 3 * i)) // each takes memory that the one before gave back
       const socket = await node.dial('web-1', APP)
       socket.write(
         `POST /${i} HTTP/1.1\r\nHost: app\r\nX-Who: ${i}${'w'.repeat(1500)}\r\nContent-Length: 30000\r\n\r\n`,

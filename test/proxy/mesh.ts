@@ -189,6 +189,15 @@ export function drainSocket(socket: Socket): Promise<{ bytes: Buffer; how: 'end'
   })
 }
 
+/** How a connection ends that gets no byte; here a reset may overtake the word that it was made. */
+export async function ending(dialling: Promise<Socket>): Promise<string> {
+  try {
+    return (await drainSocket(await dialling)).how
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ECONNRESET' ? 'reset' : String(error)
+  }
+}
+
 /** Reads until the text so far satisfies `enough`. */
 export function readUntil(socket: Socket, enough: (text: string) => boolean): Promise<string> {
   return new Promise((resolve, reject) => {

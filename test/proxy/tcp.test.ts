@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 import type { Socket } from 'node:net'
 import { world } from '../../agent/model/world.fixture.ts'
-import { drainSocket, mesh, type Mesh, readUntil } from './mesh.ts'
+import { drainSocket, ending, mesh, type Mesh, readUntil } from './mesh.ts'
 
 const ECHO = { ip: '10.96.0.1', port: 9000 }
 
@@ -95,9 +95,9 @@ for (const side of ['caller', 'callee'] as const) {
 
 test('a port where nobody listens is a reset before any byte', async (t) => {
   const node = mesh(t, tcpWorld())
-  const caller = await node.dial('web-1', ECHO)
-  assert.deepEqual(await drainSocket(caller), { bytes: Buffer.alloc(0), how: 'reset' })
+  assert.equal(await ending(node.dial('web-1', ECHO)), 'reset')
   await node.until(() => node.records.length === 1, 'a record')
+  assert.equal(node.records[0]?.bytes_sent, 0)
   assert.equal(node.records[0]?.response_flags, 'UF')
   assert.equal(node.records[0]?.weft_reason, 'CONNECT_REFUSED')
   assert.equal(node.count('weft_failures_total', { step: 'connect', reason: 'CONNECT_REFUSED' }), 1)
