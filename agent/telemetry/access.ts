@@ -9,6 +9,9 @@ const WRITE_BYTES = 4096
 /** A record waits at most so long for others to be written with. */
 const FLUSH_MS = 200
 
+/** How long what waits may take to be written at the end. */
+const CLOSE_MS = 1000
+
 export interface AccessRecord {
   readonly start_time: string
   readonly direction: string
@@ -48,7 +51,7 @@ export interface AccessLog {
   write(record: AccessRecord): void
   /** Records dropped so far. */
   readonly dropped: number
-  /** Writes what waits, then closes; resolves when that is done. */
+  /** Writes what waits, then closes; resolves when that is done, or a slow reader has had its time. */
   close(): Promise<void>
 }
 
@@ -72,8 +75,13 @@ export function openAccessLog(fd: number): AccessLog {
     close: () => {
       clearInterval(timer)
       return new Promise((resolve) => {
-        destination.once('close', resolve)
-        destination.once('error', resolve)
+        const giveUp = setTimeout(() => destination.destroy(), CLOSE_MS)
+        const done = (): void => {
+          clearTimeout(giveUp)
+          resolve()
+        }
+        destination.once('close', done)
+        destination.once('error', done)
         destination.end()
       })
     },

@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { constants, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { type AccessRecord, openAccessLog, QUEUE_BYTES } from './access.ts'
+
+const record = { method: 'GET', path: '/', user_agent: 'x'.repeat(1000) } as unknown as AccessRecord
+
+function folder(): Disposable & { readonly path: string } {
+  const path = mkdtempSync(join(tmpdir(), 'weft-access-'))
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true }) }
+}
+
+test('each record is one line of JSON, and all are there after close', async () => {
+  using place = folder()
+  const path = join(place.path, 'log')
+  const log = openAccessLog(openSync(path, 'w'))
+  for (let i = 0; i < 1000; i++) log.write({ ...record, response_code: i })
+  await log.close()
+  const lines = readFileSync(path, 'utf8').trimEnd().split('\n')
+  assert.deepEqual(
+    lines.map((line) => (JSON.parse(line) as AccessRecord).response_code),
+    Array.from({ length: 1000 }, (_, i) => i),
+  )
+  assert.equal(log.dropped, 0)
+})
+
+test('a reader that does not read costs records, not memory', async () => {
+  using place = folder()
+  const path = join(place.path, 'pipe')
+  execFileSync('mkfifo', [path])
+  const fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK)
+  const log = openAccessLog(fd)
+  const before = process.memoryUsage().heapUsed
+  const count = (4 * QUEUE_BYTES) / 1000
+  for (let i = 0; i < count; i++) {
+    log.write(record)
+    if (i % 500 === 0) await new Promise((resolve) => setImmediate(resolve))
+  }
+  assert.ok(log.dropped > count / 2, `${log.dropped} of ${count} were dropped`)
+  assert.ok(process.memoryUsage().heapUsed - before < 4 * QUEUE_BYTES)
+  const closing = performance.now()
+  await log.close()
+  assert.ok(performance.now() - closing < 5000)
+})
