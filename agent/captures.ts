@@ -95,15 +95,16 @@ export class Captures {
     // an announcement is withdrawn before the capture ends: callers elsewhere rely on it
     const leaving = pods.filter((pod) => pod.captured === this.#options.agentName && !wantedUids.has(pod.uid))
     const withdrawn = await Promise.all(leaving.map((pod) => this.#announce(pod, null)))
-    this.#releaseAllBut(wantedUids)
     this.#standings = reconcile(this.#options.kernel, wanted, (uids) => findPods(uids, this.#options.podsCgroup))
+    this.#letGoAllBut(wantedUids)
     this.#tellDataSide()
     const announced = await Promise.all(pods.map((pod) => this.#announceIfCaptured(pod)))
     const isCaptured = wanted.every(({ uid }) => this.#standings.get(uid)?.captured === true)
     return isCaptured && withdrawn.every(Boolean) && announced.every(Boolean)
   }
 
-  #releaseAllBut(wanted: ReadonlySet<string>): void {
+  /** After the kernel's release: until then connects are turned to listeners that someone must accept on. */
+  #letGoAllBut(wanted: ReadonlySet<string>): void {
     for (const uid of [...this.#told.keys()]) {
       if (wanted.has(uid)) continue
       this.#told.delete(uid)

@@ -57,7 +57,7 @@ static __always_inline int is_tcp(struct bpf_sock_addr *ctx) {
 }
 
 SEC("cgroup/connect4")
-int connect4(struct bpf_sock_addr *ctx) {
+int weft_connect4(struct bpf_sock_addr *ctx) {
   struct address to;
   __u16 port = 0;
 
@@ -72,7 +72,7 @@ int connect4(struct bpf_sock_addr *ctx) {
 
 /* An AF_INET6 socket that dials an IPv4 address. True IPv6 is left alone. */
 SEC("cgroup/connect6")
-int connect6(struct bpf_sock_addr *ctx) {
+int weft_connect6(struct bpf_sock_addr *ctx) {
   struct address to;
   __u16 port = 0;
 

@@ -91,7 +91,7 @@ static __always_inline void accepting(struct bpf_sock_ops *ctx) {
 }
 
 SEC("sockops")
-int handshake(struct bpf_sock_ops *ctx) {
+int weft_handshake(struct bpf_sock_ops *ctx) {
   /* ctx->reply is never written: it may be another program's answer */
   switch (ctx->op) {
   case BPF_SOCK_OPS_TCP_CONNECT_CB:

@@ -42,7 +42,7 @@ static __always_inline int leave_with(enum inbound_counter which, int verdict) {
 }
 
 SEC("sk_lookup")
-int inbound(struct bpf_sk_lookup *ctx) {
+int weft_inbound(struct bpf_sk_lookup *ctx) {
   __u32 key = 0, port = ctx->local_port;
   struct bpf_sock *sk;
   struct flow flow;

@@ -5,7 +5,7 @@
 #include "maps.h"
 
 SEC("cgroup/getpeername4")
-int getpeername4(struct bpf_sock_addr *ctx) {
+int weft_getpeer4(struct bpf_sock_addr *ctx) {
   struct address *peer = bpf_sk_storage_get(&peers, ctx->sk, 0, 0);
 
   if (peer) {
@@ -17,7 +17,7 @@ int getpeername4(struct bpf_sock_addr *ctx) {
 
 /* Only IPv4 is ever remembered, so the name is a mapped address, as the true one was. */
 SEC("cgroup/getpeername6")
-int getpeername6(struct bpf_sock_addr *ctx) {
+int weft_getpeer6(struct bpf_sock_addr *ctx) {
   struct address *peer = bpf_sk_storage_get(&peers, ctx->sk, 0, 0);
 
   if (peer) {
@@ -35,7 +35,7 @@ static __always_inline struct pod *shown_pod(struct bpf_sock_addr *ctx, __u32 ip
 }
 
 SEC("cgroup/getsockname4")
-int getsockname4(struct bpf_sock_addr *ctx) {
+int weft_getsock4(struct bpf_sock_addr *ctx) {
   struct pod *pod = shown_pod(ctx, ctx->user_ip4);
 
   if (pod) ctx->user_ip4 = pod->shown.ip[3];
@@ -43,7 +43,7 @@ int getsockname4(struct bpf_sock_addr *ctx) {
 }
 
 SEC("cgroup/getsockname6")
-int getsockname6(struct bpf_sock_addr *ctx) {
+int weft_getsock6(struct bpf_sock_addr *ctx) {
   if (ctx->user_ip6[0] || ctx->user_ip6[1] || ctx->user_ip6[2] != MAPPED) return 1;
   struct pod *pod = shown_pod(ctx, ctx->user_ip6[3]);
 

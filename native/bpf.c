@@ -38,13 +38,13 @@ static int mesh_try(struct mesh_fds *fds) {
     fds->counters = keep(skel->maps.counters.map_fd, &status);
     fds->origins = keep(skel->maps.origins.map_fd, &status);
     fds->entries = keep(skel->maps.entries.map_fd, &status);
-    fds->connect4 = keep(skel->progs.connect4.prog_fd, &status);
-    fds->connect6 = keep(skel->progs.connect6.prog_fd, &status);
-    fds->getpeername4 = keep(skel->progs.getpeername4.prog_fd, &status);
-    fds->getpeername6 = keep(skel->progs.getpeername6.prog_fd, &status);
-    fds->getsockname4 = keep(skel->progs.getsockname4.prog_fd, &status);
-    fds->getsockname6 = keep(skel->progs.getsockname6.prog_fd, &status);
-    fds->handshake = keep(skel->progs.handshake.prog_fd, &status);
+    fds->connect4 = keep(skel->progs.weft_connect4.prog_fd, &status);
+    fds->connect6 = keep(skel->progs.weft_connect6.prog_fd, &status);
+    fds->getpeername4 = keep(skel->progs.weft_getpeer4.prog_fd, &status);
+    fds->getpeername6 = keep(skel->progs.weft_getpeer6.prog_fd, &status);
+    fds->getsockname4 = keep(skel->progs.weft_getsock4.prog_fd, &status);
+    fds->getsockname6 = keep(skel->progs.weft_getsock6.prog_fd, &status);
+    fds->handshake = keep(skel->progs.weft_handshake.prog_fd, &status);
   }
   mesh__destroy(skel);
   if (status < 0) close_all((int *)fds, sizeof(*fds) / sizeof(int));
@@ -70,7 +70,7 @@ static int inbound_try(struct inbound_fds *fds, uint16_t outbound_port, uint16_t
   skel->maps.arrivals.max_entries = bound;
   status = inbound__load(skel);
   if (status == 0) {
-    fds->program = keep(skel->progs.inbound.prog_fd, &status);
+    fds->program = keep(skel->progs.weft_inbound.prog_fd, &status);
     fds->listener = keep(skel->maps.listener.map_fd, &status);
     fds->arrivals = keep(skel->maps.arrivals.map_fd, &status);
     fds->steering = keep(skel->maps.steering.map_fd, &status);
