@@ -191,6 +191,7 @@ test('a rewrite replaces the prefix that matched, else the whole path, and keeps
     [[], '/x/', '/a/b?q', '/x/a/b?q'],
     [[match({ uri: { kind: 'prefix', value: '/A' }, ignoreUriCase: true })], '/x', '/a/b', '/x/b'],
     [[prefix('/other'), prefix('/a/b')], '/x', '/a/b/c', '/x/c'], // the entry that matched counts
+    [[prefix('/a'), prefix('/a/b')], '/x', '/a/b/c', '/x/b/c'], // of several that match, the first
     [[prefix('/a')], null, '/a/b', null],
   ]
   for (const [matches, uri, target, sent] of table) {
@@ -361,7 +362,8 @@ test('ready endpoints serve; where there is none, those that end but still serve
   }
   assert.deepEqual(serving(false, starting, ready, ending, ready), [1, 3])
   assert.deepEqual(serving(false, starting, ending, gone, ending), [1, 3])
-  assert.deepEqual(serving(false, starting, gone), [])
+  assert.deepEqual(serving(false, ending, ready), [1])
+  assert.deepEqual(serving(false, starting, gone, { ready: false, serving: true }), [])
   assert.deepEqual(serving(true, starting, ready), [0, 1])
 })
 
