@@ -8,9 +8,10 @@ import { MeshError } from '../../model/failure.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Channel, ChannelSink } from '../transport.ts'
 import { Body } from './body.ts'
-import { emitAnswer, SCRATCH_BYTES } from './emit.ts'
-import { Http1Exchange } from './exchange1.ts'
+import { emitAnswer } from './emit.ts'
+import { Http1Exchange } from './request.ts'
 import { Head } from './head.ts'
+import { scratch } from './send.ts'
 import { Store } from './store.ts'
 
 /** Bytes kept of what a caller sends ahead while its request is being decided or answered; beyond, it is not read. */
@@ -18,9 +19,6 @@ const AHEAD_LIMIT = 64 * 1024
 /** After a last response: how long, and how many bytes, what the caller still sends is read away (RFC 9112 §9.6). */
 const LINGER_MS = 2000
 const LINGER_BYTES = 4 * 1024 * 1024
-
-/** One for the whole thread: what is written is copied before the next use. */
-export const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES)
 
 type State = 'head' | 'decide' | 'body' | 'respond' | 'linger' | 'closed'
 

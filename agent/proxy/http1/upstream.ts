@@ -5,10 +5,9 @@ import { MeshError } from '../../model/failure.ts'
 import type { BodySink, Exchange } from '../exchange.ts'
 import type { Channel, ChannelSink } from '../transport.ts'
 import { Body } from './body.ts'
-import { scratch } from './caller.ts'
 import { emitRequest, REWRITE_LIMIT } from './emit.ts'
-import { writeChunk, writeLastChunk } from './exchange1.ts'
 import { Head } from './head.ts'
+import { scratch, writeChunk, writeLastChunk } from './send.ts'
 import { Store } from './store.ts'
 
 /** Interim responses (1xx) ahead of a final one. */

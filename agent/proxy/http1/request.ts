@@ -3,26 +3,13 @@
 import { MeshError } from '../../model/failure.ts'
 import type { BodySink, Exchange, Stop } from '../exchange.ts'
 import type { Channel } from '../transport.ts'
-import { type Http1Caller, scratch } from './caller.ts'
-import { emitAnswer, emitChunkSize, emitResponse, type ResponseOut } from './emit.ts'
+import type { Http1Caller } from './caller.ts'
+import { emitAnswer, emitResponse, type ResponseOut } from './emit.ts'
 import { REQUEST_ID } from './fields.ts'
 import type { Framing, Head } from './head.ts'
+import { scratch, writeChunk, writeLastChunk } from './send.ts'
 
-const CRLF = Buffer.from('\r\n')
-const LAST_CHUNK = Buffer.from('0\r\n\r\n')
 const SCHEME = 'http://'
-
-/** Writes `bytes[from, to)` as one chunk (RFC 9112 §7.1). */
-export function writeChunk(to: Channel, bytes: Buffer, span: { from: number; to: number }, source: Channel): void {
-  to.write(scratch, 0, emitChunkSize(span.to - span.from, scratch, 0), source)
-  to.write(bytes, span.from, span.to, source)
-  to.write(CRLF, 0, 2, source)
-}
-
-/** Writes the last chunk, without trailers. */
-export function writeLastChunk(to: Channel, source: Channel): void {
-  to.write(LAST_CHUNK, 0, LAST_CHUNK.length, source)
-}
 
 /** See Exchange. Lives until the caller's next request is read. */
 export class Http1Exchange implements Exchange {
