@@ -7,7 +7,7 @@ import { announce } from './kube/announce.ts'
 import { connectKube } from './kube/client.ts'
 import { Cluster, type ClusterView } from './kube/cluster.ts'
 import { openKernel } from './kernel/bpf.ts'
-import { findCgroupRoot } from './kernel/discover.ts'
+import { findCgroupRoot, findPods } from './kernel/discover.ts'
 import { probe, thisMachine } from './kernel/probe.ts'
 import { startAdmin } from './telemetry/admin.ts'
 import { renderMetrics } from './telemetry/metrics.ts'
@@ -28,7 +28,7 @@ export async function runAgent(config: AgentConfig): Promise<void> {
   const captures = new Captures({
     kernel,
     data,
-    podsCgroup: config['pods-cgroup'] ?? cgroupRoot,
+    find: (uids) => findPods(uids, config['pods-cgroup'] ?? cgroupRoot),
     retryMs: config['retry-capture-ms'],
     agentName: name,
     announce: (workload, agent) => announce(client, workload, agent),

@@ -1,7 +1,7 @@
 // Which pods of the node are captured, against which should be: brought in line at every change of the cluster, and on a
 // tick while they differ.
 
-import { findPods } from './kernel/discover.ts'
+import type { Found } from './kernel/discover.ts'
 import type { Kernel } from './kernel/kernel.ts'
 import { reconcile, type Standing, type Wanted } from './kernel/reconcile.ts'
 import type { Workload } from './model/workload.ts'
@@ -12,8 +12,8 @@ export interface CapturesOptions {
   readonly data: Pick<DataSide, 'capture' | 'release'>
   /** What captured pods are announced by. */
   readonly agentName: string
-  /** Under which directory the pods' cgroups are. */
-  readonly podsCgroup: string
+  /** Finds pods' network namespaces: findPods of kernel/discover.ts, at the right directory. */
+  readonly find: (uids: readonly string[]) => ReadonlyMap<string, Found>
   /** How long to wait before a pod that could not be captured, or announced, is tried again. Milliseconds. */
   readonly retryMs: number
   /** Tells the cluster who has captured the pod; null: nobody. */
@@ -64,7 +64,10 @@ export class Captures {
     this.#stopped = true
     if (this.#retry !== null) clearTimeout(this.#retry)
     await this.#running
-    const announced = this.#pods.filter(({ captured }) => captured === this.#options.agentName)
+    // what was announced a moment ago may not have come back by the watch yet
+    const announced = this.#pods.filter(
+      ({ uid, captured }) => captured === this.#options.agentName || this.#standings.get(uid)?.captured === true,
+    )
     await Promise.all(announced.map((pod) => this.#announce(pod, null)))
   }
 
@@ -95,7 +98,7 @@ export class Captures {
     // an announcement is withdrawn before the capture ends: callers elsewhere rely on it
     const leaving = pods.filter((pod) => pod.captured === this.#options.agentName && !wantedUids.has(pod.uid))
     const withdrawn = await Promise.all(leaving.map((pod) => this.#announce(pod, null)))
-    this.#standings = reconcile(this.#options.kernel, wanted, (uids) => findPods(uids, this.#options.podsCgroup))
+    this.#standings = reconcile(this.#options.kernel, wanted, this.#options.find)
     this.#letGoAllBut(wantedUids)
     this.#tellDataSide()
     const announced = await Promise.all(pods.map((pod) => this.#announceIfCaptured(pod)))
