@@ -7,6 +7,7 @@ import type { TestContext } from 'node:test'
 import { FakeKernel } from '../../agent/kernel/fake.ts'
 import type { Sockets } from '../../agent/kernel/kernel.ts'
 import type { SocketAddress } from '../../agent/model/address.ts'
+import { seeded } from '../../agent/model/request.fixture.ts'
 import type { World } from '../../agent/model/world.fixture.ts'
 import type { Limits } from '../../agent/proxy/limits.ts'
 import { DataPlane } from '../../agent/proxy/plane.ts'
@@ -56,6 +57,7 @@ export class Mesh {
       access: { write: (record) => this.records.push(record), dropped: 0, close: () => Promise.resolve() },
       onFault: (why) => this.faults.push(why),
       limits,
+      random: seeded(20260102), // choices are the same at every run
       transport: {
         adopt: (fd) => transport.adopt(fd),
         connect: (fd, to, timeoutMs) => transport.connect(fd, atReal(to), timeoutMs),
