@@ -13,6 +13,11 @@ const bin = join(root, 'node_modules', '.bin')
 const kernelFloor = [5, 15]
 const installTimeoutMs = 10 * 60_000
 
+/** Ubuntu has no package with kubectl: then it comes from the Kubernetes project itself, checked by its digest. */
+const kubectlUrl = `https://dl.k8s.io/release/v1.32.4/bin/linux/${process.arch === 'x64' ? 'amd64' : 'arm64'}/kubectl`
+const kubectlItself = 'kubectl-from-dl.k8s.io'
+const kubectlPath = '/usr/local/bin/kubectl'
+
 /**
  * What each target needs: `tools` are groups of the table below, `root` says whether it touches the kernel, `run` is the
  * TypeScript program that the pinned Node then executes.
@@ -35,12 +40,12 @@ const tools = {
     nsenter: ['util-linux'],
     ps: ['procps'],
     curl: ['curl'],
-    kubectl: ['kubernetes-client', 'kubectl'],
+    kubectl: ['kubernetes-client', 'kubectl', kubectlItself],
   },
   bpf: {
     clang: ['clang'],
     'llvm-strip': ['llvm'],
-    bpftool: ['bpftool', 'linux-tools-common linux-tools-generic'],
+    bpftool: ['bpftool', `linux-tools-${release()} linux-tools-common`, 'linux-tools-generic linux-tools-common'],
     'clang-format': ['clang-format'],
     '/usr/include/bpf/bpf_helpers.h': ['libbpf-dev'],
   },
@@ -53,6 +58,8 @@ const say = (line) => process.stderr.write(`setup: ${line}\n`)
 /** True where `name` (a command on PATH, or an absolute path) is there. */
 function present(name) {
   if (name.startsWith('/')) return existsSync(name)
+  // Ubuntu's bpftool is a script that looks for the one of the running kernel: only its answer tells.
+  if (name === 'bpftool') return spawnSync(name, ['version'], { env: withPath() }).status === 0
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
   return folders.some((folder) => {
     try {
@@ -109,8 +116,9 @@ async function ensurePackages(target, yes) {
   }
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
   run('package lists', 'apt-get', ['update', '-q'], env)
-  const chosen = missing.flatMap(({ name, choices }) => choose(name, choices).split(' '))
-  run('packages', 'apt-get', ['install', '-q', '-y', '--no-install-recommends', ...new Set(chosen)], env)
+  const chosen = new Set(missing.flatMap(({ name, choices }) => choose(name, choices).split(' ')))
+  if (chosen.delete(kubectlItself)) await downloadKubectl()
+  if (chosen.size > 0) run('packages', 'apt-get', ['install', '-q', '-y', '--no-install-recommends', ...chosen], env)
   const still = missing.filter(({ name }) => !present(name)).map(({ name }) => name)
   if (still.length > 0)
     throw new SetupError(`apt has installed its packages, and these are still missing: ${still.join(', ')}.`)
@@ -120,6 +128,7 @@ async function ensurePackages(target, yes) {
 function choose(name, choices) {
   const known = choices.find((choice) =>
     choice.split(' ').every((pkg) => {
+      if (pkg === kubectlItself) return true
       const { stdout } = spawnSync('apt-cache', ['policy', pkg], { encoding: 'utf8' })
       return /Candidate: (?!\(none\))/.test(stdout ?? '')
     }),
@@ -128,6 +137,22 @@ function choose(name, choices) {
     throw new SetupError(`no apt package here brings ${name} (looked for ${choices.join(', ')}); install it by hand.`)
   }
   return known
+}
+
+async function downloadKubectl() {
+  say(`kubectl: ${kubectlUrl} to ${kubectlPath}`)
+  const get = async (url) => {
+    const response = await fetch(url, { signal: AbortSignal.timeout(installTimeoutMs) })
+    if (!response.ok) throw new SetupError(`${url} answered ${response.status}; install kubectl by hand.`)
+    return Buffer.from(await response.arrayBuffer())
+  }
+  const [program, digest] = await Promise.all([get(kubectlUrl), get(`${kubectlUrl}.sha256`)]).catch((error) => {
+    throw error instanceof SetupError ? error : new SetupError(`kubectl did not come: ${error.cause ?? error}.`)
+  })
+  if (createHash('sha256').update(program).digest('hex') !== digest.toString().trim()) {
+    throw new SetupError('the kubectl that came does not have the digest that it should; install it by hand.')
+  }
+  writeFileSync(kubectlPath, program, { mode: 0o755 })
 }
 
 async function agreed(question) {
