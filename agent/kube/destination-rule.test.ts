@@ -93,6 +93,7 @@ test('a field that is not honoured is named and the rest is in force', () => {
       { trafficPolicy: { portLevelSettings: [{ port: { number: 80 }, ...simple('PASSTHROUGH') }] } },
       ['trafficPolicy.portLevelSettings[0].loadBalancer.simple'],
     ],
+    [{ trafficPolicy: { portLevelSettings: [simple('RANDOM')] } }, ['trafficPolicy.portLevelSettings[0]']],
     [{ subsets: [subset, { ...subset, trafficPolicy: { tls } }] }, ['subsets[1].trafficPolicy.tls']],
     [
       { subsets: [{ ...subset, trafficPolicy: simple('PASSTHROUGH') }] },

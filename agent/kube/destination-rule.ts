@@ -84,7 +84,7 @@ function balancer(simple: string | undefined): Balancer | null {
   return simple === undefined ? null : (BALANCERS[simple] ?? null)
 }
 
-/** Where a balancer is asked for by a name that is not honoured (PASSTHROUGH). */
+/** Where a balancer is asked for by a name that is not honoured (PASSTHROUGH), or for a port that is not named. */
 function unknownBalancers(spec: DestinationRuleSpec): string[] {
   const policies = [
     { policy: spec.trafficPolicy, path: 'spec.trafficPolicy' },
@@ -95,9 +95,11 @@ function unknownBalancers(spec: DestinationRuleSpec): string[] {
   ]
   return policies.flatMap(({ policy, path }) => {
     const own = isUnknown(policy?.loadBalancer?.simple) ? [`${path}.loadBalancer.simple`] : []
-    const byPort = (policy?.portLevelSettings ?? []).flatMap(({ loadBalancer }, index) =>
-      isUnknown(loadBalancer?.simple) ? [`${path}.portLevelSettings[${index}].loadBalancer.simple`] : [],
-    )
+    const byPort = (policy?.portLevelSettings ?? []).flatMap(({ port, loadBalancer }, index) => {
+      const at = `${path}.portLevelSettings[${index}]`
+      if (port?.number === undefined) return [at]
+      return isUnknown(loadBalancer?.simple) ? [`${at}.loadBalancer.simple`] : []
+    })
     return [...own, ...byPort]
   })
 }

@@ -185,6 +185,9 @@ test('what cannot be in force is refused with the field that is wrong', () => {
     ],
   ]
   for (const [http, expected] of table) assert.match(refusal(http), expected)
+  for (const hosts of [undefined, [], null]) {
+    assert.equal(translate({ hosts, http: [{ route }] }).problems[0]?.field, 'spec.hosts')
+  }
 })
 
 test('what is left out has Istio’s meaning', () => {

@@ -84,6 +84,7 @@ export function translateVirtualService(given: KubeObject, clusterDomain: string
     const others = gateways.filter((name) => name !== MESH_GATEWAY)
     if (others.length > 0) problems.push({ field: 'spec.gateways', reason: 'gateways other than mesh are not served' })
     const isForMesh = gateways.includes(MESH_GATEWAY) && (spec.http ?? []).length > 0
+    if (isForMesh && !spec.hosts?.length) throw new Rejected('spec.hosts', 'names no host')
     const resolve = (host: string): string => resolveHost(host, ref.namespace, clusterDomain)
     return {
       rejected: false,

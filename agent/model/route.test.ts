@@ -187,6 +187,7 @@ test('a rewrite replaces the prefix that matched, else the whole path, and keeps
     [[exact], '/x', '/a/b', '/x'],
     [[exact], '/x', '/a/b?q=/a', '/x?q=/a'],
     [[regex], '/x', '/a/b/c?q', '/x?q'],
+    [[match({ uri: { kind: 'present' } })], '/x/', '/a/b', '/x/a/b'],
     [[method], '/x/', '/a/b', '/x/a/b'], // no uri in the match: as the prefix `/`
     [[], '/x/', '/a/b?q', '/x/a/b?q'],
     [[match({ uri: { kind: 'prefix', value: '/A' }, ignoreUriCase: true })], '/x', '/a/b', '/x/b'],

@@ -277,7 +277,7 @@ function rewritten(
   const path = pathOf(target)
   const uri = match?.uri ?? null
   // without a uri match every path matches as the prefix `/`
-  const replaced = uri === null ? 1 : uri.kind === 'prefix' ? uri.value.length : path.length
+  const replaced = uri === null || uri.kind === 'present' ? 1 : uri.kind === 'prefix' ? uri.value.length : path.length
   return { target: rewrite.uri + path.slice(replaced) + target.slice(path.length), authority: rewrite.authority }
 }
 
