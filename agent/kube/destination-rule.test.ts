@@ -112,6 +112,14 @@ test('a field that is not honoured is named and the rest is in force', () => {
   }
 })
 
+test('settings for a port that is not named hold for no port', () => {
+  const portLevelSettings = [simple('RANDOM'), { port: { number: 80 }, ...simple('ROUND_ROBIN') }]
+  assert.deepEqual(translate({ host: 'a', trafficPolicy: { portLevelSettings } }).value?.policy, {
+    balancer: null,
+    ports: [{ port: 80, balancer: 'ROUND_ROBIN' }],
+  })
+})
+
 test('what the schema refuses is not in force, and the field is named', () => {
   const table: [unknown, RegExp][] = [
     [undefined, /^spec: /],

@@ -34,6 +34,14 @@ class Seen {
   }
 
   async start(t: TestContext, settleMs = 10): Promise<this> {
+    await this.connect(t, settleMs)
+    await this.cluster.start()
+    await this.until(() => this.views.length > 0)
+    return this
+  }
+
+  /** Serves the cluster and connects to it, and does not watch yet. */
+  async connect(t: TestContext, settleMs = 10): Promise<this> {
     this.api = await startApi({ store: this.store })
     const folder = await mkdtemp(join(tmpdir(), 'weft-cluster-'))
     const file = join(folder, 'kubeconfig')
@@ -46,8 +54,6 @@ class Seen {
       await this.api.close()
       await rm(folder, { recursive: true })
     })
-    await this.cluster.start()
-    await this.until(() => this.views.length > 0)
     return this
   }
 
@@ -292,6 +298,15 @@ void describe('a cluster as a node sees it', { concurrency: true }, () => {
     s.api = await startApi({ store: s.store, port })
     const { inventory } = await s.until((view) => view.inventory.services.some(({ name }) => name === 'meanwhile'))
     assert.equal(inventory.services.filter(({ name }) => name === 'meanwhile').length, 1)
+  })
+
+  test('says nothing where it is stopped while its lists are under way', async (t) => {
+    const s = await seen().connect(t)
+    const starting = s.cluster.start()
+    s.cluster.stop()
+    await Promise.race([starting, sleep(300)])
+    await sleep(100)
+    assert.deepEqual(s.views, [])
   })
 
   test('says nothing after it was stopped', async (t) => {
