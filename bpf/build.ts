@@ -1,9 +1,9 @@
 // Compiles the BPF programs to the light skeletons in native/: `node bpf/build.ts`, or with --check compares them with
 // the checked-in ones. Needs clang, llvm-strip, bpftool and libbpf's headers; who only installs needs none of them.
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 
 const here = import.meta.dirname
 const native = join(here, '../native')
@@ -29,8 +29,9 @@ function toolchain(): string {
 
 /** Where <asm/types.h> lives: Debian keeps it in a folder of the machine's triplet, which -target bpf does not look into. */
 function machineHeaders(): string[] {
-  const triplet = run('clang', '-print-multiarch').trim() || run('cc', '-print-multiarch').trim()
-  return triplet ? [`-I/usr/include/${triplet}`] : []
+  return globSync('/usr/include/*/asm/types.h')
+    .filter((path) => path.includes('-linux-gnu'))
+    .map((path) => `-I${dirname(dirname(path))}`)
 }
 
 /** Compiles one source file to an object with BTF, as libbpf and bpftool load it. */

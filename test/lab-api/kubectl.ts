@@ -37,9 +37,13 @@ export async function debianKubectl(): Promise<Found> {
   try {
     mkdirSync(CACHE, { recursive: true })
     const options = { cwd: CACHE, timeout: FETCH_TIMEOUT_MS }
-    await execute('apt-get', ['download', 'kubernetes-client'], options)
-    await execute('sh', ['-c', 'dpkg-deb -x kubernetes-client_*.deb . && rm kubernetes-client_*.deb'], options)
-    return { path }
+    // Since Debian 13 the program is in a package of its own, which older ones do not have.
+    for (const name of ['kubernetes-client', 'kubectl']) {
+      await execute('apt-get', ['download', name], options)
+      await execute('sh', ['-c', `dpkg-deb -x ${name}_*.deb . && rm ${name}_*.deb`], options)
+      if (existsSync(path)) return { path }
+    }
+    return { why: 'the package kubernetes-client cannot be fetched: there is no kubectl in it' }
   } catch (error) {
     const [line] = String(error).split('\n')
     return { why: `the package kubernetes-client cannot be fetched: ${line}` }
