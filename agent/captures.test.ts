@@ -21,20 +21,27 @@ function setUp(t: { after(end: () => void | Promise<void>): void }) {
   const kernel = new FakeKernel()
   const events: string[] = []
   const absent = new Set<string>()
-  const refusals = { announcements: 0 }
+  const refusals = { announcements: 0, looks: 0 }
+  const looks = { count: 0 }
   const captures = new Captures({
     kernel,
     agentName: 'agent-1',
     retryMs: RETRY_MS,
-    find: (uids) =>
-      new Map(
+    find: (uids) => {
+      looks.count++
+      if (refusals.looks > 0) {
+        refusals.looks--
+        throw new Error('too many open files')
+      }
+      return new Map(
         uids.map((uid): [string, Found] => [
           uid,
           absent.has(uid)
             ? { found: false, why: 'no process in its cgroup yet' }
             : { found: true, netns: openSync('/proc/self/ns/net', 'r'), pid: process.pid },
         ]),
-      ),
+      )
+    },
     data: {
       capture: ({ uid }) => events.push(`capture ${uid}`),
       release: (uid) => events.push(`release ${uid}${kernel.captured().has(uid) ? ' too early' : ''}`),
@@ -51,7 +58,7 @@ function setUp(t: { after(end: () => void | Promise<void>): void }) {
   })
   t.after(() => kernel.close())
   t.after(() => captures.stop())
-  return { captures, kernel, events, absent, refusals }
+  return { captures, kernel, events, absent, refusals, looks }
 }
 
 async function settled(condition: () => boolean): Promise<void> {
@@ -126,4 +133,74 @@ test('stopping withdraws what was announced, also what the cluster has not shown
   captures.want([pod('a')])
   await captures.stop()
   assert.equal(events.at(-1), 'announce a null')
+})
+
+test('stopping leaves every pod, so that nothing is turned to a data side that drains', async (t) => {
+  const { captures, kernel, events } = setUp(t)
+  captures.want([pod('a')])
+  await settled(() => events.length === 2)
+  await captures.stop()
+  assert.equal(kernel.captured().size, 0)
+  assert.equal(events.includes('release a'), false) // the data side still carries what is open
+})
+
+test('a change that does not bear on captures is not looked into', async (t) => {
+  const { captures, events, looks } = setUp(t)
+  captures.want([pod('a', { captured: 'agent-1' })])
+  await settled(() => events.length === 1)
+  const before = looks.count
+  captures.want([pod('a', { captured: 'agent-1', labels: { version: 'v2' } })])
+  await sleep(3 * RETRY_MS)
+  assert.equal(looks.count, before)
+})
+
+test('a pod that is captured anew in the same network namespace has other listeners, and the data side is told', async (t) => {
+  const { captures, kernel, events } = setUp(t)
+  captures.want([pod('a')])
+  await settled(() => events.length === 2)
+  const { cookie } = kernel.captured().get('a')!
+  const capture = kernel.capture.bind(kernel)
+  kernel.capture = (source) => ({ ...capture(source), cookie })
+  captures.want([pod('a', { ips: ['127.9.0.3'], captured: 'agent-1' })])
+  await settled(() => events.length === 4)
+  assert.deepEqual(events.slice(2), ['release a too early', 'capture a'])
+})
+
+test('what is captured no longer is let go by the data side and withdrawn, though it is still wanted', async (t) => {
+  const { captures, kernel, events } = setUp(t)
+  captures.want([pod('a')])
+  await settled(() => events.length === 2)
+  kernel.capture = () => {
+    throw new Error('no room')
+  }
+  captures.want([pod('a', { ips: ['127.9.0.3'], captured: 'agent-1' })])
+  await settled(() => events.length === 4)
+  assert.deepEqual(events.slice(2), ['release a', 'announce a null'])
+})
+
+test('an announcement that an agent of another name left on a pod that did not join is withdrawn', async (t) => {
+  const { captures, events } = setUp(t)
+  captures.want([pod('a', { joined: false, captured: 'agent-0' })])
+  await settled(() => events.length === 1)
+  assert.deepEqual(events, ['announce a null'])
+})
+
+test('an announcement that is refused again and again is made ever more seldom, and the pod is captured all the same', async (t) => {
+  const { captures, kernel, events, refusals } = setUp(t)
+  refusals.announcements = 1000
+  captures.want([pod('a')])
+  await sleep(31 * RETRY_MS)
+  assert.ok(1000 - refusals.announcements <= 6, `${1000 - refusals.announcements} attempts`)
+  assert.ok(1000 - refusals.announcements >= 2)
+  assert.ok(kernel.captured().has('a'))
+  assert.deepEqual(events, ['capture a'])
+})
+
+test('a search that fails altogether is made again and ends nothing', async (t) => {
+  const { captures, events, refusals } = setUp(t)
+  refusals.looks = 1
+  captures.want([pod('a')])
+  await sleep(2 * RETRY_MS)
+  captures.want([pod('a'), pod('b', { ips: ['127.9.0.2'] })])
+  await settled(() => events.length === 4)
 })

@@ -1,8 +1,8 @@
-// Which pods of the node are captured, against which should be: brought in line at every change of the cluster, and on a
-// tick while they differ.
+// Which pods of the node are captured, against which should be: brought in line whenever the node's pods change, and on a
+// tick, fast while they differ.
 
 import type { Found } from './kernel/discover.ts'
-import type { Kernel } from './kernel/kernel.ts'
+import type { Captured, Kernel } from './kernel/kernel.ts'
 import { reconcile, type Standing, type Wanted } from './kernel/reconcile.ts'
 import type { Workload } from './model/workload.ts'
 import type { DataSide } from './workers.ts'
@@ -24,28 +24,36 @@ export interface CapturesOptions {
   }
 }
 
+/** How often all captures are looked over: a sandbox made anew with its old address shows in no change of the pod. */
+const LOOK_OVER_MS = 5_000
+/** Longest wait between two attempts to announce one pod; the first is `retryMs`, doubled at each failure in a row. */
+const LONGEST_WAIT_MS = 30_000
+
 /** Keeps captures as they are wanted. All its work is one at a time, in order. */
 export class Captures {
   readonly #options: CapturesOptions
   #pods: readonly Workload[] = []
   #standings: ReadonlyMap<string, Standing> = new Map()
-  /** What the data side was told: cookie by uid. */
-  readonly #told = new Map<string, string>()
+  /** What the data side holds, by uid. */
+  readonly #told = new Map<string, Captured>()
   /** Why a pod is not captured, as last logged. */
   readonly #reasons = new Map<string, string>()
+  /** Pods whose announcement failed: how often in a row, and until when they are left alone. */
+  readonly #refused = new Map<string, { readonly times: number; readonly untilMs: number }>()
   #running: Promise<void> | null = null
   #stale = false
   #stopped = false
-  #retry: NodeJS.Timeout | null = null
+  #next: NodeJS.Timeout | null = null
 
   constructor(options: CapturesOptions) {
     this.#options = options
   }
 
-  /** Takes the node's pods as they are now. */
+  /** Takes the node's pods as they are now. Cheap where nothing changed that bears on captures. */
   want(localPods: readonly Workload[]): void {
+    const isSame = textOf(localPods) === textOf(this.#pods)
     this.#pods = localPods
-    this.#wake()
+    if (!isSame) this.#wake()
   }
 
   /** Joined pods that are not captured, counted by reason. */
@@ -59,16 +67,19 @@ export class Captures {
     return reasons
   }
 
-  /** Withdraws every announcement. The captures themselves end with the kernel's close. */
+  /** Withdraws every announcement, then leaves every pod: after it nothing is turned to a data side that drains. */
   async stop(): Promise<void> {
     this.#stopped = true
-    if (this.#retry !== null) clearTimeout(this.#retry)
+    if (this.#next !== null) clearTimeout(this.#next)
     await this.#running
+    this.#refused.clear()
     // what was announced a moment ago may not have come back by the watch yet
     const announced = this.#pods.filter(
       ({ uid, captured }) => captured === this.#options.agentName || this.#standings.get(uid)?.captured === true,
     )
     await Promise.all(announced.map((pod) => this.#announce(pod, null)))
+    const { kernel } = this.#options
+    for (const uid of kernel.captured().keys()) kernel.release(uid)
   }
 
   #wake(): void {
@@ -80,36 +91,49 @@ export class Captures {
   async #run(): Promise<void> {
     while (this.#stale && !this.#stopped) {
       this.#stale = false
-      const settled = await this.#bringInLine()
-      if (!settled && this.#retry === null && !this.#stopped) {
-        this.#retry = setTimeout(() => {
-          this.#retry = null
-          this.#wake()
-        }, this.#options.retryMs)
-      }
+      const waitMs = await this.#bringInLine().catch((error: unknown) => {
+        this.#options.log.warn({ reason: (error as Error).message }, 'captures cannot be brought in line')
+        return LOOK_OVER_MS
+      })
+      if (this.#stopped) return
+      if (this.#next !== null) clearTimeout(this.#next)
+      this.#next = setTimeout(() => this.#wake(), waitMs)
     }
   }
 
-  /** One comparison and what follows from it. True when nothing is left to try again. */
-  async #bringInLine(): Promise<boolean> {
+  /** One comparison and what follows from it. Returns after how many milliseconds to do it again. */
+  async #bringInLine(): Promise<number> {
     const pods = this.#pods
+    this.#forgetAllBut(new Set(pods.map(({ uid }) => uid)))
     const wanted = pods.flatMap(wantedOf)
     const wantedUids = new Set(wanted.map(({ uid }) => uid))
-    // an announcement is withdrawn before the capture ends: callers elsewhere rely on it
-    const leaving = pods.filter((pod) => pod.captured === this.#options.agentName && !wantedUids.has(pod.uid))
+    // an announcement is withdrawn before the capture ends, whichever agent of this node made it
+    const leaving = pods.filter(({ uid, captured }) => captured !== null && !wantedUids.has(uid))
     const withdrawn = await Promise.all(leaving.map((pod) => this.#announce(pod, null)))
     this.#standings = reconcile(this.#options.kernel, wanted, this.#options.find)
-    this.#letGoAllBut(wantedUids)
+    this.#letGo()
     this.#tellDataSide()
-    const announced = await Promise.all(pods.map((pod) => this.#announceIfCaptured(pod)))
-    const isCaptured = wanted.every(({ uid }) => this.#standings.get(uid)?.captured === true)
-    return isCaptured && withdrawn.every(Boolean) && announced.every(Boolean)
+    const staying = pods.filter(({ uid }) => wantedUids.has(uid))
+    const announced = await Promise.all(staying.map((pod) => this.#announceStanding(pod)))
+    const isCaptured = wanted.every(({ uid }) => this.#isCaptured(uid))
+    const waits = [...withdrawn, ...announced].filter((ms) => ms !== null)
+    return Math.min(LOOK_OVER_MS, ...waits, ...(isCaptured ? [] : [this.#options.retryMs]))
+  }
+
+  #isCaptured(uid: string): boolean {
+    return this.#standings.get(uid)?.captured === true
+  }
+
+  #forgetAllBut(known: ReadonlySet<string>): void {
+    for (const map of [this.#reasons, this.#refused]) {
+      for (const uid of map.keys()) if (!known.has(uid)) map.delete(uid)
+    }
   }
 
   /** After the kernel's release: until then connects are turned to listeners that someone must accept on. */
-  #letGoAllBut(wanted: ReadonlySet<string>): void {
-    for (const uid of [...this.#told.keys()]) {
-      if (wanted.has(uid)) continue
+  #letGo(): void {
+    for (const uid of this.#told.keys()) {
+      if (this.#isCaptured(uid)) continue
       this.#told.delete(uid)
       this.#reasons.delete(uid)
       this.#options.data.release(uid)
@@ -123,12 +147,11 @@ export class Captures {
         this.#logOnce(uid, standing.why)
         continue
       }
-      const { cookie } = standing.pod
       const told = this.#told.get(uid)
-      if (told === cookie) continue
-      if (told !== undefined) this.#options.data.release(uid) // its sandbox was made anew
+      if (told === standing.pod) continue
+      if (told !== undefined) this.#options.data.release(uid) // captured anew: other listeners, perhaps another sandbox
       this.#options.data.capture(standing.pod)
-      this.#told.set(uid, cookie)
+      this.#told.set(uid, standing.pod)
       this.#reasons.delete(uid)
       this.#options.log.info({ uid, ip: standing.pod.ip }, 'pod captured')
     }
@@ -140,30 +163,45 @@ export class Captures {
     this.#options.log.info({ uid, why }, 'pod not captured yet')
   }
 
-  /** True when there is nothing left to announce. */
-  async #announceIfCaptured(pod: Workload): Promise<boolean> {
+  /** Announces a captured pod, and withdraws our word for one that is not captured (any more). Returns as #announce. */
+  async #announceStanding(pod: Workload): Promise<number | null> {
     const { agentName } = this.#options
-    if (this.#standings.get(pod.uid)?.captured !== true || pod.captured === agentName) return true
-    return this.#announce(pod, agentName)
+    const isCaptured = this.#isCaptured(pod.uid)
+    if (isCaptured === (pod.captured === agentName)) return null
+    return this.#announce(pod, isCaptured ? agentName : null)
   }
 
-  async #announce(pod: Workload, agent: string | null): Promise<boolean> {
+  /** Returns null where it is done, else after how many milliseconds to try again. */
+  async #announce(pod: Workload, agent: string | null): Promise<number | null> {
+    const { uid, namespace, name } = pod
+    const { times, untilMs } = this.#refused.get(uid) ?? { times: 0, untilMs: 0 }
+    const leftMs = untilMs - performance.now()
+    if (leftMs > 0) return leftMs
     try {
       await this.#options.announce(pod, agent)
-      return true
+      this.#refused.delete(uid)
+      return null
     } catch (error) {
+      const waitMs = Math.min(this.#options.retryMs * 2 ** times, LONGEST_WAIT_MS)
+      this.#refused.set(uid, { times: times + 1, untilMs: performance.now() + waitMs })
       const reason = (error as Error).message
-      this.#options.log.warn({ pod: `${pod.namespace}/${pod.name}`, reason }, 'announcement failed')
-      return false
+      this.#options.log.warn({ pod: `${namespace}/${name}`, reason, waitMs }, 'announcement failed')
+      return waitMs
     }
   }
 
   #reasonAgainst(pod: Workload): string | null {
     if (pod.hostNetwork) return 'hostNetwork'
-    const standing = this.#standings.get(pod.uid)
-    if (standing?.captured === true) return null
+    if (this.#isCaptured(pod.uid)) return null
     return wantedOf(pod).length === 0 ? 'no IPv4 address yet' : 'no network namespace found yet'
   }
+}
+
+/** All that bears on captures, to be compared. */
+function textOf(pods: readonly Workload[]): string {
+  return JSON.stringify(
+    pods.map(({ uid, ips, joined, hostNetwork, captured }) => [uid, ips, joined, hostNetwork, captured]),
+  )
 }
 
 /** The pod as something to capture, or nothing: it did not join, shares its node's network, or has no address yet. */

@@ -68,9 +68,12 @@ class BpfKernel implements Kernel {
     const capture = this.#captures.get(uid)
     if (!capture) return
     this.#captures.delete(uid)
-    const counted = capture.counters()
-    for (const name of INBOUND_COUNTERS) this.#past[name] += counted[name]
-    capture.release()
+    try {
+      const counted = capture.counters()
+      for (const name of INBOUND_COUNTERS) this.#past[name] += counted[name]
+    } finally {
+      capture.release() // whatever cannot be counted
+    }
   }
 
   captured(): ReadonlyMap<string, Captured> {

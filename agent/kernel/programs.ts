@@ -41,9 +41,11 @@ export function possibleCpus(text: string): number {
   return Number(last ?? 0) + 1
 }
 
+let cpus = 0
+
 /** Reads per-CPU counters by the names of their indices. */
 export function readCounters<Name extends string>(map: number, names: readonly Name[]): Record<Name, number> {
-  const cpus = possibleCpus(readFileSync('/sys/devices/system/cpu/possible', 'utf8'))
+  cpus ||= possibleCpus(readFileSync('/sys/devices/system/cpu/possible', 'utf8')) // never changes
   const values = new Uint8Array(8 * cpus)
   const counted = {} as Record<Name, number>
   names.forEach((name, index) => {
