@@ -1,5 +1,6 @@
 // Every setting of the agent: flag, default, range, in one table. Each can also be given in the environment: `--node`
-// is WEFT_NODE, `--admin-port` is WEFT_ADMIN_PORT; the flag wins.
+// is WEFT_NODE, `--admin-port` is WEFT_ADMIN_PORT; the flag wins. Other variables that begin so are not looked at:
+// Kubernetes sets WEFT_CONTROLLER_PORT and the like for Services of its pods' namespace.
 
 import type { Argv, Options } from 'yargs'
 
@@ -67,7 +68,7 @@ type Value<S extends Setting> = S extends NumberSetting
 /** All settings by their flag's name. */
 export type AgentConfig = { readonly [Name in keyof Settings]: Value<Settings[Name]> }
 
-/** Adds the table to a yargs command. */
+/** Adds the table to a yargs command. Defaults are only told here: agentConfig() asks the environment first. */
 export function agentOptions(yargs: Argv): Argv {
   const options = Object.entries(AGENT_SETTINGS as Record<string, Setting>).map(
     ([name, setting]): [string, Options] => [
@@ -76,23 +77,29 @@ export function agentOptions(yargs: Argv): Argv {
         type: setting.type,
         describe: describe(setting),
         requiresArg: setting.type !== 'boolean',
-        ...(setting.default === null ? {} : { default: setting.default }),
+        ...(setting.default === null ? {} : { defaultDescription: String(setting.default) }),
         ...('choices' in setting ? { choices: setting.choices } : {}),
       },
     ],
   )
-  return yargs.options(Object.fromEntries(options)).env('WEFT')
+  return yargs.options(Object.fromEntries(options))
 }
 
 function describe(setting: Setting): string {
   return setting.type === 'number' ? `${setting.describe} (${setting.min}..${setting.max})` : setting.describe
 }
 
-/** Reads parsed arguments as settings. Throws with flag and reason where one is missing or out of its range. */
-export function agentConfig(given: Readonly<Record<string, unknown>>): AgentConfig {
+/** Reads parsed arguments and the environment as settings. Throws with flag and reason where one is not what it must be. */
+export function agentConfig(
+  given: Readonly<Record<string, unknown>>,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): AgentConfig {
   const read = Object.entries(AGENT_SETTINGS as Record<string, Setting>).map(([name, setting]) => {
-    const value = given[name] ?? setting.default
-    if (setting.type === 'number') checkNumber(name, setting, value)
+    const text = env[`WEFT_${name.replaceAll('-', '_').toUpperCase()}`]
+    const value = given[name] ?? (text ? readAs(setting, text) : setting.default)
+    const wanted = wantedInstead(setting, value)
+    const shown = given[name] === undefined && text ? text : JSON.stringify(value)
+    if (wanted !== null) throw new Error(`--${name}: ${shown} ${wanted}`)
     return [name, value]
   })
   const config = Object.fromEntries(read) as AgentConfig
@@ -100,7 +107,32 @@ export function agentConfig(given: Readonly<Record<string, unknown>>): AgentConf
   return config
 }
 
-function checkNumber(name: string, { min, max }: NumberSetting, value: unknown): void {
-  if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return
-  throw new Error(`--${name}: ${String(value)} is not a whole number from ${min} to ${max}`)
+/** The text of a variable as a flag's value would come; null stands for what is none. */
+function readAs(setting: Setting, text: string): string | number | boolean | null {
+  switch (setting.type) {
+    case 'number':
+      return Number(text)
+    case 'boolean':
+      return text === 'true' || (text === 'false' ? false : null)
+    case 'string':
+      return text
+  }
+}
+
+/** What is wrong with a value, to be said after it; or null. A flag given twice comes as an array. */
+function wantedInstead(setting: Setting, value: unknown): string | null {
+  if (Array.isArray(value)) return 'must be given once'
+  switch (setting.type) {
+    case 'number': {
+      const { min, max } = setting
+      const isWithin = typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
+      return isWithin ? null : `is not a whole number from ${min} to ${max}`
+    }
+    case 'boolean':
+      return typeof value === 'boolean' ? null : 'is not true or false'
+    case 'string': {
+      const isOne = setting.choices === undefined || setting.choices.includes(String(value))
+      return isOne ? null : `is not one of ${setting.choices?.join(', ')}`
+    }
+  }
 }
