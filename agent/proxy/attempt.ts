@@ -50,7 +50,7 @@ export async function attempt(request: Request, way: Way): Promise<'done' | 'upg
 
 async function upstreamFor(key: PoolKey, request: Request, { permit, leg }: Way): Promise<Http1Upstream | Tried> {
   const { node } = request.walk
-  const pooled = node.pools.take(key)
+  const pooled = node.pools.take(key, node.transport.nowMs)
   if (pooled !== null) return pooled
   try {
     const channel = await until(request.exchange, connect(permit, leg, node), (late) => late.reset())

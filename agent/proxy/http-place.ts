@@ -1,5 +1,6 @@
 // What the register of live connections may ask of one that carries HTTP.
 
+import { addressText } from '../model/address.ts'
 import { MeshError } from '../model/failure.ts'
 import type { Call } from './classify.ts'
 import type { Http1Caller } from './http1/caller.ts'
@@ -24,7 +25,7 @@ export function occupyWithHttp(side: Http1Caller, call: Call, { place, node }: W
     [Symbol.dispose]: () => {
       if (call.direction !== 'inbound') return
       // the application saw this caller's address on it: nobody else may have it
-      node.pools.drainKey(poolKey(call.pod.captured.uid, `${call.dialled.ip}:${call.dialled.port}`, call.peer))
+      node.pools.drainKey(poolKey(call.pod.captured.uid, addressText(call.dialled), call.peer))
     },
   }
 }

@@ -14,6 +14,7 @@ class StillChannel implements Channel {
   readonly ends = null
   dead = false
   write(): void {}
+  forget(): void {}
   hold(): void {}
   resume(): void {}
   shutdown(): void {}
@@ -39,10 +40,10 @@ test('a connection is given back to its own key alone: pod, endpoint and client'
   const { upstream: kept } = upstream()
   pools.give(key('p', 'a:1', 7), kept, 0)
   for (const other of [key('q', 'a:1', 7), key('p', 'b:1', 7), key('p', 'a:1', 8), key('p', 'a:1')]) {
-    assert.equal(pools.take(other), null)
+    assert.equal(pools.take(other, 0), null)
   }
-  assert.equal(pools.take(key('p', 'a:1', 7)), kept)
-  assert.equal(pools.take(key('p', 'a:1', 7)), null)
+  assert.equal(pools.take(key('p', 'a:1', 7), 0), kept)
+  assert.equal(pools.take(key('p', 'a:1', 7), 0), null)
 })
 
 test('what was used last is used first', () => {
@@ -50,7 +51,7 @@ test('what was used last is used first', () => {
   const [older, newer] = [upstream(), upstream()]
   pools.give(key('p'), older.upstream, 0)
   pools.give(key('p'), newer.upstream, 1)
-  assert.equal(pools.take(key('p')), newer.upstream)
+  assert.equal(pools.take(key('p'), 0), newer.upstream)
 })
 
 test('an endpoint, a pod and the worker each have a bound', () => {
@@ -93,6 +94,15 @@ test('a connection that ends, or speaks unasked, leaves its pool', () => {
     const { upstream: one, channel } = upstream()
     pools.give(key('p'), one, 0)
     event(channel.sink)
-    assert.equal(pools.take(key('p')), null)
+    assert.equal(pools.take(key('p'), 0), null)
   }
+})
+
+test('a connection that its server may be closing is not given, though nobody has looked yet', () => {
+  const pools = new Pools(limits)
+  const { upstream: hinted, channel } = upstream()
+  hinted.keepAliveSeconds = 1.5
+  pools.give(key('p'), hinted, 0)
+  assert.equal(pools.take(key('p'), 500), null)
+  assert.equal(channel.dead, true)
 })

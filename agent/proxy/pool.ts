@@ -45,13 +45,19 @@ export class Pools implements UpstreamOwner {
     return this.#byUpstream.size
   }
 
-  /** The connection used last, or null. It is the taker's then. */
-  take(key: PoolKey): Http1Upstream | null {
-    const list = this.#byKey.get(textOf(key))
-    const idle = list?.at(-1)
-    if (idle === undefined) return null
-    this.#remove(idle)
-    return idle.upstream
+  /** The connection used last, or null. It is the taker's then. What its server may be closing by now is not given. */
+  take(key: PoolKey, nowMs: number): Http1Upstream | null {
+    const text = textOf(key)
+    for (;;) {
+      const idle = this.#byKey.get(text)?.at(-1)
+      if (idle === undefined) return null
+      if (idle.untilMs <= nowMs) {
+        idle.upstream.close()
+        continue
+      }
+      this.#remove(idle)
+      return idle.upstream
+    }
   }
 
   /** Keeps a connection, or closes it where it cannot be used again or there are enough. */
