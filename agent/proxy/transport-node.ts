@@ -223,6 +223,14 @@ class NodeChannel implements Channel {
     source.#block()
   }
 
+  forget(source: Channel): void {
+    if (this.#source === source) this.#source = null
+    const at = this.#waiting.indexOf(source as NodeChannel)
+    if (at < 0) return
+    this.#waiting.splice(at, 1)
+    ;(source as NodeChannel).#unblock()
+  }
+
   hold(): void {
     if (this.#held) return
     this.#held = true

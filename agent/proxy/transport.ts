@@ -40,6 +40,8 @@ export interface Channel {
    * because of it, `source` is not read (null: nobody waits, so what is written must be small).
    */
   write(bytes: Buffer, from: number, to: number, source: Channel | null): void
+  /** `source` has written its last here: it is read again, though what it wrote may still be queued. */
+  forget(source: Channel): void
   /** Stops reading, for the owner's own reasons. */
   hold(): void
   /** Reads again (once no destination's backlog stands against it). */

@@ -77,11 +77,11 @@ export class Http1Caller implements ChannelSink {
    * having answered so; CALLER_RESET where it broke off within a head.
    */
   next(): Promise<Exchange | null> {
-    if (this.#state === 'closed' || this.#state === 'linger' || this.channel.dead) return Promise.resolve(null)
-    if (this.#closeAfter) {
-      this.#finish()
-      return Promise.resolve(null)
+    if (this.#closeAfter && this.#state !== 'linger' && this.#state !== 'closed') this.#finish()
+    if (this.#state === 'linger' && this.channel.blocked) {
+      return new Promise((resolve, reject) => (this.#waiter = { resolve, reject })) // the last response has to leave yet
     }
+    if (this.#state === 'closed' || this.#state === 'linger' || this.channel.dead) return Promise.resolve(null)
     this.#state = 'head'
     this.#exchange = null
     this.store.compact()
@@ -133,13 +133,18 @@ export class Http1Caller implements ChannelSink {
         this.#exchange?.callerEnded()
         return
       case 'linger':
-        this.#close()
+        if (!this.channel.blocked) this.#close()
         return
       case 'closed':
     }
   }
 
   drained(): void {
+    if (this.#state === 'linger') {
+      this.#done()
+      this.#linger()
+      return
+    }
     if (this.#state !== 'head' || this.#waiter === null) return
     this.channel.resume()
     this.#readHead()
@@ -157,10 +162,8 @@ export class Http1Caller implements ChannelSink {
   drain(): void {
     this.#closeAfter = true
     if (!this.idle || this.#waiter === null) return
-    const { resolve } = this.#waiter
-    this.#waiter = null
     this.#finish()
-    resolve(null)
+    if (!this.channel.blocked) this.#done()
   }
 
   /** Ends the connection now: an idle one in order, one with a request under way by a reset. */
@@ -318,23 +321,27 @@ export class Http1Caller implements ChannelSink {
 
   #gone(reason: MeshError): void {
     if (this.#state === 'closed') return
-    const inHead = this.#state === 'head'
-    const partial = this.store.length > 0
+    const between = this.idle || this.#state === 'linger'
     this.#state = 'closed'
     this.store.release()
     if (this.#lingerTimer !== null) clearTimeout(this.#lingerTimer)
     const waiter = this.#waiter
     this.#waiter = null
-    if (inHead && !partial) waiter?.resolve(null)
+    if (between) waiter?.resolve(null)
     else waiter?.reject(reason)
     this.#exchange?.stop(reason)
   }
 
-  /** Sends FIN, and reads away what the caller still sends, so that a reset does not overtake the response. */
+  /** Sends FIN behind the last response; a slow caller takes its time to read that. */
   #finish(): void {
     this.store.release()
     this.#state = 'linger'
     this.channel.shutdown()
+    if (!this.channel.blocked) this.#linger()
+  }
+
+  /** Reads away what the caller still sends, so that a reset does not overtake the response. */
+  #linger(): void {
     if (this.#ended) {
       this.#close()
       return
@@ -348,5 +355,13 @@ export class Http1Caller implements ChannelSink {
     this.#state = 'closed'
     if (this.#lingerTimer !== null) clearTimeout(this.#lingerTimer)
     this.channel.close()
+    this.#done()
+  }
+
+  /** Whoever waits for a request hears that there is none. */
+  #done(): void {
+    const waiter = this.#waiter
+    this.#waiter = null
+    waiter?.resolve(null)
   }
 }

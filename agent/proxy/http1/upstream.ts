@@ -261,10 +261,13 @@ export class Http1Upstream implements ChannelSink, BodySink {
   /** The response is through. Where the request is not, the connection cannot be used again. */
   #finish(): void {
     const exchange = this.#exchange as Exchange
-    if (!this.#sent || this.#finished) this.#keep = false
+    if (!this.#sent || this.#finished || this.channel.blocked) this.#keep = false
     this.#state = 'idle'
     const waiter = this.#settle()
     exchange.bodyEnd()
+    // neither side's backlog may hold back what the other does next
+    exchange.channel.forget(this.channel)
+    this.channel.forget(exchange.channel)
     if (!this.#keep) this.close()
     this.reused = true
     waiter?.resolve('done')
