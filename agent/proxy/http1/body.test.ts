@@ -71,3 +71,11 @@ for (const [what, text] of [
 ] as const) {
   test(`${what} breaks the framing`, () => assert.equal(read('chunked', -1, [text]).consumed, -1))
 }
+
+test('a framing that broke stays broken, also where its bytes are read again', () => {
+  const body = new Body()
+  body.begin('chunked', -1)
+  const bytes = Buffer.from('a\rXXXXXXXX\r\n0\r\n\r\n') // from its start again, it would be ten bytes and the end
+  for (let i = 0; i < 2; i++) assert.equal(body.feed(bytes, 0, bytes.length, { payload() {} }), -1)
+  assert.equal(body.done, false)
+})

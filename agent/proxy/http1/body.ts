@@ -31,6 +31,7 @@ const END_LF = 10
 export class Body {
   framing: Framing = 'none'
   done = true
+  #broken = false
   #left = 0
   #state = SIZE
   #digits = 0
@@ -43,11 +44,12 @@ export class Body {
     this.#left = framing === 'length' ? length : 0
     this.#state = SIZE
     this.#digits = this.#line = 0
+    this.#broken = false
   }
 
   /**
    * Takes `bytes[from, to)` and gives payload on. Returns where the body ended (`done` is true then) or `to`; -1 where
-   * the framing is broken. Extensions and trailers are read and dropped.
+   * the framing is broken, now and ever after. Extensions and trailers are read and dropped.
    */
   feed(bytes: Buffer, from: number, to: number, sink: PayloadSink): number {
     switch (this.framing) {
@@ -70,16 +72,16 @@ export class Body {
 
   #chunks(bytes: Buffer, from: number, to: number, sink: PayloadSink): number {
     let p = from
-    while (p < to && !this.done) {
+    while (p < to && !this.done && !this.#broken) {
       if (this.#state === DATA) {
         const end = Math.min(to, p + this.#left)
         this.#left -= end - p
         if (this.#left === 0) this.#state = DATA_CR
         sink.payload(bytes, p, end)
         p = end
-      } else if (!this.#framingByte(bytes[p++] as number)) return -1
+      } else this.#broken = !this.#framingByte(bytes[p++] as number)
     }
-    return p
+    return this.#broken ? -1 : p
   }
 
   /** One byte that is not payload; false where it may not stand here. */

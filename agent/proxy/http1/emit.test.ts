@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { emitRequest, emitResponse, SCRATCH_BYTES } from './emit.ts'
+import { emitAnswer, emitRequest, emitResponse, SCRATCH_BYTES } from './emit.ts'
 import { Head } from './head.ts'
 
 const out = Buffer.alloc(SCRATCH_BYTES)
@@ -66,3 +66,10 @@ test('the largest head that is read can be written', () => {
   const how = { ...keep, target: 't'.repeat(64 * 1024), authority: 'a'.repeat(64 * 1024) }
   assert.ok(emitRequest(head, how, out) < SCRATCH_BYTES)
 })
+
+for (const status of [204, 304]) {
+  test(`an answer of ${status} has no body, whatever its text`, () => {
+    const length = emitAnswer({ status, text: 'text', close: false, head: false }, out)
+    assert.match(out.toString('latin1', 0, length), /^HTTP\/1\.1 \d+ \r\ndate: [^\r]+\r\n\r\n$/)
+  })
+}

@@ -61,18 +61,24 @@ export function emitResponse(head: Head, how: ResponseOut, out: Buffer): number 
   return line(out, p)
 }
 
+/** Whether a response of this status may have a body (RFC 9110 §15.3.5, §15.4.5). */
+export function hasBody(status: number): boolean {
+  return status !== 204 && status !== 304
+}
+
 /** Writes a whole response of the mesh's own: plain text, or no body to a HEAD request. Returns its length. */
 export function emitAnswer(
   answer: { readonly status: number; readonly text: string; readonly close: boolean; readonly head: boolean },
   out: Buffer,
 ): number {
+  const bare = !hasBody(answer.status)
   const text = Buffer.from(answer.text.slice(0, REWRITE_LIMIT), 'utf8')
   let p = put(out, `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status] ?? ''}\r\n`, 0)
-  p = put(out, `content-length: ${text.length}\r\ncontent-type: text/plain\r\n`, p)
+  if (!bare) p = put(out, `content-length: ${text.length}\r\ncontent-type: text/plain\r\n`, p)
   p = put(out, `date: ${new Date().toUTCString()}\r\n`, p)
   if (answer.close) p = put(out, 'connection: close\r\n', p)
   p = line(out, p)
-  return answer.head ? p : p + text.copy(out, p)
+  return answer.head || bare ? p : p + text.copy(out, p)
 }
 
 /** Writes the line ahead of a chunk of `length` bytes at `at`; returns where it ends. */

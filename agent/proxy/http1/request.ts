@@ -4,7 +4,7 @@ import { MeshError } from '../../model/failure.ts'
 import type { BodySink, Exchange, Stop } from '../exchange.ts'
 import type { Channel } from '../transport.ts'
 import type { Http1Caller } from './caller.ts'
-import { emitAnswer, emitResponse, type ResponseOut } from './emit.ts'
+import { emitAnswer, emitResponse, hasBody, type ResponseOut } from './emit.ts'
 import { REQUEST_ID } from './fields.ts'
 import type { Framing, Head } from './head.ts'
 import { scratch, writeChunk, writeLastChunk } from './send.ts'
@@ -151,7 +151,7 @@ export class Http1Exchange implements Exchange {
     this.bodySink = null
     const close = !this.head.persistent || this.#caller.closing || !this.#caller.received()
     const length = emitAnswer({ status, text, close, head: this.method === 'HEAD' }, scratch)
-    this.sentBytes += this.method === 'HEAD' ? 0 : Buffer.byteLength(text)
+    if (this.method !== 'HEAD' && hasBody(status)) this.sentBytes += Buffer.byteLength(text)
     this.channel.write(scratch, 0, length, this.channel)
     this.#caller.responded(close)
   }
