@@ -59,15 +59,24 @@ export class FlowCells {
 export class Edge {
   /** Values of EDGE_LABELS. */
   readonly labels: readonly string[]
-  /** Pods that the labels speak of. */
-  readonly pods: readonly string[]
+  /** uids of the pods that the labels speak of, at each end; none where it is not known who stands there. */
+  readonly ends: readonly [caller: Set<string>, callee: Set<string>] = [new Set(), new Set()]
   goneSinceMs: number | null = null
   readonly #requests = new Map<string, Map<number, RequestCells>>()
   #flows: FlowCells | null = null
 
-  constructor(labels: readonly string[], pods: readonly string[]) {
+  constructor(labels: readonly string[]) {
     this.labels = labels
-    this.pods = pods
+  }
+
+  /** Whether all pods of an end are gone. Those that are, while others are not, are forgotten. */
+  isGone(lives: (uid: string) => boolean): boolean {
+    return this.ends.some((pods) => {
+      const dead = [...pods].filter((uid) => !lives(uid))
+      if (dead.length === pods.size) return dead.length > 0
+      for (const uid of dead) pods.delete(uid)
+      return false
+    })
   }
 
   requests(code: number, flags: string): RequestCells {
@@ -111,24 +120,26 @@ export class Edge {
 
 /** All cells of a worker. */
 export class Cells {
+  /** Edges that were let go so far. */
+  letGo = 0
   readonly #edges = new Map<string, Edge>()
   readonly #plain = new Map<string, Cell & { readonly name: SeriesName; readonly labels: readonly string[] }>()
-  readonly #overflow = new Edge(
-    EDGE_LABELS.map(() => 'other'),
-    [],
-  )
+  readonly #overflow = new Edge(EDGE_LABELS.map(() => 'other'))
 
-  /** The cells of two ends; `labels` are the values of EDGE_LABELS, `pods` the uids they speak of. */
-  edge(labels: readonly string[], pods: readonly string[]): Edge {
+  /** The cells of two ends; `labels` are the values of EDGE_LABELS, `pods` the uids of the pods they speak of now. */
+  edge(labels: readonly string[], pods: { readonly caller?: string; readonly callee?: string } = {}): Edge {
     const key = labels.join('\n')
-    const known = this.#edges.get(key)
-    if (known !== undefined) return known
-    if (this.#edges.size >= EDGE_LIMIT) {
-      this.plain('weft_series_overflow_total').value++
-      return this.#overflow
+    let edge = this.#edges.get(key)
+    if (edge === undefined) {
+      if (this.#edges.size >= EDGE_LIMIT) {
+        this.plain('weft_series_overflow_total').value++
+        return this.#overflow
+      }
+      edge = new Edge(labels)
+      this.#edges.set(key, edge)
     }
-    const edge = new Edge(labels, pods)
-    this.#edges.set(key, edge)
+    if (pods.caller !== undefined) edge.ends[0].add(pods.caller)
+    if (pods.callee !== undefined) edge.ends[1].add(pods.callee)
     return edge
   }
 
@@ -140,15 +151,18 @@ export class Cells {
     return cell
   }
 
-  /** Everything as plain data. Series all of whose pods are gone (`lives` says no) for GONE_MS are let go. */
+  /**
+   * Everything as plain data. Series for one of whose ends no pod lives any more (`lives` says no) are let go after
+   * GONE_MS; `letGo` grows by each, and whoever keeps edges looks them up anew.
+   */
   dump(nowMs: number, lives: (uid: string) => boolean): Counters {
     const out: Sample[] = []
     for (const [key, edge] of this.#edges) {
-      const gone = edge.pods.some((uid) => !lives(uid))
-      if (!gone) edge.goneSinceMs = null
+      if (!edge.isGone(lives)) edge.goneSinceMs = null
       else if (edge.goneSinceMs === null) edge.goneSinceMs = nowMs
       else if (nowMs - edge.goneSinceMs > GONE_MS) {
         this.#edges.delete(key)
+        this.letGo++
         continue
       }
       edge.dump(out)

@@ -32,8 +32,9 @@ interface Known {
 /** Finds the cells of a pair. */
 export class Edges {
   readonly #cells: Cells
-  #known = new Map<Workload | null, Map<Endpoint | Service | null, Known[]>>()
+  #known = new Map<Workload | null, Map<Workload | Service | null, Known[]>>()
   #count = 0
+  #letGo = 0
 
   constructor(cells: Cells) {
     this.#cells = cells
@@ -47,15 +48,19 @@ export class Edges {
 
   /** One edge a reporter. */
   of(pair: Pair): readonly Edge[] {
+    if (this.#letGo !== this.#cells.letGo) {
+      this.#letGo = this.#cells.letGo
+      this.forget()
+    }
     let byCaller = this.#known.get(pair.caller)
-    if (byCaller === undefined) this.#known.set(pair.caller, (byCaller = new Map<Endpoint | Service | null, Known[]>()))
-    const place = pair.endpoint ?? pair.service
+    if (byCaller === undefined) this.#known.set(pair.caller, (byCaller = new Map<Workload | Service | null, Known[]>()))
+    const place = pair.callee ?? pair.service // not the endpoint: that of an address without a service is made anew each time
     let list = byCaller.get(place)
     if (list === undefined) byCaller.set(place, (list = []))
     for (const known of list) if (samePair(known.pair, pair)) return known.edges
     if (++this.#count > KNOWN_LIMIT) this.forget()
     const reporters = pair.reporters === 'both' ? (['source', 'destination'] as const) : [pair.reporters]
-    const pods = [pair.caller?.uid, pair.callee?.uid].filter((uid) => uid !== undefined)
+    const pods = { caller: pair.caller?.uid, callee: pair.callee?.uid }
     const edges = reporters.map((reporter) => this.#cells.edge(labelsOf(pair, reporter), pods))
     list.push({ pair, edges })
     return edges
@@ -63,7 +68,13 @@ export class Edges {
 }
 
 function samePair(a: Pair, b: Pair): boolean {
-  return a.service === b.service && a.callee === b.callee && a.reporters === b.reporters && a.protocol === b.protocol
+  return (
+    a.service === b.service &&
+    a.callee === b.callee &&
+    a.reporters === b.reporters &&
+    a.protocol === b.protocol &&
+    (a.endpoint === null) === (b.endpoint === null)
+  )
 }
 
 function labelsOf({ caller, callee, endpoint, service, protocol }: Pair, reporter: string): string[] {

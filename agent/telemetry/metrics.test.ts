@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { world } from '../model/world.fixture.ts'
 import { Cells, EDGE_LIMIT, GONE_MS, Histogram } from './cells.ts'
+import { Edges } from './edges.ts'
 import { renderMetrics } from './metrics.ts'
 import { BUCKETS, EDGE_LABELS, SERIES } from './series.ts'
 
@@ -9,7 +11,7 @@ const labels = (reporter: string): string[] => EDGE_LABELS.map((_, i) => (i === 
 test('counters of several workers are added up and rendered with every label of the table', async () => {
   const workers = [new Cells(), new Cells()]
   for (const cells of workers) {
-    const request = cells.edge(labels('source'), []).requests(200, '-')
+    const request = cells.edge(labels('source')).requests(200, '-')
     request.requests += 2
     request.duration.observe(7)
     request.duration.observe(1e9)
@@ -36,7 +38,7 @@ test('a histogram counts a value at a bound within that bound', () => {
 
 test('the table of series is bounded, and what does not fit is counted together', () => {
   const cells = new Cells()
-  for (let i = 0; i < EDGE_LIMIT + 5; i++) cells.edge(labels(`r${i}`), []).requests(200, '-').requests++
+  for (let i = 0; i < EDGE_LIMIT + 5; i++) cells.edge(labels(`r${i}`)).requests(200, '-').requests++
   const dump = cells.dump(0, () => true)
   const requests = dump.filter(({ name }) => name === 'istio_requests_total')
   assert.equal(requests.length, EDGE_LIMIT + 1)
@@ -46,8 +48,8 @@ test('the table of series is bounded, and what does not fit is counted together'
 
 test('series of a deleted pod go after a while, those of living pods stay', () => {
   const cells = new Cells()
-  cells.edge(labels('a'), ['gone', 'here']).requests(200, '-').requests++
-  cells.edge(labels('b'), ['here']).requests(200, '-').requests++
+  cells.edge(labels('a'), { caller: 'gone', callee: 'here' }).requests(200, '-').requests++
+  cells.edge(labels('b'), { callee: 'here' }).requests(200, '-').requests++
   const reporters = (nowMs: number): unknown =>
     cells
       .dump(nowMs, (uid) => uid === 'here')
@@ -56,4 +58,44 @@ test('series of a deleted pod go after a while, those of living pods stay', () =
   assert.deepEqual(reporters(0), ['a', 'b'])
   assert.deepEqual(reporters(GONE_MS), ['a', 'b'])
   assert.deepEqual(reporters(GONE_MS + 1), ['b'])
+})
+
+test('series that several pods share stay while one of them lives, and lose nothing', () => {
+  const cells = new Cells()
+  const edges = new Edges(cells)
+  const small = world().service('app').pods('app-v1').pods('web', { behind: [], count: 2 })
+  const count = (caller: string): void => {
+    const pair = { callee: small.pod('app-v1-1'), endpoint: null, service: null, protocol: 'http' } as const
+    const [edge] = edges.of({ ...pair, caller: small.pod(caller), reporters: 'source' })
+    if (edge !== undefined) edge.requests(200, '-').requests++
+  }
+  const gone = new Set<string>()
+  const total = (nowMs: number): number[] =>
+    cells
+      .dump(nowMs, (uid) => !gone.has(uid))
+      .flatMap((sample) => (sample.name === 'istio_requests_total' && 'value' in sample ? [sample.value] : []))
+  count('web-1')
+  count('web-2')
+  gone.add(small.pod('web-1').uid)
+  assert.deepEqual(total(0), [2])
+  assert.deepEqual(total(GONE_MS + 1), [2])
+  count('web-2')
+  assert.deepEqual(total(GONE_MS + 2), [3])
+  gone.add(small.pod('web-2').uid)
+  assert.deepEqual(total(GONE_MS + 3), [3])
+  assert.deepEqual(total(2 * GONE_MS + 4), [])
+  count('web-2') // late, but counted
+  assert.deepEqual(total(2 * GONE_MS + 5), [1])
+})
+
+test('a pair is worked out once, though its endpoint is made anew each time', () => {
+  const cells = new Cells()
+  const edges = new Edges(cells)
+  const callee = world().service('app').pods('app-v1').pod('app-v1-1')
+  const of = (): unknown => {
+    const address = { ip: '10.244.0.1', port: 8080 }
+    const endpoint = { address, workload: callee.uid, ready: true, serving: true, terminating: false, node: null }
+    return edges.of({ caller: null, callee, endpoint, service: null, reporters: 'destination', protocol: 'http' })
+  }
+  assert.equal(of(), of())
 })
