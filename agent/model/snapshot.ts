@@ -102,12 +102,20 @@ export function compile(inventory: Inventory): Snapshot {
 
 /** What stands at an address: a service by its own address, else a workload by pod IP, else nothing we know. */
 export function resolve(snapshot: Snapshot, address: SocketAddress): Target {
-  const key = addressText(address)
-  const at = snapshot.serviceByAddress.get(key)
-  if (at !== undefined) return { kind: 'service', service: at.service, port: at.port }
+  const at = snapshot.serviceByAddress.get(addressText(address))
+  return at === undefined ? resolvePod(snapshot, address) : { kind: 'service', service: at.service, port: at.port }
+}
+
+/** What stands at an address that is a pod's own, whichever service claims it as an external IP. */
+export function resolvePod(snapshot: Snapshot, address: SocketAddress): Exclude<Target, { kind: 'service' }> {
   const workload = snapshot.workloadByIp.get(address.ip)
   if (workload === undefined) return { kind: 'unknown', address }
-  return { kind: 'workload', workload, address, behind: snapshot.servicesByEndpoint.get(key)?.[0] ?? null }
+  return {
+    kind: 'workload',
+    workload,
+    address,
+    behind: snapshot.servicesByEndpoint.get(addressText(address))?.[0] ?? null,
+  }
 }
 
 /** The workload behind an endpoint, or null where none is known. */

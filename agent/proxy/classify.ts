@@ -2,7 +2,7 @@
 
 import { MeshError } from '../model/failure.ts'
 import { declaredProtocol, type DeclaredProtocol, type Protocol, sniff } from '../model/protocol.ts'
-import { resolve, type ServiceAt, type Target } from '../model/snapshot.ts'
+import { resolve, resolvePod, type ServiceAt, type Snapshot, type Target } from '../model/snapshot.ts'
 import type { Captured } from './capture.ts'
 import type { MeshNode } from './node.ts'
 import type { Channel } from './transport.ts'
@@ -28,12 +28,21 @@ interface Peeked {
 
 /** Throws CALLER_RESET where the caller breaks off. */
 export async function classify(captured: Captured, node: MeshNode): Promise<Call> {
-  const target = resolve(node.snapshot, captured.dialled)
+  const { dialled, direction } = captured
+  const target = direction === 'inbound' ? resolvePod(node.snapshot, dialled) : resolve(node.snapshot, dialled)
   const service = serviceOf(target)
   const declared = declaredAt(service, captured)
   const { outcome, ...seen } = declared === 'sniff' ? await peek(captured.channel, node.limits) : declaredAs(declared)
   node.account.cells.plain('weft_protocol_outcomes_total', outcome).value++
   return { ...captured, target, service, ...seen }
+}
+
+/** What was dialled, as a later snapshot has it. Throws NO_CLUSTER where the service or its port is gone. */
+export function current(world: Snapshot, target: Target & { kind: 'service' }): Target & { kind: 'service' } {
+  const service = world.serviceByHost.get(target.service.host)
+  const port = service?.ports.find((candidate) => candidate.port === target.port.port)
+  if (service === undefined || port === undefined) throw new MeshError('NO_CLUSTER', `${target.service.host} is gone`)
+  return { kind: 'service', service, port }
 }
 
 function serviceOf(target: Target): ServiceAt | null {

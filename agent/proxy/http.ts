@@ -8,7 +8,7 @@ import { type Caller, workloadOf } from '../model/identity.ts'
 import { type Backends, type HttpRoute, routeHttp, routeTcp } from '../model/route.ts'
 import type { Snapshot } from '../model/snapshot.ts'
 import type { RequestLedger } from '../telemetry/ledger.ts'
-import type { Call } from './classify.ts'
+import { type Call, current } from './classify.ts'
 import { allow, legTo } from './connect.ts'
 import { deadline, pause } from './deadline.ts'
 import type { Exchange } from './exchange.ts'
@@ -87,19 +87,11 @@ async function serveRequest(exchange: Exchange, call: Call, caller: Caller, walk
 /** A dialled service has routes; a dialled pod, or what nobody knows, is gone to as it is. */
 function routeOf({ exchange, call, caller, walk, world }: Request): HttpRoute {
   const { target } = call
-  if (target.kind === 'service' && call.direction === 'outbound') {
+  if (target.kind === 'service') {
     return routeHttp(world, current(world, target), { request: exchange, caller: workloadOf(caller) }, walk.node.random)
   }
   const backends = routeTcp(world, target, consumerOf(call, caller))
   return { kind: 'forward', by: null, backends, delayMs: 0, target: null, authority: null, timeoutMs: null }
-}
-
-/** What was dialled, as the world of this request has it: a connection may be older than its service's endpoints. */
-function current(world: Snapshot, target: Call['target'] & { kind: 'service' }): Call['target'] & { kind: 'service' } {
-  const service = world.serviceByHost.get(target.service.host)
-  const port = service?.ports.find((candidate) => candidate.port === target.port.port)
-  if (service === undefined || port === undefined) throw new MeshError('NO_CLUSTER', `${target.service.host} is gone`)
-  return { kind: 'service', service, port }
 }
 
 async function follow(route: HttpRoute, request: Request): Promise<'done' | 'upgraded'> {

@@ -82,8 +82,10 @@ export class DataPlane {
   capture(captured: Captured): void {
     if (this.node.draining) return
     this.release(captured.uid)
+    using undo = new DisposableStack()
     try {
       const held = this.node.sockets.hold(captured)
+      undo.defer(() => held.close())
       const acceptors: JoinedPod['acceptors'][number][] = []
       const pod: JoinedPod = { captured, sockets: held, acceptors, connections: 0, released: false }
       for (const direction of ['outbound', 'inbound'] as const) {
@@ -94,6 +96,7 @@ export class DataPlane {
           }),
         )
       }
+      undo.move()
       this.node.pods.set(captured.uid, pod)
     } catch (thrown) {
       this.#onFault(`pod ${captured.uid} cannot be taken: ${textOf(thrown)}`)

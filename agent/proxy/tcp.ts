@@ -8,7 +8,7 @@ import type { Permit } from '../model/permit.ts'
 import { type Backends, routeTcp } from '../model/route.ts'
 import type { Snapshot } from '../model/snapshot.ts'
 import { authorize } from '../model/permit.ts'
-import type { Call } from './classify.ts'
+import { type Call, current } from './classify.ts'
 import { allow, connect, type Leg, legTo } from './connect.ts'
 import type { Walk } from './node.ts'
 import { relay, type Relay } from './relay.ts'
@@ -23,8 +23,9 @@ interface Connected {
 export async function carry(call: Call, caller: Caller, walk: Walk): Promise<void> {
   const { node, ledger, place } = walk
   const world = node.snapshot
-  const backends = routeTcp(world, call.target, consumerOf(call, caller))
   ledger.snapshot = world.version
+  const target = call.target.kind === 'service' ? current(world, call.target) : call.target // sniffing took its time
+  const backends = routeTcp(world, target, consumerOf(call, caller))
   ledger.routed(backends, null)
   const { upstream, leg } = await connectOne(backends, { call, caller, world }, walk)
   const name = addressText(leg.endpoint.address)

@@ -4,6 +4,8 @@ import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { test } from 'node:test'
 import { world } from '../../agent/model/world.fixture.ts'
+import { DataPlane } from '../../agent/proxy/plane.ts'
+import { noAccessLog } from '../../agent/telemetry/access.ts'
 import { ask, drainSocket, ending, mesh, readUntil } from './mesh.ts'
 
 const APP = { ip: '10.96.0.1', port: 80 }
@@ -143,4 +145,60 @@ test('what a released pod had pooled is closed, and an upstream idle for too lon
   node.plane.release(shop.pod('web-1').uid)
   await node.until(() => open === 0, 'the end of the pooled upstream')
   assert.equal((await ask(socket, GET)).body, 'ok', 'an open connection goes on')
+})
+
+test('inbound, the pod that was dialled is reached, also where a service claims its address', async (t) => {
+  const shop = one()
+  const ports = [{ port: 8080, protocol: 'http', targetPort: 8080 }] as const
+  shop.service('claim', { addresses: shop.pod('app-v1-1').ips, ports }).pods('claim-v1')
+  const node = mesh(t, shop)
+  for (const pod of ['app-v1-1', 'claim-v1-1']) await node.http(pod, (_, response) => void response.end(pod))
+  assert.equal((await ask(await node.reach('app-v1-1'), GET)).body, 'app-v1-1')
+})
+
+test('a service that goes while its protocol is looked for is told, not a fault of the mesh', async (t) => {
+  const shop = world()
+    .service('app', { ports: [{ port: 80 }] })
+    .pods('app-v1')
+    .pods('web', { behind: [] })
+  const node = mesh(t, shop)
+  const socket = await node.dial('web-1', APP)
+  await node.until(() => node.plane.node.live.size === 1, 'the connection')
+  node.plane.apply({ ...shop.inventory(2), services: [] })
+  assert.equal((await drainSocket(socket)).how, 'reset')
+  await node.until(() => node.records.length === 1, 'a record')
+  assert.equal(node.records[0]?.weft_reason, 'NO_CLUSTER')
+})
+
+test('a pod that can be taken by half only is let go again', (t) => {
+  const node = mesh(t, one(), { captured: [] })
+  const { sockets } = node.plane.node
+  let held = 0
+  const plane = new DataPlane({
+    access: noAccessLog,
+    onFault: () => {},
+    sockets: {
+      ...sockets,
+      hold: (captured) => ({
+        captured,
+        accept: (direction) => {
+          if (direction === 'inbound') throw new Error('no fd is left')
+          return { pause() {}, resume() {}, close() {} }
+        },
+        socket: () => -1,
+        close: () => held--,
+      }),
+    },
+  })
+  held++
+  plane.capture({
+    uid: 'pod',
+    ip: '',
+    cookie: '',
+    netns: -1,
+    outbound: { fd: -1, port: 1 },
+    inbound: { fd: -1, port: 2 },
+  })
+  assert.equal(held, 0)
+  assert.equal(plane.node.pods.size, 0)
 })
