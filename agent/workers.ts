@@ -25,6 +25,7 @@ const WORKER = new URL(`./worker${extname(import.meta.filename)}`, import.meta.u
 /** The data side. Whatever it was told last is told again to a worker that takes another's place. */
 export class DataSide {
   readonly #start: Start
+  readonly #code: URL
   readonly #log: DataSideLog
   readonly #captured = new Map<string, Captured>()
   readonly #scrapes = new Map<number, (counters: Counters | null) => void>()
@@ -40,8 +41,10 @@ export class DataSide {
   #worker: Worker
   #stopping = false
 
-  constructor(start: Start, log: DataSideLog) {
+  /** `code` is the worker's program. */
+  constructor(start: Start, log: DataSideLog, code: URL = WORKER) {
     this.#start = start
+    this.#code = code
     this.#log = log
     this.#worker = this.#spawn()
     this.#watch = setInterval(() => this.#replaceIfSilent(), WATCH_EVERY_MS)
@@ -99,7 +102,7 @@ export class DataSide {
   }
 
   #spawn(): Worker {
-    const worker = new Worker(WORKER)
+    const worker = new Worker(this.#code)
     this.#heardAt = this.#spawnedAt = performance.now()
     this.#ready = false
     worker.on('message', (message: FromWorker) => this.#hear(message))
