@@ -40,7 +40,12 @@ export async function serveHttp(call: Call, caller: Caller, walk: Walk): Promise
   const { node } = walk
   const side = new Http1Caller(
     call.channel,
-    { port: call.dialled.port, requestId: node.requestId, lastResponse: () => node.draining },
+    {
+      port: call.dialled.port,
+      authority: addressText(call.dialled),
+      requestId: node.requestId,
+      lastResponse: () => node.draining,
+    },
     call.first,
   )
   if (call.ended) side.end()

@@ -77,7 +77,8 @@ function dechunked(text: string): string {
 
 test('an HTTP/1.0 caller gets a body that ends with the connection', async (t) => {
   const node = mesh(t, one())
-  await node.http('app-v1-1', (_, response) => {
+  await node.http('app-v1-1', (request, response) => {
+    assert.equal(request.headers.host, '10.96.0.1:80') // a server may refuse a request of HTTP/1.1 that names no host
     response.write('part one ')
     response.end('part two')
   })

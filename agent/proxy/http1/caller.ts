@@ -31,6 +31,8 @@ interface Waiter {
 export interface CallerOptions {
   /** Port the caller dialled. */
   readonly port: number
+  /** Authority of a request that names none, as HTTP/1.0 may. */
+  readonly authority: string
   /** Makes a request id. */
   readonly requestId: () => string
   /** Whether the node is draining: then each response is a connection's last. */

@@ -54,7 +54,7 @@ export class Http1Exchange implements Exchange {
     const method = head.text(head.methodFrom, head.methodTo)
     const target = head.text(head.targetFrom, head.targetTo)
     if (method === 'CONNECT') return new MeshError('NOT_IMPLEMENTED', 'CONNECT is not served')
-    const authority = head.host < 0 ? '' : head.value(head.host)
+    const authority = head.host < 0 ? caller.options.authority : head.value(head.host)
     if (target.startsWith('/') || (target === '*' && method === 'OPTIONS')) {
       return new Http1Exchange(caller, head, { target, authority, method })
     }
