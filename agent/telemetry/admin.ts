@@ -38,6 +38,8 @@ export async function startAdmin(
   server.once('error', reject)
   server.listen(at.port, at.address, resolve)
   await promise
+  // a connection that cannot be accepted (EMFILE) is no reason to end the agent; the scraper sees that none came
+  server.off('error', reject).on('error', () => undefined)
   return server
 }
 
