@@ -41,6 +41,8 @@ export interface WatchRequest {
 }
 
 const REQUEST_TIMEOUT_MS = 30_000
+/** A watch that is silent for so long is opened again. API servers send a bookmark a minute. */
+const WATCH_SILENCE_MS = 90_000
 const ANSWER_LIMIT_BYTES = 256 * 1024 * 1024
 const PARTIAL_LIST = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1'
 const PARTIAL = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1'
@@ -92,7 +94,7 @@ async function watch(
     if (error === null || error === undefined || isTimeout(error)) resolve()
     else reject(asKubeError(error))
   }
-  const controller = await new Watch(config).watch(ask.path, query, onEvent, onEnd)
+  const controller = await openWatch(config).watch(ask.path, query, onEvent, onEnd)
   const stop = (): void => controller.abort()
   to.signal.addEventListener('abort', stop, { once: true })
   if (to.signal.aborted) stop()
@@ -102,6 +104,13 @@ async function watch(
     to.signal.removeEventListener('abort', stop)
     stop()
   }
+}
+
+/** The library gives up after 30 s of silence: a quiet kind would never hear a bookmark, and be listed again and again. */
+function openWatch(config: KubeConfig): Watch {
+  const watch = new Watch(config)
+  ;(watch as unknown as { requestTimeoutMs: number }).requestTimeoutMs = WATCH_SILENCE_MS
+  return watch
 }
 
 /** The library's Watch sets no Accept header: this asks for metadata where it fills in credentials. */
