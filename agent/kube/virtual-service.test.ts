@@ -199,6 +199,8 @@ test('what is left out has Istio’s meaning', () => {
     abort: { percent: 0, status: 500 },
   })
   assert.equal(ruleOf({ fault: { delay: { fixedDelay: '1s', percent: 7 } } }).fault?.delay?.percent, 7)
+  const both = { fault: { delay: { fixedDelay: '1s', percentage: {}, percent: 7 } } }
+  assert.equal(ruleOf(both).fault?.delay?.percent, 0) // percentage decides where it is there
   assert.deepEqual(ruleOf({ rewrite: { uri: '', authority: '' } }).rewrite, { uri: null, authority: null })
   assert.equal(ruleOf({ route: [{ destination: { host: 'a', subset: '' } }] }).destinations[0]?.subset, null)
   assert.deepEqual(translate({ hosts: ['reviews'], http: [{ route }] }).value?.exportTo, ['*'])

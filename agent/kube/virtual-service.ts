@@ -200,9 +200,9 @@ function fault({ delay, abort }: GivenFault, path: string): Fault {
 }
 
 function percent(given: { percentage?: { value?: number }; percent?: number }, path: string): number {
-  const value = given.percentage?.value ?? given.percent ?? 0
+  const value = given.percentage ? (given.percentage.value ?? 0) : (given.percent ?? 0)
   if (value >= 0 && value <= 100) return value
-  throw new Rejected(`${path}.${given.percentage?.value === undefined ? 'percent' : 'percentage'}`, 'must be 0 to 100')
+  throw new Rejected(`${path}.${given.percentage ? 'percentage' : 'percent'}`, 'must be 0 to 100')
 }
 
 function httpStatus(status: number, path: string): number {
