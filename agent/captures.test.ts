@@ -21,7 +21,7 @@ function setUp(t: { after(end: () => void | Promise<void>): void }) {
   const kernel = new FakeKernel()
   const events: string[] = []
   const absent = new Set<string>()
-  const refusals = { announcements: 0, looks: 0 }
+  const refusals = { announcements: 0, looks: 0, isSilent: false }
   const looks = { count: 0 }
   const captures = new Captures({
     kernel,
@@ -47,6 +47,7 @@ function setUp(t: { after(end: () => void | Promise<void>): void }) {
       release: (uid) => events.push(`release ${uid}${kernel.captured().has(uid) ? ' too early' : ''}`),
     },
     announce: ({ uid }, agent) => {
+      if (refusals.isSilent) return new Promise(() => undefined)
       if (refusals.announcements > 0) {
         refusals.announcements--
         return Promise.reject(new Error('the API server is away'))
@@ -142,6 +143,18 @@ test('stopping leaves every pod, so that nothing is turned to a data side that d
   await captures.stop()
   assert.equal(kernel.captured().size, 0)
   assert.equal(events.includes('release a'), false) // the data side still carries what is open
+})
+
+test('stopping does not wait long for an API server that says nothing', async (t) => {
+  const { captures, kernel, events, refusals } = setUp(t)
+  captures.want([pod('a')])
+  await settled(() => events.length === 2)
+  refusals.isSilent = true
+  captures.want([pod('b', { joined: false, captured: 'agent-1' })])
+  const begunMs = performance.now()
+  await captures.stop()
+  assert.ok(performance.now() - begunMs < 5_000)
+  assert.equal(kernel.captured().size, 0)
 })
 
 test('a change that does not bear on captures is not looked into', async (t) => {

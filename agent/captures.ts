@@ -28,6 +28,8 @@ export interface CapturesOptions {
 const LOOK_OVER_MS = 5_000
 /** Longest wait between two attempts to announce one pod; the first is `retryMs`, doubled at each failure in a row. */
 const LONGEST_WAIT_MS = 30_000
+/** How long a stop waits for the API server: the kubelet kills after 30 s, and open requests need their part of that. */
+const FAREWELL_MS = 3_000
 
 /** Keeps captures as they are wanted. All its work is one at a time, in order. */
 export class Captures {
@@ -71,15 +73,22 @@ export class Captures {
   async stop(): Promise<void> {
     this.#stopped = true
     if (this.#next !== null) clearTimeout(this.#next)
+    const { promise: late, resolve } = Promise.withResolvers<void>()
+    const farewell = setTimeout(resolve, FAREWELL_MS)
+    await Promise.race([this.#withdrawAll(), late])
+    clearTimeout(farewell)
+    const { kernel } = this.#options
+    for (const uid of kernel.captured().keys()) kernel.release(uid)
+  }
+
+  async #withdrawAll(): Promise<void> {
     await this.#running
     this.#refused.clear()
     // what was announced a moment ago may not have come back by the watch yet
     const announced = this.#pods.filter(
-      ({ uid, captured }) => captured === this.#options.agentName || this.#standings.get(uid)?.captured === true,
+      ({ uid, captured }) => captured === this.#options.agentName || this.#isCaptured(uid),
     )
     await Promise.all(announced.map((pod) => this.#announce(pod, null)))
-    const { kernel } = this.#options
-    for (const uid of kernel.captured().keys()) kernel.release(uid)
   }
 
   #wake(): void {
@@ -110,6 +119,7 @@ export class Captures {
     // an announcement is withdrawn before the capture ends, whichever agent of this node made it
     const leaving = pods.filter(({ uid, captured }) => captured !== null && !wantedUids.has(uid))
     const withdrawn = await Promise.all(leaving.map((pod) => this.#announce(pod, null)))
+    if (this.#stopped) return LOOK_OVER_MS
     this.#standings = reconcile(this.#options.kernel, wanted, this.#options.find)
     this.#letGo()
     this.#tellDataSide()
