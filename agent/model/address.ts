@@ -12,11 +12,6 @@ export function addressText(address: SocketAddress): string {
   return address.ip.includes(':') ? `[${address.ip}]:${address.port}` : `${address.ip}:${address.port}`
 }
 
-/** Whether two addresses are the same end. */
-export function sameAddress(a: SocketAddress, b: SocketAddress): boolean {
-  return a.port === b.port && a.ip === b.ip
-}
-
 /**
  * Whether a connection to an IP ends in the network namespace it was made in: 127.0.0.0/8 and ::1 (RFC 1122 §3.2.1.3,
  * RFC 4291 §2.5.3), the same as IPv4-mapped IPv6, and the unspecified address, which Linux connects to loopback.

@@ -33,11 +33,9 @@ interface FailureKind {
 export const FAILURES = {
   NO_ORIGINAL_DESTINATION: { step: 'capture', blame: 'caller', status: 0, flag: '-', retry: false },
   OWN_LISTENER: { step: 'capture', blame: 'caller', status: 0, flag: '-', retry: false },
-  POD_GONE: { step: 'capture', blame: 'mesh', status: 0, flag: '-', retry: false },
   BAD_REQUEST: { step: 'classify', blame: 'caller', status: 400, flag: 'DPE', retry: false },
   HEAD_TOO_LARGE: { step: 'classify', blame: 'caller', status: 431, flag: 'DPE', retry: false },
   NOT_IMPLEMENTED: { step: 'classify', blame: 'caller', status: 501, flag: 'DPE', retry: false },
-  NOT_HTTP: { step: 'classify', blame: 'caller', status: 0, flag: 'DPE', retry: false },
   CALLER_TIMEOUT: { step: 'classify', blame: 'caller', status: 408, flag: 'DT', retry: false },
   NO_ROUTE: { step: 'route', blame: 'policy', status: 404, flag: 'NR', retry: false },
   NO_CLUSTER: { step: 'route', blame: 'policy', status: 503, flag: 'NC', retry: false },

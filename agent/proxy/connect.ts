@@ -41,7 +41,7 @@ export function legTo(endpoint: Endpoint, call: Call, node: MeshNode, snapshot: 
 }
 
 /**
- * Connects. Throws POD_GONE, SOCKET_LIMIT, CONNECT_REFUSED or CONNECT_TIMEOUT. The channel is held until its owner
+ * Connects. Throws SOCKET_LIMIT, CONNECT_REFUSED or CONNECT_TIMEOUT. The channel is held until its owner
  * resumes it.
  */
 export async function connect(permit: Permit, leg: Leg, node: MeshNode): Promise<Channel> {
