@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
+#include <set>
 #include <string>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -139,18 +140,33 @@ static Napi::Value ends(const Napi::CallbackInfo &info) {
   return out;
 }
 
-// duplicate(fd): fd
+// The duplicates a thread holds: a worker that is ended from outside runs no more code of its own, and what it leaves
+// open would keep a pod's namespace alive and a listener that nobody accepts on.
+struct Duplicates {
+  std::set<int> fds;
+  ~Duplicates() {
+    for (int fd : fds)
+      close(fd);
+  }
+};
+
+// duplicate(fd): fd, closed by closeFd() or with the thread
 static Napi::Value duplicate(const Napi::CallbackInfo &info) {
   int fd = fcntl(toInt(info[0]), F_DUPFD_CLOEXEC, 3);
-  return Napi::Number::New(info.Env(), fd < 0 ? -errno : fd);
+  if (fd < 0) return Napi::Number::New(info.Env(), -errno);
+  info.Env().GetInstanceData<Duplicates>()->fds.insert(fd);
+  return Napi::Number::New(info.Env(), fd);
 }
 
 // closeFd(fd): status. fs.closeSync would warn, in a worker, of every fd that fs did not open there.
 static Napi::Value closeFd(const Napi::CallbackInfo &info) {
-  return Napi::Number::New(info.Env(), close(toInt(info[0])) < 0 ? -errno : 0);
+  int fd = toInt(info[0]);
+  info.Env().GetInstanceData<Duplicates>()->fds.erase(fd);
+  return Napi::Number::New(info.Env(), close(fd) < 0 ? -errno : 0);
 }
 
 void exportSockets(Napi::Env env, Napi::Object exports) {
+  env.SetInstanceData(new Duplicates); // freed, and so closed, at the end of the thread
   exports["socketIn"] = Napi::Function::New(env, socketIn);
   exports["listenIn"] = Napi::Function::New(env, listenIn);
   exports["bindSocket"] = Napi::Function::New(env, bindSocket);

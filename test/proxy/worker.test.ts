@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { test, type TestContext } from 'node:test'
 import { Worker } from 'node:worker_threads'
@@ -140,6 +141,28 @@ test('a worker thread carries captured pods by what it is told', { timeout: 60_0
     )
   } finally {
     await side.worker.terminate()
+    await machine.close()
+  }
+})
+
+test('a worker that is ended from outside leaves no fd open', { timeout: 60_000 }, async (t) => {
+  if (skipped(t) || ability.able !== 'yes') return
+  const machine = bpfWorld(ability.cgroupRoot, 92)
+  try {
+    const pods = [machine.pod(), machine.pod()].map((pod) => machine.kernel.capture(pod))
+    const before = readdirSync('/proc/self/fd').length
+    for (let round = 0; round < 3; round++) {
+      const side = new DataSide()
+      side.tell({ type: 'start', handles: machine.kernel.handles(), node: 'node-1', accessLog: false })
+      for (const pod of pods) side.tell({ type: 'capture', pod })
+      side.tell({ type: 'inventory', inventory: world().inventory(1) })
+      await side.hears('applied') // what was said before it has been done: the pods are held
+      assert.ok(readdirSync('/proc/self/fd').length >= before + 3 * pods.length)
+      await side.worker.terminate()
+    }
+    const left = readdirSync('/proc/self/fd').length
+    assert.ok(left <= before, `${before} before, ${left} after`)
+  } finally {
     await machine.close()
   }
 })
