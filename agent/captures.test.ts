@@ -44,7 +44,8 @@ function setUp(t: { after(end: () => void | Promise<void>): void }) {
     },
     data: {
       capture: ({ uid }) => events.push(`capture ${uid}`),
-      release: (uid) => events.push(`release ${uid}${kernel.captured().has(uid) ? ' too early' : ''}`),
+      release: (uid, gone) =>
+        events.push(`release ${uid}${gone ? ', gone' : ''}${kernel.captured().has(uid) ? ', too early' : ''}`),
     },
     announce: ({ uid }, agent) => {
       if (refusals.isSilent) return new Promise(() => undefined)
@@ -99,7 +100,7 @@ test('a pod that is gone is released without a word to the cluster', async (t) =
   await settled(() => events.length === 2)
   captures.want([])
   await settled(() => events.length === 3)
-  assert.deepEqual(events.slice(2), ['release a'])
+  assert.deepEqual(events.slice(2), ['release a, gone'])
 })
 
 test('a pod without a process yet is tried again, and does not hold up another', async (t) => {
@@ -176,7 +177,7 @@ test('a pod that is captured anew in the same network namespace has other listen
   kernel.capture = (source) => ({ ...capture(source), cookie })
   captures.want([pod('a', { ips: ['127.9.0.3'], captured: 'agent-1' })])
   await settled(() => events.length === 4)
-  assert.deepEqual(events.slice(2), ['release a too early', 'capture a'])
+  assert.deepEqual(events.slice(2), ['release a, too early', 'capture a'])
 })
 
 test('what is captured no longer is let go by the data side and withdrawn, though it is still wanted', async (t) => {

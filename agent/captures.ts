@@ -121,7 +121,7 @@ export class Captures {
     const withdrawn = await Promise.all(leaving.map((pod) => this.#announce(pod, null)))
     if (this.#stopped) return LOOK_OVER_MS
     this.#standings = reconcile(this.#options.kernel, wanted, this.#options.find)
-    this.#letGo()
+    this.#letGo(pods)
     this.#tellDataSide()
     const staying = pods.filter(({ uid }) => wantedUids.has(uid))
     const announced = await Promise.all(staying.map((pod) => this.#announceStanding(pod)))
@@ -141,13 +141,14 @@ export class Captures {
   }
 
   /** After the kernel's release: until then connects are turned to listeners that someone must accept on. */
-  #letGo(): void {
+  #letGo(pods: readonly Workload[]): void {
     for (const uid of this.#told.keys()) {
       if (this.#isCaptured(uid)) continue
       this.#told.delete(uid)
       this.#reasons.delete(uid)
-      this.#options.data.release(uid)
-      this.#options.log.info({ uid }, 'pod released')
+      const gone = !pods.some((pod) => pod.uid === uid)
+      this.#options.data.release(uid, gone)
+      this.#options.log.info({ uid, gone }, 'pod released')
     }
   }
 
@@ -159,7 +160,8 @@ export class Captures {
       }
       const told = this.#told.get(uid)
       if (told === standing.pod) continue
-      if (told !== undefined) this.#options.data.release(uid) // captured anew: other listeners, perhaps another sandbox
+      // captured anew: other listeners, and another cookie where its sandbox was made anew
+      if (told !== undefined) this.#options.data.release(uid, told.cookie !== standing.pod.cookie)
       this.#options.data.capture(standing.pod)
       this.#told.set(uid, standing.pod)
       this.#reasons.delete(uid)

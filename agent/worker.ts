@@ -44,7 +44,7 @@ function tell(to: DataPlane, message: Exclude<ToWorker, { type: 'start' }>): voi
       to.capture(message.pod)
       return
     case 'release':
-      to.release(message.uid)
+      to.release(message.uid, message.gone)
       return
     case 'scrape':
       say({ type: 'counters', id: message.id, counters: to.counters() })

@@ -44,7 +44,7 @@ test('a worker that crashed is replaced, and told the last inventory and all cap
   const { data, logged } = start(t)
   data.capture(captured('a'))
   data.capture(captured('b'))
-  data.release('a')
+  data.release('a', false)
   data.setInventory(inventory(CRASH))
   await settled(() => logged.some((reason) => reason.startsWith('it ended')))
   data.setInventory(inventory(4)) // there is no worker at this moment

@@ -65,9 +65,10 @@ export class DataSide {
     this.#tell({ type: 'capture', pod: captured })
   }
 
-  release(uid: string): void {
+  /** `gone`: the pod itself has ended, so what is open of it ends too. */
+  release(uid: string, gone: boolean): void {
     this.#captured.delete(uid)
-    this.#tell({ type: 'release', uid })
+    this.#tell({ type: 'release', uid, gone })
   }
 
   /** The worker's counters, or null where it does not answer in time. */

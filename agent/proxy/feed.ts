@@ -20,7 +20,8 @@ export type ToWorker =
   | Start
   | { readonly type: 'inventory'; readonly inventory: Inventory }
   | { readonly type: 'capture'; readonly pod: Captured }
-  | { readonly type: 'release'; readonly uid: string }
+  /** `gone`: the pod itself has ended, so what is open of it ends too. */
+  | { readonly type: 'release'; readonly uid: string; readonly gone: boolean }
   | { readonly type: 'scrape'; readonly id: number }
   /** Stop accepting; end what is open when it is done, or after `graceMs`; then end the thread. */
   | { readonly type: 'stop'; readonly graceMs: number }

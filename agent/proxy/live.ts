@@ -90,6 +90,12 @@ export class Live {
     for (const { occupant } of this.#places) occupant.drain()
   }
 
+  /** Ends what a pod left open when it ended: nobody is there any more, and each fd keeps its network namespace. */
+  stopPod(pod: JoinedPod): void {
+    const reason = new MeshError('SHUTDOWN', 'its pod is gone')
+    for (const place of this.#places) if (place.pod === pod) place.occupant.stop(reason)
+  }
+
   /** Ends all that is still open. */
   stop(): void {
     for (const { occupant } of this.#places) occupant.stop(new MeshError('SHUTDOWN', 'the agent stops'))

@@ -103,14 +103,15 @@ export class DataPlane {
     }
   }
 
-  /** Takes no more of a pod's connections; those that are open go on. */
-  release(uid: string): void {
+  /** Takes no more of a pod's connections; those that are open go on, unless the pod itself is gone. */
+  release(uid: string, gone = false): void {
     const pod = this.node.pods.get(uid)
     if (pod === undefined) return
     this.node.pods.delete(uid)
     for (const acceptor of pod.acceptors) acceptor.close()
     this.node.pools.drainPod(uid)
     pod.released = true
+    if (gone) this.node.live.stopPod(pod)
     if (pod.connections === 0) pod.sockets.close()
   }
 

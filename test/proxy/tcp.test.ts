@@ -177,3 +177,14 @@ test('connections of a released pod go on', async (t) => {
   caller.write('still')
   assert.equal(await readUntil(callee, (got) => got.length === 5), 'still')
 })
+
+test('connections of a pod that is gone end with it', async (t) => {
+  const shared = tcpWorld()
+  const node = mesh(t, shared)
+  const { caller } = await pair(t, node)
+  node.plane.release(shared.pod('web-1').uid, true)
+  assert.equal((await drainSocket(caller)).how, 'reset')
+  await node.until(() => node.records.length === 1, 'a record')
+  assert.equal(node.records[0]?.weft_reason, 'SHUTDOWN')
+  assert.equal(node.plane.node.live.size, 0)
+})
