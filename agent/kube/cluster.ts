@@ -9,7 +9,7 @@ import { translateDestinationRule } from './destination-rule.ts'
 import { sources } from './kinds.ts'
 import type { EndpointSlice, KubeService, Metadata, Pod } from './object.ts'
 import { Reflector, type ReflectorLog } from './reflector.ts'
-import { serviceKey, sliceOwner, translateService } from './service.ts'
+import { serviceKey, serviceProblems, sliceOwner, translateService } from './service.ts'
 import { Translations } from './translations.ts'
 import { translateVirtualService } from './virtual-service.ts'
 import { hasEnded, localWorkload, remoteWorkload } from './workload.ts'
@@ -106,7 +106,11 @@ export class Cluster {
     const destinationRules = this.#destinationRules.read()
     return {
       localPods,
-      problems: [...virtualServices.problems, ...destinationRules.problems],
+      problems: [
+        ...[...this.#services.objects.values()].flatMap(serviceProblems),
+        ...virtualServices.problems,
+        ...destinationRules.problems,
+      ],
       inventory: {
         version: ++this.#version,
         rootNamespace: this.#options.rootNamespace,

@@ -39,6 +39,8 @@ export interface KubeService extends KubeObject {
     readonly clusterIPs?: readonly string[]
     readonly externalIPs?: readonly string[]
     readonly publishNotReadyAddresses?: boolean
+    readonly sessionAffinity?: string
+    readonly internalTrafficPolicy?: string
     readonly ports?: readonly {
       readonly name?: string
       readonly port: number

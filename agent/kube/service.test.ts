@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { EndpointSlice, KubeService } from './object.ts'
 import { object, type ObjectWish } from './objects.fixture.ts'
-import { serviceHost, serviceKey, sliceOwner, translateService } from './service.ts'
+import { serviceHost, serviceKey, serviceProblems, sliceOwner, translateService } from './service.ts'
 
 type Spec = NonNullable<KubeService['spec']>
 type SliceWish = Omit<EndpointSlice, 'metadata'> & { readonly of?: string }
@@ -123,4 +123,25 @@ test('a slice and its service meet by namespace and name', () => {
   assert.equal(sliceOwner(slice({ of: 'reviews' })), serviceKey('default', 'reviews'))
   assert.equal(sliceOwner(object({ name: 'mine' })), null)
   assert.equal(serviceHost('Reviews', 'shop', 'mesh.local'), 'reviews.shop.svc.mesh.local')
+})
+
+test('what a service asks for and does not get is named', () => {
+  const plain = service({
+    sessionAffinity: 'None',
+    internalTrafficPolicy: 'Cluster',
+    ports: [{ port: 80, name: 'http' }],
+  })
+  assert.deepEqual(serviceProblems(plain), [])
+  const asking = service({
+    sessionAffinity: 'ClientIP',
+    internalTrafficPolicy: 'Local',
+    ports: [
+      { port: 80, name: 'http' },
+      { port: 81, name: 'grpc-api' },
+      { port: 82, name: 'http-x', appProtocol: 'kubernetes.io/h2c' },
+    ],
+  })
+  const fields = serviceProblems(asking).map(({ field }) => field)
+  assert.deepEqual(fields, ['spec.sessionAffinity', 'spec.internalTrafficPolicy', 'spec.ports[1]', 'spec.ports[2]'])
+  assert.deepEqual(serviceProblems(asking)[0]?.object, { kind: 'Service', namespace: 'default', name: 'reviews' })
 })

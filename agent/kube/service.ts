@@ -1,8 +1,10 @@
 // Services and their EndpointSlices, as services of the mesh.
 
-import { declaredProtocol } from '../model/protocol.ts'
+import type { Problem } from '../model/policy.ts'
+import { declaredProtocol, declaresHttp2 } from '../model/protocol.ts'
 import type { Endpoint, Service, ServicePort } from '../model/service.ts'
 import type { EndpointSlice, KubeService } from './object.ts'
+import { refOf } from './translate.ts'
 
 /** Label by which an EndpointSlice names its Service. */
 const SERVICE_NAME = 'kubernetes.io/service-name'
@@ -51,6 +53,21 @@ export function translateService(
       }
     }),
   }
+}
+
+/** What a Service asks for and does not get from the mesh. */
+export function serviceProblems(service: KubeService): Problem[] {
+  const { sessionAffinity, internalTrafficPolicy, ports = [] } = service.spec ?? {}
+  const object = refOf('Service', service)
+  const problems: Problem[] = []
+  const tell = (field: string, reason: string): void => void problems.push({ object, field, reason })
+  if (sessionAffinity === 'ClientIP') tell('spec.sessionAffinity', 'this field is not honoured')
+  if (internalTrafficPolicy === 'Local') tell('spec.internalTrafficPolicy', 'this field is not honoured')
+  ports.forEach(({ port, name = '', appProtocol = null }, index) => {
+    if (declaresHttp2({ number: port, name, appProtocol }))
+      tell(`spec.ports[${index}]`, 'HTTP/2 is carried as plain TCP')
+  })
+  return problems
 }
 
 function addressesOf(service: KubeService): string[] {

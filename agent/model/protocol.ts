@@ -29,19 +29,33 @@ const BY_NAME: ReadonlyMap<string, Protocol> = new Map([
   ['mysql', 'opaque'],
   ['redis', 'opaque'],
 ])
+const HTTP2_NAMES: ReadonlySet<string> = new Set(['http2', 'kubernetes.io/h2c', 'grpc'])
 
-/** What a port declares: its `appProtocol`, else its name's prefix up to the first `-`, else by its number. */
-export function declaredProtocol(port: {
+/** A port of a Service, as far as it tells what is spoken there. */
+export interface PortDeclaration {
   readonly number: number
   readonly name: string
   readonly appProtocol: string | null
-}): DeclaredProtocol {
-  const byApp = port.appProtocol === null ? undefined : BY_NAME.get(port.appProtocol.toLowerCase())
-  if (byApp !== undefined) return byApp
-  const name = port.name.toLowerCase()
-  const byName = name.startsWith('grpc-web') ? BY_NAME.get('grpc-web') : BY_NAME.get(name.split('-', 1)[0] ?? '')
-  if (byName !== undefined) return byName
+}
+
+/** What a port declares: its `appProtocol`, else its name's prefix up to the first `-`, else by its number. */
+export function declaredProtocol(port: PortDeclaration): DeclaredProtocol {
+  const known = BY_NAME.get(declaredName(port))
+  if (known !== undefined) return known
   return OPAQUE_PORTS.has(port.number) ? 'opaque' : 'sniff'
+}
+
+/** Whether a port declares HTTP/2, which is carried opaque. */
+export function declaresHttp2(port: PortDeclaration): boolean {
+  return HTTP2_NAMES.has(declaredName(port))
+}
+
+/** The name in BY_NAME that a port gives, or one that is not there. */
+function declaredName({ name, appProtocol }: PortDeclaration): string {
+  const byApp = appProtocol?.toLowerCase()
+  if (byApp !== undefined && BY_NAME.has(byApp)) return byApp
+  const lower = name.toLowerCase()
+  return lower.startsWith('grpc-web') ? 'grpc-web' : (lower.split('-', 1)[0] ?? '')
 }
 
 const CR = 0x0d
