@@ -10,7 +10,12 @@
         "native/bpf.c"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
-      "defines": ["NAPI_VERSION=9", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "_GNU_SOURCE"],
+      "defines": [
+        "NAPI_VERSION=9",
+        "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS",
+        "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
+        "_GNU_SOURCE"
+      ],
       "cflags": ["-Wall", "-Wextra", "-O2", "-fvisibility=hidden"],
       "cflags_cc": ["-std=c++20"],
       "ldflags": ["-Wl,--as-needed"]

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
+#include <vector>
 
 class Acceptor;
 
@@ -80,17 +81,28 @@ private:
   }
 
   // Accepts up to `limit` connections. Returns 0, or the -errno that ended it early.
-  int take(uint32_t limit, Napi::Array fds) {
-    while (fds.Length() < limit) {
+  int take(uint32_t limit, std::vector<int> &fds) {
+    while (fds.size() < limit) {
       int fd = accept4(poll_->listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
       if (fd >= 0)
-        fds[fds.Length()] = fd;
+        fds.push_back(fd);
       else if (errno == EAGAIN || errno == EWOULDBLOCK)
         return 0; // also when another thread on the same listener was faster
       else if (errno != EINTR && errno != ECONNABORTED && errno != EPROTO)
         return -errno;
     }
     return 0;
+  }
+
+  // An array of them, or an empty one where the thread is being ended and takes nothing any more: they are closed then.
+  static Napi::Array toArray(Napi::Env env, const std::vector<int> &fds) {
+    Napi::Array array = Napi::Array::New(env);
+    uint32_t given = 0;
+    while (given < fds.size() && napi_set_element(env, array, given, Napi::Number::New(env, fds[given])) == napi_ok)
+      given++;
+    for (uint32_t i = given; i < fds.size(); i++)
+      ::close(fds[i]);
+    return array;
   }
 
   static void onReadable(uv_poll_t *handle, int status, int) {
@@ -101,12 +113,16 @@ private:
   void wake(int status) {
     Napi::HandleScope scope(Env());
     Napi::Env env = Env();
-    Napi::Array fds = Napi::Array::New(env);
-    if (status == 0) status = take(batch_, fds);
-    if (fds.Length() == 0 && status == 0) return;
-    onReady_.MakeCallback(Value(), {fds, Napi::Number::New(env, status)}, async_);
+    std::vector<int> taken;
+    if (status == 0) status = take(batch_, taken);
+    if (taken.empty() && status == 0) return;
+    Napi::Array fds = toArray(env, taken);
+    if (fds.Length() < taken.size()) return;
+    // Not by node-addon-api: a thread that is ended meanwhile takes no exception, and that would end the process.
+    napi_value arguments[] = {fds, Napi::Number::New(env, status)}, error;
+    if (napi_make_callback(env, async_, Value(), onReady_.Value(), 2, arguments, nullptr) == napi_ok) return;
     // onReady may have closed this acceptor: nothing of it is touched from here on.
-    if (env.IsExceptionPending()) napi_fatal_exception(env, env.GetAndClearPendingException().Value());
+    if (napi_get_and_clear_last_exception(env, &error) == napi_ok) napi_fatal_exception(env, error);
   }
 
   Napi::Value pause(const Napi::CallbackInfo &info) {
@@ -119,9 +135,9 @@ private:
 
   // drain(limit): what waits in the accept queue, now
   Napi::Value drain(const Napi::CallbackInfo &info) {
-    Napi::Array fds = Napi::Array::New(info.Env());
+    std::vector<int> fds;
     if (poll_) take(info[0].As<Napi::Number>().Uint32Value(), fds);
-    return fds;
+    return toArray(info.Env(), fds);
   }
 
   Napi::Value close(const Napi::CallbackInfo &info) {

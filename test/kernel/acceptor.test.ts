@@ -1,10 +1,14 @@
-// The acceptor where the process has no fd left.
+// The acceptor where the process has no fd left, and where its thread is ended.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
 import net from 'node:net'
 import { createInterface } from 'node:readline'
 import test from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
+import { native } from '../../agent/kernel/native.ts'
 
 const acceptor = new URL('../../agent/kernel/acceptor.ts', import.meta.url).href
 const nativeDoor = new URL('../../agent/kernel/native.ts', import.meta.url).href
@@ -54,3 +58,37 @@ test(
     if (child.exitCode === null) await once(child, 'exit')
   },
 )
+
+const ACCEPTING = `
+const { parentPort, workerData } = require('node:worker_threads')
+Promise.all([import(workerData.acceptor), import(workerData.native)]).then(([{ openAcceptor }, { native }]) => {
+  const onAccept = (fd) => native().closeFd(fd)
+  for (const fd of workerData.listeners) openAcceptor(fd, { onAccept, onFault: () => undefined })
+  if (workerData.ends === 'exit') setTimeout(() => process.exit(), 5)
+  if (workerData.ends === 'throw') setTimeout(() => { throw new Error('as told') }, 5)
+  parentPort.postMessage('up')
+})`
+
+test('a thread that is ended while it accepts ends alone, and leaves no fd', { timeout: 60_000 }, async () => {
+  const listeners = [1, 2, 3].map(() => native().listenIn(-1, -1, '127.0.0.1', 0, 512))
+  const ports = listeners.map((fd) => native().ends(fd).localPort)
+  let before = 0
+  for (let round = 0; round < 24; round++) {
+    const ends = ['terminate', 'exit', 'throw'][round % 3]
+    const workerData = { acceptor, native: nativeDoor, listeners, ends }
+    const worker = new Worker(ACCEPTING, { eval: true, workerData }).on('error', () => undefined)
+    // not once(): an error would reject it
+    const exited = new Promise((resolve) => worker.once('exit', resolve))
+    await new Promise((resolve) => worker.once('message', resolve))
+    const sockets = Array.from({ length: 60 }, (_, i) =>
+      net.connect(ports[i % 3] as number, '127.0.0.1').on('error', () => undefined),
+    )
+    if (ends === 'terminate') setTimeout(() => void worker.terminate(), round % 7)
+    await exited
+    for (const socket of sockets) socket.destroy()
+    await sleep(10)
+    if (round === 5) before = readdirSync('/proc/self/fd').length
+  }
+  assert.ok(readdirSync('/proc/self/fd').length <= before + 8, 'fds grow')
+  for (const fd of listeners) native().closeFd(fd)
+})
