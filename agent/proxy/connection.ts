@@ -25,7 +25,7 @@ export async function serve(arrival: Arrival, node: MeshNode): Promise<void> {
     const caller = authenticate(captured, node) // a proof, or a reason why there is none
     ledger.caller = workloadOf(caller)
     ledger.pod = node.snapshot.workloadByUid.get(arrival.pod.captured.uid) ?? null
-    const call = await classify(captured, node) // service, protocol: declared, else sniffed
+    const call = await place.until(classify(captured, node), () => {}) // service, protocol: declared, else sniffed
     ledger.service = call.service?.service ?? null
     if (call.protocol === 'http')
       await serveHttp(call, caller, walk) // route … relay, once a request

@@ -1,6 +1,6 @@
 // The connections now open: looked over for idleness, and judged again whenever the snapshot changes.
 
-import { MeshError } from '../model/failure.ts'
+import { failureOf, MeshError } from '../model/failure.ts'
 import type { Snapshot } from '../model/snapshot.ts'
 import type { ConnectionLedger } from '../telemetry/ledger.ts'
 import type { Arrival } from './capture.ts'
@@ -24,21 +24,38 @@ export class Place implements Disposable {
   readonly ledger: ConnectionLedger
   occupant: Occupant
   readonly #leave: (place: Place) => void
+  /** Breaks off the step that is waited for. */
+  #breakOff: ((reason: MeshError) => void) | null = null
 
   constructor(arrival: Arrival, ledger: ConnectionLedger, leave: (place: Place) => void) {
     this.pod = arrival.pod
     this.ledger = ledger
     this.occupant = {
       overdue: () => null, // every step ahead of the relay has a time-out of its own
-      forbidden: () => null,
-      stop: (reason) => {
-        ledger.fail(reason)
-        arrival.channel.reset()
-      },
+      forbidden: () => null, // and each ends in a check
+      stop: (reason) => this.#breakOff?.(reason),
       drain: () => {},
     }
     this.#leave = leave
     this.pod.connections++
+  }
+
+  /**
+   * Waits for a step of the corridor ahead of the relay. Throws what the connection is stopped for meanwhile; a result
+   * that comes too late goes to `discard`.
+   */
+  until<T>(step: Promise<T>, discard: (late: T) => void): Promise<T> {
+    return new Promise((resolve, reject) => {
+      let broken = false
+      this.#breakOff = (reason) => {
+        broken = true
+        reject(reason)
+      }
+      step.then(
+        (result) => (broken ? discard(result) : resolve(result)),
+        (thrown: unknown) => reject(failureOf(thrown)),
+      )
+    })
   }
 
   [Symbol.dispose](): void {

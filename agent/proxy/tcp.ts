@@ -44,6 +44,9 @@ export async function carry(call: Call, caller: Caller, walk: Walk): Promise<voi
       (snapshot) => forbidden(snapshot, caller, leg),
       node.limits,
     )
+    // a snapshot that came while it was connecting found nobody in this place to judge
+    const refusal = node.snapshot === world ? null : forbidden(node.snapshot, caller, leg)
+    if (refusal !== null) flow.stop(refusal)
     await flow.done
   } finally {
     node.load.end(name)
@@ -59,7 +62,7 @@ export function consumerOf(call: Call, caller: Caller): string {
 async function connectOne(
   backends: Backends,
   { call, caller, world }: { readonly call: Call; readonly caller: Caller; readonly world: Snapshot },
-  { node, ledger }: Walk,
+  { node, ledger, place }: Walk,
 ): Promise<Connected> {
   const tried = new Set<string>()
   for (;;) {
@@ -69,7 +72,8 @@ async function connectOne(
     const leg = legTo(endpoint, call, node, world)
     ledger.reached = leg
     try {
-      return { upstream: await connect(permit, leg, node), leg }
+      const upstream = await place.until(connect(permit, leg, node), (late) => late.reset())
+      return { upstream, leg }
     } catch (thrown) {
       const failure = failureOf(thrown)
       tried.add(addressText(endpoint.address))

@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { world } from '../../agent/model/world.fixture.ts'
 import { DataPlane } from '../../agent/proxy/plane.ts'
 import { noAccessLog } from '../../agent/telemetry/access.ts'
+import type { Channel } from '../../agent/proxy/transport.ts'
 import { ask, drainSocket, ending, mesh, readUntil } from './mesh.ts'
 
 const APP = { ip: '10.96.0.1', port: 80 }
@@ -201,4 +202,36 @@ test('a pod that can be taken by half only is let go again', (t) => {
   })
   assert.equal(held, 0)
   assert.equal(plane.node.pods.size, 0)
+})
+
+test('a connection that is stopped while its protocol is sniffed is reset and recorded', async (t) => {
+  const shop = world().service('db', { ports: [{ port: 7000, protocol: 'sniff' }] })
+  const node = mesh(t, shop.pods('db-v1').pods('web', { behind: [] }), { limits: { sniffMs: 1_000 } })
+  const socket = await node.dial('web-1', { ip: '10.96.0.1', port: 7000 })
+  const rest = drainSocket(socket)
+  await node.until(() => node.plane.node.live.size === 1, 'a live connection')
+  await node.plane.stop(0)
+  assert.equal((await rest).how, 'reset')
+  await node.until(() => node.records.length === 1, 'a record')
+  assert.equal(node.records[0]?.weft_reason, 'SHUTDOWN')
+})
+
+test('a connection that is stopped while its upstream is connected is recorded, and a late upstream is reset', async (t) => {
+  const shop = world().service('db', { ports: [{ port: 7000, protocol: 'opaque' }] })
+  const late = Promise.withResolvers<Channel>()
+  const closed: number[] = []
+  const connect = (fd: number): Promise<Channel> => {
+    closed.push(fd)
+    return late.promise
+  }
+  const node = mesh(t, shop.pods('db-v1').pods('web', { behind: [] }), { connect })
+  const rest = drainSocket(await node.dial('web-1', { ip: '10.96.0.1', port: 7000 }))
+  await node.until(() => closed.length === 1, 'an upstream that is connected')
+  await node.plane.stop(0)
+  assert.equal((await rest).how, 'reset')
+  await node.until(() => node.records.length === 1, 'a record')
+  assert.equal(node.records[0]?.weft_reason, 'SHUTDOWN')
+  const upstream = node.transport.adopt(closed[0] as number)
+  late.resolve(upstream)
+  await node.until(() => upstream.dead, 'the late upstream’s end')
 })

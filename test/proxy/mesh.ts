@@ -27,6 +27,8 @@ export interface MeshOptions {
   /** Names of the pods to capture; by default all of the world. */
   readonly captured?: readonly string[]
   readonly limits?: Partial<Limits>
+  /** Takes the place of connecting upstream. */
+  readonly connect?: Transport['connect']
 }
 
 /** Starts a node over a world; everything is stopped when the test ends. */
@@ -47,7 +49,7 @@ export class Mesh {
   readonly #ticker: NodeJS.Timeout
   #version = 1
 
-  constructor(t: TestContext, world: World, { captured, limits = {} }: MeshOptions) {
+  constructor(t: TestContext, world: World, { captured, limits = {}, connect }: MeshOptions) {
     this.#t = t
     this.#world = world
     const transport = nodeTransport((thrown) => this.faults.push(String((thrown as Error).stack)))
@@ -60,7 +62,7 @@ export class Mesh {
       random: seeded(20260102), // choices are the same at every run
       transport: {
         adopt: (fd) => transport.adopt(fd),
-        connect: (fd, to, timeoutMs) => transport.connect(fd, atReal(to), timeoutMs),
+        connect: connect ?? ((fd, to, timeoutMs) => transport.connect(fd, atReal(to), timeoutMs)),
         get nowMs() {
           return transport.nowMs
         },
