@@ -1,4 +1,6 @@
 // `npm run demo`: a shop in a cluster in a box, joined and routed before your eyes. With --once nobody needs to look.
+import { rmdir } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { parseArgs } from 'node:util'
 import { Cluster } from './cluster.ts'
 import { live } from './live.ts'
@@ -23,6 +25,7 @@ async function main(): Promise<number> {
   const met = await play(cluster, values.once ?? false, stop).catch((error: unknown) => failed(error))
   console.log('taking the lab down …')
   const gone = await cluster.close().then(() => true, failed)
+  await rmdir(dirname(cluster.folder)).catch(() => undefined) // unless another lab stands there
   return met && gone && !(values.once && stop.signal.aborted) ? 0 : 1
 }
 
