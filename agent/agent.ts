@@ -24,7 +24,7 @@ export async function runAgent(config: AgentConfig): Promise<void> {
   const { cgroupRoot } = ability
   const client = connectKube(config.kubeconfig)
   const kernel = openKernel({ cgroupRoot })
-  const data = new DataSide({ type: 'start', handles: kernel.handles(), node, accessLog: config['access-log'] }, log)
+  const data = new DataSide({ type: 'start', handles: kernel.handles(), accessLog: config['access-log'] }, log)
   const captures = new Captures({
     kernel,
     data,

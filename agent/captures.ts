@@ -204,8 +204,10 @@ export class Captures {
 
   #reasonAgainst(pod: Workload): string | null {
     if (pod.hostNetwork) return 'hostNetwork'
-    if (this.#isCaptured(pod.uid)) return null
-    return wantedOf(pod).length === 0 ? 'no IPv4 address yet' : 'no network namespace found yet'
+    if (wantedOf(pod).length === 0) return 'no IPv4 address yet'
+    const standing = this.#standings.get(pod.uid)
+    if (standing === undefined) return 'not looked for yet'
+    return standing.captured ? null : standing.why
   }
 }
 

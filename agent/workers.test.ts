@@ -23,7 +23,7 @@ function captured(uid: string): Captured {
 function start(t: { after(end: () => Promise<void>): void }) {
   const logged: string[] = []
   const error = (fields: object): void => void logged.push((fields as { reason: string }).reason)
-  const data = new DataSide({ type: 'start', handles, node: 'node-1', accessLog: false }, { error }, code)
+  const data = new DataSide({ type: 'start', handles, accessLog: false }, { error }, code)
   t.after(() => data.stop(0))
   return { data, logged }
 }

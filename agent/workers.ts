@@ -106,7 +106,10 @@ export class DataSide {
     const worker = new Worker(this.#code)
     this.#heardAt = this.#spawnedAt = performance.now()
     this.#ready = false
-    worker.on('message', (message: FromWorker) => this.#hear(message))
+    this.#appliedVersion = 0
+    worker.on('message', (message: FromWorker) => {
+      if (worker === this.#worker) this.#hear(message) // one that was replaced has nothing to say any more
+    })
     worker.on('error', (error: Error) =>
       this.#log.error({ reason: error.message, stack: error.stack }, 'worker failed'),
     )

@@ -18,20 +18,25 @@ function custom(
   at: { readonly group: string; readonly versions: readonly string[] },
 ): ReflectorSource {
   const path = async (): Promise<string | null> => {
-    for (const version of at.versions) {
-      if (await serves(client, `/apis/${at.group}/${version}`, name)) return `/apis/${at.group}/${version}/${name}`
+    const served = await ask<{ versions: readonly { version: string }[] }>(client, `/apis/${at.group}`)
+    if (served === null) return null
+    const versions = at.versions.filter((wanted) => served.versions.some(({ version }) => version === wanted))
+    for (const version of versions) {
+      const path = `/apis/${at.group}/${version}`
+      const kinds = await ask<{ resources: readonly { name: string }[] }>(client, path)
+      if (kinds?.resources.some((resource) => resource.name === name)) return `${path}/${name}`
     }
     return null
   }
   return { name, path, query: {}, metadataOnly: false }
 }
 
-async function serves(client: KubeClient, path: string, resource: string): Promise<boolean> {
+/** A discovery document, or null where there is none. */
+async function ask<T>(client: KubeClient, path: string): Promise<T | null> {
   try {
-    const { resources } = (await client.get(path)) as { resources: readonly { name: string }[] }
-    return resources.some(({ name }) => name === resource)
+    return (await client.get(path)) as T
   } catch (error) {
-    if (error instanceof KubeError && error.status === 404) return false
+    if (error instanceof KubeError && error.status === 404) return null
     throw error
   }
 }

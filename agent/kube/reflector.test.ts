@@ -210,6 +210,8 @@ void describe('a reflector', { concurrency: true }, () => {
     await reflector.synced
     assert.deepEqual([reflector.objects.size, changes], [0, 0])
     // the newest served version is taken, and one that serves other kinds only is passed over
+    const versions = ['v1', 'v1beta1', 'v1alpha3'].map((version) => ({ version }))
+    api.answers.set(group, { status: 200, body: { versions } })
     api.answers.set(`${group}/v1`, { status: 200, body: { resources: [{ name: 'sidecars' }] } })
     api.answers.set(`${group}/v1beta1`, { status: 200, body: { resources: [{ name: 'virtualservices' }] } })
     api.lists(path, '5', service('late'))
@@ -217,6 +219,13 @@ void describe('a reflector', { concurrency: true }, () => {
     assert.equal((await api.watched(path, 1))['resourceVersion'], '5')
     assert.equal(changes, 1)
     assert.equal(api.listed(`${group}/v1alpha3/virtualservices`), 0)
+    // discovery that fails once takes nothing away
+    api.answers.delete(group)
+    const asked = api.asks.length
+    api.endWatches(path)
+    await until(() => api.asks.length > asked, 'another look')
+    await sleep(100)
+    assert.deepEqual([reflector.objects.size, changes], [1, 1])
   })
 
   test('nothing comes after it was stopped, and its run ends', async (t) => {

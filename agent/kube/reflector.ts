@@ -22,6 +22,8 @@ const FIRST_WAIT_MS = 200
 const LONGEST_WAIT_MS = 30_000
 /** How long an absent kind is left alone before it is looked for again. */
 const ABSENT_WAIT_MS = 5_000
+/** How often in a row a kind must be absent before its objects are: discovery may fail for a moment. */
+const ABSENT_TIMES = 3
 /** A watch that lasted so long, or brought an event, was a sound one: the next failure is the first in a row again. */
 const SOUND_MS = 1_000
 
@@ -49,6 +51,7 @@ export class Reflector<T extends KubeObject = KubeObject> {
   #markSynced: () => void
   #resourceVersion: string | null = null
   #events = 0
+  #absences = 0
 
   constructor(source: ReflectorSource, client: KubeClient, on: { change: () => void; log: ReflectorLog }) {
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -70,7 +73,7 @@ export class Reflector<T extends KubeObject = KubeObject> {
       const isSound = this.#events > heard || performance.now() - begunMs >= SOUND_MS
       if (isSound || end.kind === 'absent') failures = 0
       if (end.kind === 'absent') {
-        await this.#pause(ABSENT_WAIT_MS)
+        await this.#pause(ABSENT_WAIT_MS / 2 + Math.random() * ABSENT_WAIT_MS) // nodes must not ask in step
         continue
       }
       if (end.kind === 'expired') this.#resourceVersion = null // too old to resume: list anew
@@ -89,10 +92,12 @@ export class Reflector<T extends KubeObject = KubeObject> {
   async #follow(): Promise<End> {
     const path = await this.#source.path()
     if (path === null) {
-      this.#replace([])
+      this.#absences++
+      if (this.objects.size === 0 || this.#absences >= ABSENT_TIMES) this.#replace([])
       this.#resourceVersion = null
       return { kind: 'absent', reason: 'the cluster does not serve it' }
     }
+    this.#absences = 0
     if (this.#resourceVersion === null) {
       const { items, resourceVersion } = await this.#client.list(path, this.#source.query, this.#source.metadataOnly)
       this.#resourceVersion = resourceVersion

@@ -10,8 +10,6 @@ export type { Counters } from '../telemetry/series.ts'
 export interface Start {
   readonly type: 'start'
   readonly handles: Handles
-  /** Name of the Kubernetes node. */
-  readonly node: string
   /** Whether a record a request is written to standard output. */
   readonly accessLog: boolean
 }

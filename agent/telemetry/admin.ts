@@ -1,6 +1,7 @@
 // The node's one endpoint for people and scrapers: /healthz, /readyz, /metrics, /snapshot. Not on the data path.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { isLoopback } from '../model/address.ts'
 
 /** What the endpoint shows; asked anew at each request. */
 export interface AdminPages {
@@ -61,6 +62,8 @@ async function render(pages: AdminPages, request: IncomingMessage): Promise<Page
     case '/metrics':
       return { status: 200, type: METRICS_TYPE, body: await pages.metrics() }
     case '/snapshot':
+      // every route of the cluster: for whoever is on the node, or comes by the API server's port-forward
+      if (!isLoopback(request.socket.remoteAddress ?? '')) return text(403, 'ask from the node itself')
       return { status: 200, type: 'application/json', body: pages.snapshot() }
     default:
       return text(404, 'one of /healthz /readyz /metrics /snapshot')

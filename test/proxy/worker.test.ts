@@ -75,7 +75,7 @@ test('a worker thread carries captured pods by what it is told', { timeout: 60_0
       .pods('web', { ips: [web.ip], behind: [] })
     const source = (pod: PodSource, name: string): PodSource => ({ ...pod, uid: shop.pod(name).uid })
     machine.serve(app, 8080, answering)
-    side.tell({ type: 'start', handles: machine.kernel.handles(), node: 'node-1', accessLog: false })
+    side.tell({ type: 'start', handles: machine.kernel.handles(), accessLog: false })
     await side.hears('ready')
     side.tell({ type: 'inventory', inventory: shop.inventory(7) })
     assert.equal((await side.hears('applied')).version, 7)
@@ -153,7 +153,7 @@ test('a worker that is ended from outside leaves no fd open', { timeout: 60_000 
     const before = readdirSync('/proc/self/fd').length
     for (let round = 0; round < 3; round++) {
       const side = new DataSide()
-      side.tell({ type: 'start', handles: machine.kernel.handles(), node: 'node-1', accessLog: false })
+      side.tell({ type: 'start', handles: machine.kernel.handles(), accessLog: false })
       for (const pod of pods) side.tell({ type: 'capture', pod })
       side.tell({ type: 'inventory', inventory: world().inventory(1) })
       await side.hears('applied') // what was said before it has been done: the pods are held
