@@ -1,6 +1,6 @@
 // A worker that speaks the feed's protocol and misbehaves when told to: by the version of the inventory it is given.
 import { type MessagePort, parentPort } from 'node:worker_threads'
-import type { FromWorker, ToWorker } from './proxy/feed.ts'
+import type { FromWorker, ToWorker } from './proxy/plane/feed.ts'
 
 /** Versions that stand for a fault. */
 export const CRASH = 666

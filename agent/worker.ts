@@ -2,8 +2,8 @@
 
 import { parentPort } from 'node:worker_threads'
 import { openSockets } from './kernel/bpf.ts'
-import type { FromWorker, ToWorker } from './proxy/feed.ts'
-import { DataPlane } from './proxy/plane.ts'
+import type { FromWorker, ToWorker } from './proxy/plane/feed.ts'
+import { DataPlane } from './proxy/plane/plane.ts'
 import { openAccessLog, noAccessLog } from './telemetry/access.ts'
 
 /** How often the worker says that it lives, and the coarse clock moves. */

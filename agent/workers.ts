@@ -4,7 +4,7 @@ import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import type { Captured } from './kernel/kernel.ts'
 import type { Inventory } from './model/snapshot.ts'
-import type { Counters, FromWorker, Start, ToWorker } from './proxy/feed.ts'
+import type { Counters, FromWorker, Start, ToWorker } from './proxy/plane/feed.ts'
 
 export interface DataSideLog {
   error(fields: object, message: string): void

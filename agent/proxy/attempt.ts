@@ -9,7 +9,7 @@ import { until } from './deadline.ts'
 import type { Exchange } from './exchange.ts'
 import { Http1Upstream } from './http1/upstream.ts'
 import type { Request } from './http.ts'
-import { type PoolKey, poolKey } from './pool.ts'
+import { type PoolKey, poolKey } from './plane/pool.ts'
 import { relay } from './relay.ts'
 import { occupant } from './tcp.ts'
 

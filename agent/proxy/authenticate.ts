@@ -2,7 +2,7 @@
 
 import type { Caller } from '../model/identity.ts'
 import type { Captured } from './capture.ts'
-import type { MeshNode } from './node.ts'
+import type { MeshNode } from './plane/node.ts'
 
 /** The caller, or the reason why nobody can say who it is. */
 export function authenticate({ direction, pod, peer }: Captured, node: MeshNode): Caller {

@@ -3,8 +3,8 @@
 import { isLoopback, type SocketAddress } from '../model/address.ts'
 import { MeshError } from '../model/failure.ts'
 import type { Direction } from '../telemetry/ledger.ts'
-import type { JoinedPod, MeshNode } from './node.ts'
-import type { Channel, Ends } from './transport.ts'
+import type { JoinedPod, MeshNode } from './plane/node.ts'
+import type { Channel, Ends } from './transport/transport.ts'
 
 /** A connection as it was accepted. */
 export interface Arrival {
@@ -33,7 +33,9 @@ export function capture(arrival: Arrival, node: MeshNode): Captured {
   const dialled = direction === 'inbound' ? ends.local : node.sockets.origin(fd)
   if (dialled === null) throw new MeshError('NO_ORIGINAL_DESTINATION', 'the kernel does not know where it was going')
   if (isOwnListener(dialled, pod)) throw new MeshError('OWN_LISTENER', "a listener of the mesh's own was dialled")
-  return { ...arrival, dialled, peer: ends.remote }
+  // on the wire the application dials from loopback; it takes itself to be at its pod's address, and so does the record
+  const peer = direction === 'inbound' ? ends.remote : { ip: pod.captured.ip, port: ends.remote.port }
+  return { ...arrival, dialled, peer }
 }
 
 function endsOf(fd: number, node: MeshNode): Ends {

@@ -4,8 +4,8 @@ import { MeshError } from '../model/failure.ts'
 import { declaredProtocol, type DeclaredProtocol, type Protocol, sniff } from '../model/protocol.ts'
 import { resolve, resolvePod, type ServiceAt, type Snapshot, type Target } from '../model/snapshot.ts'
 import type { Captured } from './capture.ts'
-import type { MeshNode } from './node.ts'
-import type { Channel } from './transport.ts'
+import type { MeshNode } from './plane/node.ts'
+import type { Channel } from './transport/transport.ts'
 
 /** A connection with everything that decides how it is carried. */
 export interface Call extends Captured {

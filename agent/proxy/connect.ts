@@ -8,8 +8,8 @@ import type { Endpoint } from '../model/service.ts'
 import { type Snapshot, workloadAt } from '../model/snapshot.ts'
 import type { Reached } from '../telemetry/ledger.ts'
 import type { Call } from './classify.ts'
-import type { JoinedPod, MeshNode } from './node.ts'
-import type { Channel } from './transport.ts'
+import type { JoinedPod, MeshNode } from './plane/node.ts'
+import type { Channel } from './transport/transport.ts'
 
 /** How an endpoint is reached from this node. */
 export interface Leg extends Reached {

@@ -3,7 +3,7 @@
 import type { MeshError } from '../model/failure.ts'
 import type { RequestFacts } from '../model/match.ts'
 import type { Framing, Head } from './http1/head.ts'
-import type { Channel } from './transport.ts'
+import type { Channel } from './transport/transport.ts'
 
 /** Where a body flows to. `source` is not read while the destination has a backlog. */
 export interface BodySink {

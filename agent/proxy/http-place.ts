@@ -4,8 +4,8 @@ import { addressText } from '../model/address.ts'
 import { MeshError } from '../model/failure.ts'
 import type { Call } from './classify.ts'
 import type { Http1Caller } from './http1/caller.ts'
-import type { Walk } from './node.ts'
-import { poolKey } from './pool.ts'
+import type { Walk } from './plane/node.ts'
+import { poolKey } from './plane/pool.ts'
 
 /** Puts the connection in its place; disposing it closes what was kept for this connection alone. */
 export function occupyWithHttp(side: Http1Caller, call: Call, { place, node }: Walk): Disposable {

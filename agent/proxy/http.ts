@@ -15,7 +15,7 @@ import type { Exchange } from './exchange.ts'
 import { Http1Caller } from './http1/caller.ts'
 import { FORWARDED_FOR, USER_AGENT } from './http1/fields.ts'
 import { attempt, type Tried } from './attempt.ts'
-import type { Walk } from './node.ts'
+import type { Walk } from './plane/node.ts'
 import { occupyWithHttp } from './http-place.ts'
 import { consumerOf } from './tcp.ts'
 

@@ -1,7 +1,7 @@
 // Step 8 for TCP: bytes both ways between two channels. A half-close is a half-close, a reset is a reset.
 
 import { MeshError } from '../model/failure.ts'
-import type { Channel, ChannelSink } from './transport.ts'
+import type { Channel, ChannelSink } from './transport/transport.ts'
 
 /** Counts what passes. `received` is from the caller, `sent` is to it, whoever reports. */
 export interface Tally {

@@ -10,9 +10,9 @@ import type { Snapshot } from '../model/snapshot.ts'
 import { authorize } from '../model/permit.ts'
 import { type Call, current } from './classify.ts'
 import { allow, connect, type Leg, legTo } from './connect.ts'
-import type { Walk } from './node.ts'
+import type { Walk } from './plane/node.ts'
 import { relay, type Relay } from './relay.ts'
-import type { Channel } from './transport.ts'
+import type { Channel } from './transport/transport.ts'
 
 interface Connected {
   readonly upstream: Channel

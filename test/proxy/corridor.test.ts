@@ -4,9 +4,9 @@ import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { test } from 'node:test'
 import { world } from '../../agent/model/world.fixture.ts'
-import { DataPlane } from '../../agent/proxy/plane.ts'
+import { DataPlane } from '../../agent/proxy/plane/plane.ts'
 import { noAccessLog } from '../../agent/telemetry/access.ts'
-import type { Channel } from '../../agent/proxy/transport.ts'
+import type { Channel } from '../../agent/proxy/transport/transport.ts'
 import { ask, drainSocket, ending, mesh, readUntil } from './mesh.ts'
 
 const APP = { ip: '10.96.0.1', port: 80 }

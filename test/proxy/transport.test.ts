@@ -5,8 +5,8 @@ import { createServer, type Socket } from 'node:net'
 import { test, type TestContext } from 'node:test'
 import { MeshError } from '../../agent/model/failure.ts'
 import { must, native } from '../../agent/kernel/native.ts'
-import type { Channel, ChannelSink } from '../../agent/proxy/transport.ts'
-import { nodeTransport } from '../../agent/proxy/transport-node.ts'
+import type { Channel, ChannelSink } from '../../agent/proxy/transport/transport.ts'
+import { nodeTransport } from '../../agent/proxy/transport/transport-node.ts'
 import { drainSocket } from './mesh.ts'
 
 const IP = `127.${16 + (process.pid % 200)}.9.1`

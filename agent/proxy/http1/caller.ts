@@ -6,7 +6,7 @@
 
 import { MeshError } from '../../model/failure.ts'
 import type { Exchange } from '../exchange.ts'
-import type { Channel, ChannelSink } from '../transport.ts'
+import type { Channel, ChannelSink } from '../transport/transport.ts'
 import { Body } from './body.ts'
 import { emitAnswer } from './emit.ts'
 import { Http1Exchange } from './request.ts'

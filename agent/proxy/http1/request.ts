@@ -2,7 +2,7 @@
 
 import { MeshError } from '../../model/failure.ts'
 import type { BodySink, Exchange, Stop } from '../exchange.ts'
-import type { Channel } from '../transport.ts'
+import type { Channel } from '../transport/transport.ts'
 import type { Http1Caller } from './caller.ts'
 import { emitAnswer, emitResponse, hasBody, type ResponseOut } from './emit.ts'
 import { REQUEST_ID } from './fields.ts'

@@ -1,6 +1,6 @@
 // Hands what emit.ts makes to a channel.
 
-import type { Channel } from '../transport.ts'
+import type { Channel } from '../transport/transport.ts'
 import { emitChunkSize, SCRATCH_BYTES } from './emit.ts'
 
 /** One for the whole thread: what is written from it is copied before its next use. */

@@ -3,7 +3,7 @@
 import type { SocketAddress } from '../../model/address.ts'
 import { MeshError } from '../../model/failure.ts'
 import type { BodySink, Exchange } from '../exchange.ts'
-import type { Channel, ChannelSink } from '../transport.ts'
+import type { Channel, ChannelSink } from '../transport/transport.ts'
 import { Body } from './body.ts'
 import { emitRequest, REWRITE_LIMIT } from './emit.ts'
 import { Head } from './head.ts'

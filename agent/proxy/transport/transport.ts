@@ -1,6 +1,6 @@
 // How bytes come in and go out, whatever carries them: channels over sockets, in the shape that a native body can fill.
 
-import type { SocketAddress } from '../model/address.ts'
+import type { SocketAddress } from '../../model/address.ts'
 
 /** Who hears of a channel. Exactly one of `lost` and `closed` is the last call, unless the owner itself ended it. */
 export interface ChannelSink {

@@ -1,10 +1,10 @@
 // What control side and data side say to each other: plain values only, so that they cross between threads.
 
-import type { Captured, Handles } from '../kernel/kernel.ts'
-import type { Inventory } from '../model/snapshot.ts'
-import type { Counters } from '../telemetry/series.ts'
+import type { Captured, Handles } from '../../kernel/kernel.ts'
+import type { Inventory } from '../../model/snapshot.ts'
+import type { Counters } from '../../telemetry/series.ts'
 
-export type { Counters } from '../telemetry/series.ts'
+export type { Counters } from '../../telemetry/series.ts'
 
 /** The first message to a worker. */
 export interface Start {

@@ -1,6 +1,6 @@
 // Request ids: random UUIDs (RFC 9562 version 4 layout) from a xorshift generator, which is quick; they name, they do not guard.
 
-import type { Random } from '../model/route.ts'
+import type { Random } from '../../model/route.ts'
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 

@@ -1,6 +1,6 @@
 // Work under way on this node: how much each endpoint carries, and whose turn it is.
 
-import type { Load } from '../model/balance.ts'
+import type { Load } from '../../model/balance.ts'
 
 /** Sets whose turn is remembered; beyond, all begin anew. */
 const TURNS_LIMIT = 20_000

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Http1Upstream } from './http1/upstream.ts'
+import { Http1Upstream } from '../http1/upstream.ts'
 import { DEFAULT_LIMITS } from './limits.ts'
 import { poolKey, Pools } from './pool.ts'
-import type { Channel, ChannelSink } from './transport.ts'
+import type { Channel, ChannelSink } from '../transport/transport.ts'
 
 /** A channel to nowhere that remembers whether it was closed. */
 class StillChannel implements Channel {

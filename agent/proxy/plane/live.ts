@@ -1,9 +1,9 @@
 // The connections now open: looked over for idleness, and judged again whenever the snapshot changes.
 
-import { failureOf, MeshError } from '../model/failure.ts'
-import type { Snapshot } from '../model/snapshot.ts'
-import type { ConnectionLedger } from '../telemetry/ledger.ts'
-import type { Arrival } from './capture.ts'
+import { failureOf, MeshError } from '../../model/failure.ts'
+import type { Snapshot } from '../../model/snapshot.ts'
+import type { ConnectionLedger } from '../../telemetry/ledger.ts'
+import type { Arrival } from '../capture.ts'
 import type { JoinedPod } from './node.ts'
 
 /** What a live connection is now doing, and how it is ended. */

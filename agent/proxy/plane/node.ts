@@ -1,14 +1,14 @@
 // What a connection stands on as it walks the corridor: the node's state, as one value.
 
-import type { Acceptor, Captured, PodSockets, Sockets } from '../kernel/kernel.ts'
-import type { Random } from '../model/route.ts'
-import type { Snapshot } from '../model/snapshot.ts'
-import type { Account, ConnectionLedger } from '../telemetry/ledger.ts'
+import type { Acceptor, Captured, PodSockets, Sockets } from '../../kernel/kernel.ts'
+import type { Random } from '../../model/route.ts'
+import type { Snapshot } from '../../model/snapshot.ts'
+import type { Account, ConnectionLedger } from '../../telemetry/ledger.ts'
 import type { Limits } from './limits.ts'
 import type { Live, Place } from './live.ts'
 import type { NodeLoad } from './load.ts'
 import type { Pools } from './pool.ts'
-import type { Transport } from './transport.ts'
+import type { Transport } from '../transport/transport.ts'
 
 /** A captured pod in the hands of this worker. */
 export interface JoinedPod {

@@ -1,8 +1,8 @@
 // Idle HTTP connections to endpoints, kept for the caller pod that opened them. Two pods never share one.
 
-import type { SocketAddress } from '../model/address.ts'
-import { addressText } from '../model/address.ts'
-import type { Http1Upstream, UpstreamOwner } from './http1/upstream.ts'
+import type { SocketAddress } from '../../model/address.ts'
+import { addressText } from '../../model/address.ts'
+import type { Http1Upstream, UpstreamOwner } from '../http1/upstream.ts'
 import type { Limits } from './limits.ts'
 
 /** A server that announces `Keep-Alive: timeout` is left this much earlier. */

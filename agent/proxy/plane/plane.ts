@@ -1,21 +1,21 @@
 // The data path of one worker: holds the captured pods, takes their connections, and keeps the node's state.
 
-import type { Captured, Sockets } from '../kernel/kernel.ts'
-import { compile, type Inventory } from '../model/snapshot.ts'
-import type { Random } from '../model/route.ts'
-import type { AccessLog } from '../telemetry/access.ts'
-import { Cells } from '../telemetry/cells.ts'
-import { Account, type Clock, type Direction } from '../telemetry/ledger.ts'
-import type { Counters } from '../telemetry/series.ts'
-import { serve } from './connection.ts'
+import type { Captured, Sockets } from '../../kernel/kernel.ts'
+import { compile, type Inventory } from '../../model/snapshot.ts'
+import type { Random } from '../../model/route.ts'
+import type { AccessLog } from '../../telemetry/access.ts'
+import { Cells } from '../../telemetry/cells.ts'
+import { Account, type Clock, type Direction } from '../../telemetry/ledger.ts'
+import type { Counters } from '../../telemetry/series.ts'
+import { serve } from '../connection.ts'
 import { DEFAULT_LIMITS, type Limits } from './limits.ts'
 import { Live } from './live.ts'
 import { NodeLoad } from './load.ts'
 import type { JoinedPod, MeshNode } from './node.ts'
 import { Pools } from './pool.ts'
 import { requestIds } from './request-id.ts'
-import type { Transport } from './transport.ts'
-import { nodeTransport } from './transport-node.ts'
+import type { Transport } from '../transport/transport.ts'
+import { nodeTransport } from '../transport/transport-node.ts'
 
 export interface PlaneOptions {
   readonly sockets: Sockets

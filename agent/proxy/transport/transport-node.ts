@@ -1,8 +1,8 @@
 // The transport's body on node:net: one read arena for all channels, pooled write buffers, no streams on the way.
 
 import { Socket } from 'node:net'
-import { addressText, type SocketAddress } from '../model/address.ts'
-import { MeshError } from '../model/failure.ts'
+import { addressText, type SocketAddress } from '../../model/address.ts'
+import { MeshError } from '../../model/failure.ts'
 import type { Channel, ChannelSink, Ends, Transport } from './transport.ts'
 
 /** Bytes of the read arena and of each write buffer: below it, large bodies cost visibly more. */
