@@ -2,16 +2,31 @@
 
 import { addressText } from '../model/address.ts'
 import { failureOf, type MeshError } from '../model/failure.ts'
+import type { Caller } from '../model/identity.ts'
 import type { Permit } from '../model/permit.ts'
 import type { HttpRoute } from '../model/route.ts'
+import type { Snapshot } from '../model/snapshot.ts'
+import type { RequestLedger } from '../telemetry/ledger.ts'
+import type { Call } from './classify.ts'
 import { connect, type Leg } from './connect.ts'
 import { until } from './deadline.ts'
 import type { Exchange } from './exchange.ts'
 import { Http1Upstream } from './http1/upstream.ts'
-import type { Request } from './http.ts'
+import type { Walk } from './plane/node.ts'
 import { type PoolKey, poolKey } from './plane/pool.ts'
 import { relay } from './relay.ts'
 import { occupant } from './tcp.ts'
+
+/** One request on its way. */
+export interface Request {
+  readonly exchange: Exchange
+  readonly call: Call
+  readonly caller: Caller
+  readonly walk: Walk
+  readonly ledger: RequestLedger
+  /** Read once, kept for all retries. */
+  readonly world: Snapshot
+}
 
 /** What a try goes by. */
 export interface Way {

@@ -2,18 +2,8 @@
 
 import { isLoopback, type SocketAddress } from '../model/address.ts'
 import { MeshError } from '../model/failure.ts'
-import type { Direction } from '../telemetry/ledger.ts'
-import type { JoinedPod, MeshNode } from './plane/node.ts'
-import type { Channel, Ends } from './transport/transport.ts'
-
-/** A connection as it was accepted. */
-export interface Arrival {
-  readonly fd: number
-  readonly channel: Channel
-  readonly direction: Direction
-  /** Whose listener accepted it: the caller of an outbound connection, the callee of an inbound one. */
-  readonly pod: JoinedPod
-}
+import type { Arrival, JoinedPod, MeshNode } from './plane/node.ts'
+import type { Ends } from './transport/transport.ts'
 
 /** An accepted connection, and where it was going. */
 export interface Captured extends Arrival {

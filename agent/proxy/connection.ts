@@ -7,10 +7,10 @@
 import { failureOf } from '../model/failure.ts'
 import { workloadOf } from '../model/identity.ts'
 import { authenticate } from './authenticate.ts'
-import { type Arrival, capture } from './capture.ts'
+import { capture } from './capture.ts'
 import { classify } from './classify.ts'
 import { serveHttp } from './http.ts'
-import type { MeshNode } from './plane/node.ts'
+import type { Arrival, MeshNode } from './plane/node.ts'
 import { carry } from './tcp.ts'
 
 /** Carries one accepted connection to its end. Never rejects. */

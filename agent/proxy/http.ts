@@ -6,15 +6,13 @@ import { pick } from '../model/balance.ts'
 import { type FailureCode, failureOf, MeshError } from '../model/failure.ts'
 import { type Caller, workloadOf } from '../model/identity.ts'
 import { type Backends, type HttpRoute, routeHttp, routeTcp } from '../model/route.ts'
-import type { Snapshot } from '../model/snapshot.ts'
-import type { RequestLedger } from '../telemetry/ledger.ts'
 import { type Call, current } from './classify.ts'
 import { allow, legTo } from './connect.ts'
 import { deadline, pause } from './deadline.ts'
 import type { Exchange } from './exchange.ts'
 import { Http1Caller } from './http1/caller.ts'
 import { FORWARDED_FOR, USER_AGENT } from './http1/fields.ts'
-import { attempt, type Tried } from './attempt.ts'
+import { attempt, type Request, type Tried } from './attempt.ts'
 import type { Walk } from './plane/node.ts'
 import { occupyWithHttp } from './http-place.ts'
 import { consumerOf } from './tcp.ts'
@@ -23,17 +21,6 @@ import { consumerOf } from './tcp.ts'
 const ABORT_TEXT = 'fault filter abort'
 /** Body of a refusal by policy, as users of Istio know it. */
 const DENIED_TEXT = 'RBAC: access denied'
-
-/** One request on its way. */
-export interface Request {
-  readonly exchange: Exchange
-  readonly call: Call
-  readonly caller: Caller
-  readonly walk: Walk
-  readonly ledger: RequestLedger
-  /** Read once, kept for all retries. */
-  readonly world: Snapshot
-}
 
 /** Serves requests until the caller is done. */
 export async function serveHttp(call: Call, caller: Caller, walk: Walk): Promise<void> {

@@ -3,8 +3,7 @@
 import { failureOf, MeshError } from '../../model/failure.ts'
 import type { Snapshot } from '../../model/snapshot.ts'
 import type { ConnectionLedger } from '../../telemetry/ledger.ts'
-import type { Arrival } from '../capture.ts'
-import type { JoinedPod } from './node.ts'
+import type { Arrival, JoinedPod } from './node.ts'
 
 /** What a live connection is now doing, and how it is ended. */
 export interface Occupant {

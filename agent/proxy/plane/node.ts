@@ -3,12 +3,12 @@
 import type { Acceptor, Captured, PodSockets, Sockets } from '../../kernel/kernel.ts'
 import type { Random } from '../../model/route.ts'
 import type { Snapshot } from '../../model/snapshot.ts'
-import type { Account, ConnectionLedger } from '../../telemetry/ledger.ts'
+import type { Account, ConnectionLedger, Direction } from '../../telemetry/ledger.ts'
 import type { Limits } from './limits.ts'
 import type { Live, Place } from './live.ts'
 import type { NodeLoad } from './load.ts'
 import type { Pools } from './pool.ts'
-import type { Transport } from '../transport/transport.ts'
+import type { Channel, Transport } from '../transport/transport.ts'
 
 /** A captured pod in the hands of this worker. */
 export interface JoinedPod {
@@ -19,6 +19,15 @@ export interface JoinedPod {
   connections: number
   /** No longer captured: what is open goes on, and the pod is let go with its last connection. */
   released: boolean
+}
+
+/** A connection as it was accepted. */
+export interface Arrival {
+  readonly fd: number
+  readonly channel: Channel
+  readonly direction: Direction
+  /** Whose listener accepted it: the caller of an outbound connection, the callee of an inbound one. */
+  readonly pod: JoinedPod
 }
 
 /** The node, as this worker knows it. */
