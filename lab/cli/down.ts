@@ -1,7 +1,7 @@
 // `weft lab down`: removes all of a lab, whatever state it is in, running, crashed or half removed. Idempotent.
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { findCgroup2, killCgroup, labCgroup, removeCgroup } from '../node/cgroup.ts'
+import { findCgroup2, labCgroup, removeCgroup } from '../node/cgroup.ts'
 import { removeNetwork } from '../node/network.ts'
 import { AGENT_STOP_MS, type LabPlace, isRunning, labPlace, readRecord, removeState } from '../state.ts'
 import { requireMachine } from './machine.ts'
@@ -30,7 +30,6 @@ export async function tearDown(place: LabPlace): Promise<boolean> {
   if (cgroup2 !== undefined) {
     const cgroup = labCgroup(cgroup2, place.id)
     found ||= existsSync(cgroup)
-    await killCgroup(cgroup)
     await removeCgroup(cgroup)
   }
   found = (await removeNetwork(place.id)).length > 0 || found

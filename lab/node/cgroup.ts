@@ -49,9 +49,10 @@ async function isPopulated(folder: string): Promise<boolean> {
   return events.includes('populated 1')
 }
 
-/** Removes an empty cgroup tree, deepest first. Throws when a process is still in it. */
+/** Kills every process of a cgroup tree and removes it, deepest first. Throws when a process does not die. */
 export async function removeCgroup(folder: string): Promise<void> {
   if (!existsSync(folder)) return
+  await killCgroup(folder)
   for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
     if (entry.isDirectory()) await removeCgroup(join(folder, entry.name))
   }
@@ -63,9 +64,11 @@ export async function removeCgroup(folder: string): Promise<void> {
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code
       if (code === 'ENOENT') return
-      // A process that was just killed keeps its cgroup busy until the kernel has buried it.
       if (code !== 'EBUSY' || Date.now() > deadline) throw error
+      // A process that was just killed keeps its cgroup busy until the kernel has buried it; one that was just being
+      // started may have come in since.
       await sleep(KILL_POLL_MS)
+      await killCgroup(folder)
     }
   }
 }

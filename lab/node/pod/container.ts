@@ -55,6 +55,8 @@ export class ContainerLife {
   readonly #stopped = new AbortController()
   #process: Process | null = null
   #record: ContainerRecord | null = null
+  /** The process whose preStop hook was begun: it runs once, whoever else asks for the end meanwhile. */
+  #warned: Process | null = null
 
   constructor(spec: V1Container, parts: PodParts, policy: RestartPolicy) {
     this.#spec = spec
@@ -89,7 +91,7 @@ export class ContainerLife {
     }
   }
 
-  /** Ends the container for good: preStop, SIGTERM, then SIGKILL to all of it after `graceMs`. */
+  /** Ends the container for good: preStop, SIGTERM, then SIGKILL to all of it after `graceMs`. Never rejects. */
   async stop(graceMs: number): Promise<void> {
     this.#stopped.abort()
     await this.#end(graceMs)
@@ -277,17 +279,23 @@ export class ContainerLife {
     void this.#end(seconds === undefined ? DEFAULT_GRACE_MS : seconds * 1000)
   }
 
+  /** Never rejects: probes and a pod's end start it and go on. */
   async #end(graceMs: number): Promise<void> {
     const process = this.#process
     if (!process) return
     const deadlineMs = Date.now() + graceMs
-    if (graceMs > 0) await this.#preStop(graceMs)
+    if (graceMs > 0 && this.#warned !== process) {
+      this.#warned = process
+      await this.#preStop(graceMs)
+    }
     signalProcess(process.pid)
     const leftMs = Math.max(0, deadlineMs - Date.now())
     const timer = new AbortController()
     await Promise.race([process.exited, sleep(leftMs, undefined, { signal: timer.signal }).catch(() => undefined)])
     timer.abort()
-    await killCgroup(join(this.#parts.sandbox.cgroup, this.#spec.name))
+    await killCgroup(join(this.#parts.sandbox.cgroup, this.#spec.name)).catch((error: unknown) => {
+      this.#event('Warning', 'FailedKillPod', (error as Error).message)
+    })
     await process.exited
   }
 

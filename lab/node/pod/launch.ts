@@ -93,6 +93,7 @@ export async function launch(wish: Launch): Promise<Process> {
   })
   const { pid } = child
   if (pid === undefined) {
+    log.close()
     await exited
     throw new Error('the process did not start')
   }

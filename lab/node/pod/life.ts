@@ -140,8 +140,21 @@ export class PodLife {
       this.#publish()
       await this.#writing
     }
-    await removeSandbox(this.#pod, this.#node, this.#sandbox)
+    await this.#removeSandbox()
     if (byApi) await this.#removeObject()
+  }
+
+  /** Tries until it works: a pod whose processes do not die yet stays Terminating, as with a kubelet. */
+  async #removeSandbox(): Promise<void> {
+    for (;;) {
+      try {
+        await removeSandbox(this.#pod, this.#node, this.#sandbox)
+        return
+      } catch (error) {
+        this.#node.log(`pod ${this.#path}: cannot remove its sandbox: ${(error as Error).message}`)
+        await sleep(RETRY_MS)
+      }
+    }
   }
 
   async #removeObject(): Promise<void> {

@@ -18,8 +18,17 @@ export interface ProbeTarget {
   exec(command: readonly string[], timeoutMs: number): Promise<{ code: number; output: string }>
 }
 
-/** One try: null when it succeeded, else the sentence that the Unhealthy event carries. */
+/** One try: null when it succeeded, else the sentence that the Unhealthy event carries. Never rejects. */
 export async function tryProbe(probe: V1Probe, target: ProbeTarget): Promise<string | null> {
+  try {
+    return await tryOnce(probe, target)
+  } catch (error) {
+    // A path, header or port of the manifest that Node refuses to send.
+    return (error as Error).message
+  }
+}
+
+async function tryOnce(probe: V1Probe, target: ProbeTarget): Promise<string | null> {
   const timeoutMs = (probe.timeoutSeconds ?? 1) * 1000
   if (probe.httpGet) return tryHttp(probe.httpGet, target, timeoutMs)
   if (probe.tcpSocket) {
@@ -99,7 +108,7 @@ export interface ProbeLoop {
   failed(sentence: string): void
 }
 
-/** Tries a probe again and again until the signal is aborted. */
+/** Tries a probe until the signal is aborted, or it has said all it can: a container that it condemned is not asked again. */
 export async function keepProbing(loop: ProbeLoop, signal: AbortSignal): Promise<void> {
   const { probe, kind } = loop
   const periodMs = (probe.periodSeconds ?? 10) * 1000
@@ -122,7 +131,10 @@ export async function keepProbing(loop: ProbeLoop, signal: AbortSignal): Promise
       successes = 0
       failures += 1
       loop.failed(failure)
-      if (failures >= (probe.failureThreshold ?? 3)) loop.verdict(false)
+      if (failures >= (probe.failureThreshold ?? 3)) {
+        loop.verdict(false)
+        if (kind !== 'Readiness') return
+      }
     }
     if (kind === 'Startup' && everHealthy) return
     await pause(kind === 'Readiness' && !everHealthy ? Math.min(periodMs, EAGER_PERIOD_MS) : periodMs)

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { V1Pod } from '@kubernetes/client-node'
-import { killCgroup, makeCgroup, removeCgroup } from '../cgroup.ts'
+import { makeCgroup, removeCgroup } from '../cgroup.ts'
 import { CLUSTER_DNS, NETNS_FOLDER, makePodNetwork, nodeNetns, podNetns, removePodNetwork } from '../network.ts'
 import type { NodeParts } from './parts.ts'
 import { qosOf } from './status.ts'
@@ -96,15 +96,14 @@ function hostsFile(pod: V1Pod, sandbox: Sandbox): string {
   return ['127.0.0.1\tlocalhost', '::1\tlocalhost', `${address}\t${full}${hostname}`, ...aliases, ''].join('\n')
 }
 
-/** Kills what still runs in the pod and removes all that makeSandbox made. Can be called in any state, also twice. */
+/** Kills what still runs in the pod and removes all that makeSandbox made, in any state. Once it resolves, the address is free. */
 export async function removeSandbox(pod: V1Pod, node: NodeParts, sandbox: Sandbox | null): Promise<void> {
   const uid = pod.metadata?.uid ?? ''
   const cgroup = sandbox?.cgroup ?? join(node.kubepods, qosFolder(pod), `pod${uid}`)
-  await killCgroup(cgroup)
   await removeCgroup(cgroup)
-  if (pod.spec?.hostNetwork !== true) {
-    await removePodNetwork(node.labId, uid)
-    if (sandbox) node.addresses.giveBack(sandbox.address)
-  }
+  const onHost = pod.spec?.hostNetwork === true
+  if (!onHost) await removePodNetwork(node.labId, uid)
   await rm(join(node.stateFolder, 'pods', uid), { recursive: true, force: true })
+  // Last: where a step before it fails, all of this is done again.
+  if (sandbox && !onHost) node.addresses.giveBack(sandbox.address)
 }
