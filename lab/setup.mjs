@@ -191,7 +191,8 @@ function modulesMatch(lock, mark, digest) {
 /** `npx weft …` inside the clone: always on the pinned Node. */
 function writeLauncher() {
   const launcher = join(bin, 'weft')
-  const text = `#!/bin/sh\nexec '${join(bin, 'node')}' '${join(root, 'agent', 'main.ts')}' "$@"\n`
+  const quoted = (path) => `'${path.replaceAll("'", `'\\''`)}'`
+  const text = `#!/bin/sh\nexec ${quoted(join(bin, 'node'))} ${quoted(join(root, 'agent', 'main.ts'))} "$@"\n`
   if (existsSync(launcher) && readFileSync(launcher, 'utf8') === text) return
   writeFileSync(launcher, text, { mode: 0o755 })
 }

@@ -1,10 +1,11 @@
 // The demo's hands: the lab and kubectl, started as a user would start them, and ended without a trace.
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 
-const program = (name: string): string => new URL(`../../${name}`, import.meta.url).pathname
+const program = (name: string): string => join(import.meta.dirname, '../..', name)
 /** The same demo runs from the TypeScript and from its plain JavaScript in dist/. */
 const weft = program(import.meta.filename.endsWith('.ts') ? 'agent/main.ts' : 'agent/main.js')
 const outputBound = 4 * 1024 * 1024

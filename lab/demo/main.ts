@@ -1,6 +1,6 @@
 // `npm run demo`: a shop in a cluster in a box, joined and routed before your eyes. With --once nobody needs to look.
 import { rmdir } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { Cluster } from './cluster.ts'
 import { live } from './live.ts'
@@ -19,7 +19,7 @@ async function main(): Promise<number> {
     process.stdout.write(usage)
     return 0
   }
-  const cluster = new Cluster(new URL('../../.lab/demo', import.meta.url).pathname, nodes)
+  const cluster = new Cluster(join(import.meta.dirname, '../../.lab/demo'), nodes)
   const stop = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop.abort(signal))
   const met = await play(cluster, values.once ?? false, stop).catch((error: unknown) => failed(error))

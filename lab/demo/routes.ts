@@ -1,4 +1,5 @@
 // The five routes of examples/shop, in the order in which the demo tries them.
+import { join } from 'node:path'
 
 export interface Route {
   readonly key: string
@@ -8,7 +9,7 @@ export interface Route {
   readonly file: string
 }
 
-const example = (path: string): string => new URL(`../../examples/shop/${path}`, import.meta.url).pathname
+const example = (path: string): string => join(import.meta.dirname, '../../examples/shop', path)
 
 const route = (key: string, name: string, says: string): Route => {
   return { key, name, says, file: example(`routes/${name}.yaml`) }
