@@ -1,5 +1,5 @@
 // What the demo does with the shop: join it, route it, call it, read the agents' figures. One deed a function.
-import { join } from 'node:path'
+import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Cluster } from './cluster.ts'
 import type { Answer } from './customer.ts'
@@ -9,7 +9,10 @@ import { type Route, subsets } from './routes.ts'
 
 export const namespace = 'shop'
 const customer = `${namespace}/customer`
-const customerProgram = join(import.meta.dirname, import.meta.filename.endsWith('.ts') ? 'customer.ts' : 'customer.js')
+const customerProgram = resolve(
+  import.meta.dirname,
+  import.meta.filename.endsWith('.ts') ? 'customer.ts' : 'customer.js',
+)
 const metricsUrl = 'http://127.0.0.1:15020/metrics'
 const endOfReading = '# end of reading'
 const joinLimitMs = 20_000
