@@ -71,7 +71,8 @@ class ControlPlane {
     tell({ kind: 'progress', text: `network of ${String(nodes)} node${nodes === 1 ? '' : 's'}` })
     await makeNetwork(this.#place.id, nodes)
     tell({ kind: 'progress', text: 'Kubernetes API and controllers' })
-    const store = createStore()
+    // An object that a controller stumbles over must not end the cluster.
+    const store = createStore({ report })
     const api = await startApi({ store, port, readLog: logReader(store, this.#place.folder), report })
     await prepare(store, nodes)
     startControllers({ store, log: { warn: log } })

@@ -160,6 +160,27 @@ describe('writing', () => {
     assert.throws(() => store.modify('pods', 'default', 'p', change), refusal(422, /pod updates may not change fields/))
     assert.throws(() => store.create('pods', pod('l', { labels: { a: 'not a label' } })), refusal(422, /valid label/))
   })
+
+  test('refuses what controllers and nodes could not read', () => {
+    const store = createStore()
+    const make = (resource: string, fields: object) => () =>
+      store.create(resource, { metadata: { name: 'x', namespace: 'default' }, ...fields })
+    const template = { spec: { ...POD.spec, restartPolicy: 'Never' } }
+    const selector = { matchExpressions: [{ key: 'a', operator: 'Like', values: ['b'] }] }
+    assert.throws(make('jobs.batch', { spec: { selector, template } }), refusal(422, /not a valid selector operator/))
+    const noValues = { matchExpressions: [{ key: 'a', operator: 'In' }] }
+    const set = { spec: { selector: noValues, template } }
+    assert.throws(make('replicasets.apps', set), refusal(422, /matchExpressions\[0\]\.values: Required value/))
+    const owned = pod('o', { ownerReferences: [{ kind: 'Job', name: 'j' }] })
+    assert.throws(() => store.create('pods', owned), refusal(422, /ownerReferences\[0\]\.uid: Required value/))
+    assert.throws(() => store.create('pods', pod('f', { finalizers: 'one' })), refusal(422, /a list of strings/))
+    const slices = 'endpointslices.discovery.k8s.io'
+    const slice = (endpoints: unknown, ports: unknown = []) => make(slices, { addressType: 'IPv4', endpoints, ports })
+    assert.throws(slice([{}]), refusal(422, /endpoints\[0\]\.addresses: Required value/))
+    assert.throws(slice([{ addresses: ['10.0.0.1; drop'] }]), refusal(422, /address of type IPv4/))
+    assert.throws(slice([], [{ port: 0 }]), refusal(422, /between 1 and 65535/))
+    slice(null, null)()
+  })
 })
 
 describe('listing and watching', () => {
@@ -328,7 +349,7 @@ describe('services', () => {
     )
   })
 
-  test('a cluster IP may not change, be outside of the range, or be had by ExternalName', () => {
+  test('a cluster IP may not change, be outside of the range, or be had by ExternalName; other addresses are checked too', () => {
     const store = createStore()
     store.create('services', service('a'))
     assert.throws(
@@ -338,6 +359,12 @@ describe('services', () => {
     assert.throws(() => store.create('services', service('b', { clusterIP: '10.1.2.3' })), refusal(422, /valid range/))
     assert.equal(store.create('services', service('h', { clusterIP: 'None' })).spec.clusterIP, 'None')
     assert.equal(store.create('services', service('h2', { clusterIP: 'None' })).spec.clusterIP, 'None')
+    assert.throws(
+      () => store.create('services', service('i', { externalIPs: ['example.com'] })),
+      refusal(422, /externalIPs\[0\]: Invalid value: "example.com"/),
+    )
+    const badName = service('e', { type: 'ExternalName', externalName: 'not a name' })
+    assert.throws(() => store.create('services', badName), refusal(422, /spec\.externalName: Invalid value/))
     const external = store.create('services', service('e', { type: 'ExternalName', externalName: 'a.example' }))
     assert.equal(external.spec.clusterIP, undefined)
   })

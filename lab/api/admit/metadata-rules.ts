@@ -17,7 +17,7 @@ const ANNOTATIONS_LIMIT_BYTES = 256 * 1024
 export const LABEL_TEXT =
   "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an " +
   "alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-const SUBDOMAIN_TEXT =
+export const SUBDOMAIN_TEXT =
   "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end " +
   "with an alphanumeric character (e.g. 'example.com', regex used for validation is " +
   "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
@@ -25,6 +25,11 @@ const DNS_1035_TEXT =
   "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and " +
   "end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is " +
   "'[a-z]([-a-z0-9]*[a-z0-9])?')"
+
+/** Whether a value is a DNS subdomain (RFC 1123), as most names of objects are. */
+export function isSubdomain(value: unknown): boolean {
+  return typeof value === 'string' && value.length <= NAME_LIMIT && DNS_SUBDOMAIN.test(value)
+}
 
 /** What is wrong with the name of a new object; an old one keeps its name. */
 export function nameFaults(type: ResourceType, { metadata }: KubeObject, previous: KubeObject | null): Fault[] {
@@ -36,12 +41,16 @@ export function nameFaults(type: ResourceType, { metadata }: KubeObject, previou
     return name.length <= LABEL_LIMIT && DNS_1035.test(name) ? [] : fault(DNS_1035_TEXT)
   }
   if (type.key === 'namespaces') return name.length <= LABEL_LIMIT && DNS_LABEL.test(name) ? [] : fault(LABEL_TEXT)
-  return name.length <= NAME_LIMIT && DNS_SUBDOMAIN.test(name) ? [] : fault(SUBDOMAIN_TEXT)
+  return isSubdomain(name) ? [] : fault(SUBDOMAIN_TEXT)
 }
 
-/** What is wrong with labels and annotations. */
+/** What is wrong with labels, annotations, owners and finalizers. */
 export function metadataFaults({ metadata }: KubeObject): Fault[] {
-  const faults = labelFaults(metadata.labels, 'metadata.labels')
+  const faults = [...labelFaults(metadata.labels, 'metadata.labels'), ...ownerFaults(metadata.ownerReferences)]
+  const finalizers: unknown = metadata.finalizers ?? []
+  if (!Array.isArray(finalizers) || finalizers.some((each) => typeof each !== 'string')) {
+    faults.push({ kind: 'invalid', field: 'metadata.finalizers', shown: finalizers, text: 'must be a list of strings' })
+  }
   const annotations = metadata.annotations ?? {}
   let bytes = 0
   for (const [key, value] of Object.entries(annotations)) {
@@ -55,6 +64,17 @@ export function metadataFaults({ metadata }: KubeObject): Fault[] {
     faults.push({ kind: 'too long', field: 'metadata.annotations', text })
   }
   return faults
+}
+
+function ownerFaults(owners: unknown): Fault[] {
+  const field = 'metadata.ownerReferences'
+  if (owners === undefined) return []
+  if (!Array.isArray(owners)) return [{ kind: 'invalid', field, shown: owners, text: 'must be a list' }]
+  return owners.flatMap((owner, at): Fault[] =>
+    ['apiVersion', 'kind', 'name', 'uid']
+      .filter((name) => !isRecord(owner) || typeof owner[name] !== 'string' || owner[name] === '')
+      .map((name) => ({ kind: 'required', field: `${field}[${at}].${name}` })),
+  )
 }
 
 const QUALIFIED_TEXT =

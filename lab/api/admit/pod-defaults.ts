@@ -41,7 +41,9 @@ function defaultContainer(container: Record<string, any>): void {
 }
 
 function defaultProbe(probe: Record<string, any>): void {
-  fill(probe, { timeoutSeconds: 1, periodSeconds: 10, successThreshold: 1, failureThreshold: 3 })
+  const defaults = { timeoutSeconds: 1, periodSeconds: 10, successThreshold: 1, failureThreshold: 3 }
+  // Zero counts as absent: a period of none would be a probe without a pause.
+  for (const [field, value] of Object.entries(defaults)) probe[field] ||= value
   if (isRecord(probe['httpGet'])) fill(probe['httpGet'], { path: '/', scheme: 'HTTP' })
 }
 

@@ -11,6 +11,7 @@ import {
   nameFaults,
   notText,
 } from './metadata-rules.ts'
+import { portFaults, serviceFaults, sliceFaults } from './service-rules.ts'
 import { matches, selectorOf } from '../selector.ts'
 import type { KubeObject } from '../object.ts'
 import type { ResourceType } from '../resources.ts'
@@ -31,7 +32,10 @@ const RULES: Readonly<Record<string, Rule>> = {
   'replicasets.apps': workloadFaults,
   'statefulsets.apps': workloadFaults,
   'daemonsets.apps': workloadFaults,
-  'jobs.batch': ({ spec }) => podFaults(spec?.template?.spec, 'spec.template.spec'),
+  'jobs.batch': ({ spec }) => [
+    ...selectorFaults(spec?.selector),
+    ...podFaults(spec?.template?.spec, 'spec.template.spec'),
+  ],
   'endpointslices.discovery.k8s.io': sliceFaults,
   secrets: ({ data }) => dataFaults(data),
   configmaps: ({ data }) => dataFaults(data),
@@ -74,12 +78,6 @@ function containerFaults(container: unknown, path: string, seen: Set<string>): F
   return faults
 }
 
-function portFaults(port: unknown, field: string): Fault[] {
-  if (port === undefined || port === null) return [{ kind: 'required', field }]
-  if (Number.isInteger(port) && Number(port) >= 1 && Number(port) <= 65535) return []
-  return [{ kind: 'invalid', field, shown: port, text: 'must be between 1 and 65535, inclusive' }]
-}
-
 // A pod is what its kubelet started: besides images, tolerations, deadline and node, its spec is as it was created.
 function podChangeFaults(pod: KubeObject, previous: KubeObject): Fault[] {
   const frozen = (object: KubeObject): unknown => {
@@ -106,6 +104,8 @@ function workloadFaults({ spec }: KubeObject, previous: KubeObject | null): Faul
   }
   const isEmpty = !isRecord(selector) || (!selector['matchLabels'] && !selector['matchExpressions'])
   if (isEmpty) return [{ kind: 'required', field: 'spec.selector' }, ...faults]
+  const wrong = selectorFaults(selector)
+  if (wrong.length > 0) return [...wrong, ...faults]
   if (previous && !sameJson(selector, previous.spec.selector)) {
     faults.push({ kind: 'immutable', field: 'spec.selector', shown: selector })
   }
@@ -117,44 +117,40 @@ function workloadFaults({ spec }: KubeObject, previous: KubeObject | null): Faul
   return faults
 }
 
-function serviceFaults({ spec }: KubeObject): Fault[] {
-  const faults: Fault[] = []
-  const types = ['ClusterIP', 'ExternalName', 'LoadBalancer', 'NodePort']
-  if (!types.includes(spec.type)) {
-    const text = `supported values: ${types.map((type) => JSON.stringify(type)).join(', ')}`
-    faults.push({ kind: 'unsupported', field: 'spec.type', shown: spec.type, text })
-  }
-  const ports: unknown[] = Array.isArray(spec.ports) ? spec.ports : []
-  if (spec.type === 'ExternalName') {
-    if (!spec.externalName) faults.push({ kind: 'required', field: 'spec.externalName' })
-  } else if (ports.length === 0 && spec.clusterIP !== 'None') faults.push({ kind: 'required', field: 'spec.ports' })
-  const names = new Set<unknown>()
-  for (const [at, port] of ports.entries()) {
-    const path = `spec.ports[${at}]`
-    if (!isRecord(port)) {
-      faults.push({ kind: 'required', field: path })
-      continue
-    }
-    faults.push(...portFaults(port['port'], `${path}.port`))
-    if (typeof port['targetPort'] === 'number') faults.push(...portFaults(port['targetPort'], `${path}.targetPort`))
-    const name = port['name'] ?? ''
-    if (name === '' && ports.length > 1) faults.push({ kind: 'required', field: `${path}.name` })
-    else if (names.has(name)) faults.push({ kind: 'duplicate', field: `${path}.name`, shown: name })
-    names.add(name)
-  }
-  return [...faults, ...labelFaults(spec.selector, 'spec.selector')]
-}
+const OPERATORS = { In: true, NotIn: true, Exists: false, DoesNotExist: false } as const
 
-function sliceFaults(slice: KubeObject, previous: KubeObject | null): Fault[] {
-  const types = ['IPv4', 'IPv6', 'FQDN']
-  const { addressType } = slice
-  if (addressType === undefined) return [{ kind: 'required', field: 'addressType' }]
-  if (previous && previous['addressType'] !== addressType) {
-    return [{ kind: 'immutable', field: 'addressType', shown: addressType }]
+/** What is wrong with a LabelSelector. Controllers hold every pod against it, so none may be stored that does not parse. */
+function selectorFaults(selector: unknown): Fault[] {
+  const field = 'spec.selector'
+  if (!isRecord(selector)) return [{ kind: 'required', field }]
+  const faults = labelFaults(selector['matchLabels'] ?? undefined, `${field}.matchLabels`)
+  const matchExpressions: unknown = selector['matchExpressions'] ?? []
+  if (!Array.isArray(matchExpressions)) {
+    return [
+      ...faults,
+      { kind: 'invalid', field: `${field}.matchExpressions`, shown: matchExpressions, text: 'must be a list' },
+    ]
   }
-  if (types.includes(addressType)) return []
-  const text = `supported values: ${types.map((type) => JSON.stringify(type)).join(', ')}`
-  return [{ kind: 'unsupported', field: 'addressType', shown: addressType, text }]
+  for (const [at, each] of matchExpressions.entries()) {
+    const path = `${field}.matchExpressions[${at}]`
+    const { key, operator, values } = isRecord(each) ? each : {}
+    if (typeof key !== 'string') faults.push({ kind: 'required', field: `${path}.key` })
+    if (!Object.hasOwn(OPERATORS, String(operator))) {
+      faults.push({
+        kind: 'invalid',
+        field: `${path}.operator`,
+        shown: operator,
+        text: 'not a valid selector operator',
+      })
+    } else if (OPERATORS[operator as keyof typeof OPERATORS] && !(Array.isArray(values) && values.length > 0)) {
+      faults.push({
+        kind: 'required',
+        field: `${path}.values`,
+        text: "must be specified when `operator` is 'In' or 'NotIn'",
+      })
+    }
+  }
+  return faults
 }
 
 function dataFaults(values: unknown): Fault[] {
