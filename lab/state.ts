@@ -1,5 +1,5 @@
 // The state folder of a lab (.lab): what is where in it, and the record of the lab that runs.
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, rename, rm, rmdir, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -8,11 +8,13 @@ import { labIdOf } from './node/network.ts'
 /** At the end of a lab its agents get this long to let go of what they captured. */
 export const AGENT_STOP_MS = 5_000
 
-/** The record in lab.json. */
+/** The record in lab.json: written before anything else of a lab, so that its folder is known for one. */
 export interface LabRecord {
   readonly id: string
   readonly nodes: number
+  /** Of the API on loopback; 0 until it listens. */
   readonly port: number
+  /** The control plane; while that is being started, `weft lab up` itself. */
   readonly controlPid: number
   /** The kernel's start time of that process, so that a re-used process id is not taken for it. */
   readonly controlStart: string
@@ -43,6 +45,12 @@ export function labPlace(folder: string): LabPlace {
   }
 }
 
+/** All that a lab writes into its folder besides the record. */
+const ownFiles = (place: LabPlace): string[] => [
+  ...[`${place.record}.new`, place.kubeconfig, place.nodeKubeconfig, place.logs],
+  join(place.folder, 'pods'),
+]
+
 /** Where the agent of a node writes. */
 export const agentLog = (place: LabPlace, node: string): string => join(place.logs, `agent-${node}.log`)
 
@@ -62,6 +70,10 @@ export async function writeRecord(place: LabPlace, record: LabRecord): Promise<v
   await rename(`${place.record}.new`, place.record)
 }
 
+/** What stands in a folder without a record where a lab would write: somebody else's. */
+export const foreignFiles = (place: LabPlace): string[] =>
+  existsSync(place.record) ? [] : ownFiles(place).filter((path) => existsSync(path))
+
 /** Whether the control plane of the record is alive. */
 export const isRunning = (record: LabRecord | null): boolean =>
   record !== null && startOf(record.controlPid) === record.controlStart
@@ -79,8 +91,8 @@ export function startOf(pid: number): string {
 
 /** Removes what a lab writes into its state folder, and the folder itself where nothing else is in it. */
 export async function removeState(place: LabPlace): Promise<void> {
-  const files = [place.record, `${place.record}.new`, place.kubeconfig, place.nodeKubeconfig, place.logs]
-  for (const path of [...files, join(place.folder, 'pods')]) await rm(path, { recursive: true, force: true })
+  // The record last: what is left of a removal that was cut short is still known for a lab's.
+  for (const path of [...ownFiles(place), place.record]) await rm(path, { recursive: true, force: true })
   await rmdir(place.folder).catch(() => undefined)
 }
 

@@ -20,8 +20,8 @@ export async function down(folder: string): Promise<void> {
 export async function tearDown(place: LabPlace): Promise<boolean> {
   const record = readRecord(place)
   let found = record !== null
-  if (record && isRunning(record)) {
-    // The control plane gives agents the time to let go of what they captured.
+  if (record && isRunning(record) && record.controlPid !== process.pid) {
+    // The control plane gives agents the time to let go of what they captured. (`up` ends itself when it is told so.)
     process.kill(record.controlPid, 'SIGTERM')
     const deadline = Date.now() + AGENT_STOP_MS + 2_000
     while (isRunning(record) && Date.now() < deadline) await sleep(STOP_POLL_MS)
@@ -33,6 +33,7 @@ export async function tearDown(place: LabPlace): Promise<boolean> {
     await removeCgroup(cgroup)
   }
   found = (await removeNetwork(place.id)).length > 0 || found
-  await removeState(place)
+  // Where there was no lab, the folder is somebody else's, whatever its files are called.
+  if (found) await removeState(place)
   return found
 }

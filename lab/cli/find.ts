@@ -18,6 +18,7 @@ export function runningLab(folder: string): RunningLab {
   const place = labPlace(folder)
   const record = readRecord(place)
   if (!record || !isRunning(record)) throw new Refusal(`no lab runs in ${place.folder}: \`weft lab up\` starts one`)
+  if (record.port === 0) throw new Refusal(`the lab in ${place.folder} is still being started`)
   return { place, record, api: new Api(`http://127.0.0.1:${String(record.port)}`) }
 }
 

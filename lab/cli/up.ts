@@ -7,7 +7,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { LabOrder, LabWord } from '../control-plane.ts'
 import { Api } from '../node/api.ts'
 import { MAX_NODES, netnsNames } from '../node/network.ts'
-import { type LabPlace, PROJECT, agentLog, isRunning, labPlace, program, readRecord } from '../state.ts'
+import {
+  type LabPlace,
+  PROJECT,
+  agentLog,
+  foreignFiles,
+  isRunning,
+  labPlace,
+  program,
+  readRecord,
+  startOf,
+  writeRecord,
+} from '../state.ts'
 import { tearDown } from './down.ts'
 import { Refusal, requireMachine } from './machine.ts'
 import { type Manifest, applyManifests, readManifests } from './manifests.ts'
@@ -34,7 +45,10 @@ export async function up(wish: UpWish): Promise<void> {
   const stop = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stop.abort())
   const beganMs = Date.now()
+  const { nodes, mesh } = wish
+  const starter = { controlPid: process.pid, controlStart: startOf(process.pid) }
   try {
+    await writeRecord(place, { id: place.id, nodes, mesh, port: 0, ...starter })
     const url = await startControlPlane(place, wish)
     await settle(new Api(url), manifests, wish, stop.signal)
     if (!stop.signal.aborted) announce(place, Date.now() - beganMs, wish.detach)
@@ -64,6 +78,8 @@ async function requireFree(place: LabPlace): Promise<void> {
     say('clearing what an earlier lab left')
     await tearDown(place)
   }
+  const [foreign] = foreignFiles(place)
+  if (foreign !== undefined) throw new Refusal(`${foreign} is not a lab's: name another folder with --dir`)
 }
 
 function startControlPlane(place: LabPlace, { nodes, port, mesh }: UpWish): Promise<string> {

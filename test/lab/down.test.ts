@@ -1,7 +1,7 @@
 // `weft lab down` removes everything, also after every process of the lab was killed and its record is lost.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { existsSync, globSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { findCgroup2, labCgroup } from '../../lab/node/cgroup.ts'
@@ -76,6 +76,39 @@ test('down leaves nothing after every process was killed and the record is lost'
     assert.ok((await killAll(lab)) > 0)
     rmSync(lab.place.record)
     assert.match((await lab.run('down')).stdout, /is gone/)
+    assert.deepEqual(await traces(lab), before)
+  } finally {
+    await lab.end()
+  }
+})
+
+test("a folder with somebody else's files is left as it is, by up and by down", async () => {
+  const lab = await TestLab.make()
+  const file = join(lab.place.logs, 'mine')
+  try {
+    mkdirSync(lab.place.logs, { recursive: true })
+    writeFileSync(file, 'precious')
+    assert.match((await lab.run('down')).stdout, /^no lab in/)
+    assert.match((await lab.run('up', '--detach')).stderr, /^weft lab: .*logs is not a lab's: name another folder/)
+    assert.match((await lab.run('down')).stdout, /^no lab in/)
+    assert.equal(readFileSync(file, 'utf8'), 'precious')
+  } finally {
+    await lab.end()
+  }
+})
+
+test('down ends an up that has only begun, and leaves nothing', async () => {
+  const lab = await TestLab.make()
+  try {
+    const before = await traces(lab)
+    const file = await lab.write(MANIFESTS)
+    const up = lab.start('up', '--no-mesh', '--detach', '-f', file)
+    const ended = once(up, 'exit')
+    await eventually('a record', () => Promise.resolve(existsSync(lab.place.record)))
+    assert.match((await lab.run('up')).stderr, /a lab runs in .* already/)
+    assert.match((await lab.run('down')).stdout, /is gone/)
+    await ended
+    rmSync(file)
     assert.deepEqual(await traces(lab), before)
   } finally {
     await lab.end()
