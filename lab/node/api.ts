@@ -110,8 +110,6 @@ export interface Watch<T extends KubeObject> {
   put(object: T): void
   /** Called for each object that is gone, with its last known state. */
   gone(object: T): void
-  /** Called after each full list has been handed to put and gone. */
-  synced?(): void
   failed?(error: Error): void
 }
 
@@ -121,14 +119,13 @@ export async function keepWatching<T extends KubeObject>(
   watch: Watch<T>,
   signal: AbortSignal,
 ): Promise<void> {
-  const followed: Followed<T> = { watch, known: new Map() }
-  let version: string | undefined
+  const followed: Followed<T> = { watch, known: new Map(), version: undefined }
   let retryMs = RETRY_FIRST_MS
   while (!signal.aborted) {
     try {
-      version ??= await listInto(api, followed)
+      if (followed.version === undefined) await listInto(api, followed)
+      await follow(api, followed, signal)
       retryMs = RETRY_FIRST_MS
-      version = await follow(api, followed, version, signal)
     } catch (error) {
       if (signal.aborted) return
       watch.failed?.(error as Error)
@@ -142,11 +139,14 @@ interface Followed<T extends KubeObject> {
   readonly watch: Watch<T>
   /** The objects as last handed over, by namespace and name. */
   readonly known: Map<string, T>
+  /** Up to where changes were handed over: a watch that breaks off goes on from here. Undefined: a list is needed. */
+  version: string | undefined
 }
 
 const keyOf = (object: KubeObject): string => `${object.metadata?.namespace ?? ''}/${object.metadata?.name ?? ''}`
 
-async function listInto<T extends KubeObject>(api: Api, { watch, known }: Followed<T>): Promise<string> {
+async function listInto<T extends KubeObject>(api: Api, followed: Followed<T>): Promise<void> {
+  const { watch, known } = followed
   const list = await api.get<{ metadata: { resourceVersion: string }; items: T[] }>(watch.path)
   const fresh = new Map(list.items.map((item) => [keyOf(item), item]))
   for (const [key, old] of known) {
@@ -159,34 +159,28 @@ async function listInto<T extends KubeObject>(api: Api, { watch, known }: Follow
     known.set(key, item)
     watch.put(item)
   }
-  watch.synced?.()
-  return list.metadata.resourceVersion
+  followed.version = list.metadata.resourceVersion
 }
 
-/** Follows one watch request to its end; returns the version to go on from, or undefined when a new list is needed. */
-async function follow<T extends KubeObject>(
-  api: Api,
-  { watch, known }: Followed<T>,
-  since: string,
-  signal: AbortSignal,
-): Promise<string | undefined> {
+/** Follows one watch request to its end, as far as `followed` then says. */
+async function follow<T extends KubeObject>(api: Api, followed: Followed<T>, signal: AbortSignal): Promise<void> {
+  const { watch, known, version: since = '' } = followed
   const joiner = watch.path.includes('?') ? '&' : '?'
   const query = `watch=true&allowWatchBookmarks=true&resourceVersion=${since}&timeoutSeconds=${String(WATCH_SECONDS)}`
   const response = await api.stream(`${watch.path}${joiner}${query}`, signal)
-  if (response.statusCode === 410) {
-    response.resume()
-    return undefined
+  if (response.statusCode !== 200) {
+    if (response.statusCode === 410) followed.version = undefined
+    throw new ApiError(response.statusCode ?? 0, sentenceOf(await readAll(response), response.statusCode ?? 0))
   }
-  if (response.statusCode !== 200) throw new ApiError(response.statusCode ?? 0, await readAll(response))
-  let version: string | undefined = since
   for await (const line of linesOf(response)) {
     const event = JSON.parse(line) as { type: string; object: T }
-    if (event.type === 'ERROR') return undefined
-    version = event.object.metadata?.resourceVersion ?? version
-    if (event.type === 'BOOKMARK') continue
-    deliver(watch, known, event)
+    if (event.type === 'ERROR') {
+      followed.version = undefined
+      throw new ApiError(410, sentenceOf(JSON.stringify(event.object), 410))
+    }
+    followed.version = event.object.metadata?.resourceVersion ?? since
+    if (event.type !== 'BOOKMARK') deliver(watch, known, event)
   }
-  return version
 }
 
 function deliver<T extends KubeObject>(
