@@ -6,6 +6,7 @@
         "native/addon.cc",
         "native/programs.cc",
         "native/sockets.cc",
+        "native/listeners.cc",
         "native/acceptor.cc",
         "native/bpf.c"
       ],

@@ -24,9 +24,13 @@ static __always_inline void set_v4(struct address *a, __u32 ip, __u16 port) {
   a->zero = 0;
 }
 
+static __always_inline int is_loopback(__u32 ip) {
+  return (ip & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+}
+
 /* Any of 127.0.0.0/8, and 0.0.0.0, which connect() takes for 127.0.0.1. */
 static __always_inline int stays_inside(const struct address *a) {
-  return (a->ip[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) || a->ip[3] == 0;
+  return is_loopback(a->ip[3]) || a->ip[3] == 0;
 }
 
 /* 127.0.0.1 and its other spelling 0.0.0.0: where the listeners are. */

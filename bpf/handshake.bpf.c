@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-/* sockops: carries an address over a TCP handshake, from the socket that dials to the socket that is accepted.
+/* sockops: keeps the set of listening ports (ports.h), and carries an address over a TCP handshake, from the socket
+ * that dials to the socket that is accepted.
  *
  *   caller's socket   TCP_CONNECT_CB ----> entry in a map ----> PASSIVE_ESTABLISHED_CB   accepted socket
  *   (source port chosen, SYN not yet sent)                      (before accept() can return it)
@@ -12,11 +13,18 @@
  * runs) no other socket of its netns can hold the same ends. */
 #include "addr.h"
 #include "maps.h"
+#include "ports.h"
 
 struct origins_by_pod origins SEC(".maps");
 struct entries_by_pod entries SEC(".maps");
+struct ports_by_pod listening SEC(".maps");
 /* On a connection accepted by the outbound listener: where its application was going. User space reads, by fd. */
 struct address_map accepted SEC(".maps");
+
+/* ORed with what is set: other programs on this socket have callbacks of their own. */
+static __always_inline void tell_state(struct bpf_sock_ops *ctx) {
+  bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+}
 
 static __always_inline void keep(void *map, const void *key, const struct address *value, struct bpf_sock_ops *ctx) {
   if (!map) return; /* the pod left meanwhile: the accepted end will find nothing and be refused */
@@ -24,8 +32,7 @@ static __always_inline void keep(void *map, const void *key, const struct addres
     count(COUNT_FULL);
     return;
   }
-  /* ORed with what is set: other programs on this socket have callbacks of their own */
-  bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+  tell_state(ctx);
 }
 
 /* A socket dials, or has closed: puts its entry into the map, or takes it out. */
@@ -47,6 +54,8 @@ static __always_inline void dialling(struct bpf_sock_ops *ctx, int closed) {
       bpf_map_delete_elem(map, &flow);
     return;
   }
+  /* a child has its listener's callback flags; what it has in `peers` is its client, and nobody's entry */
+  if (flow.destination.ip[3] != LOOPBACK) return;
   __u64 cookie = bpf_get_netns_cookie(ctx);
   void *map = bpf_map_lookup_elem(&origins, &cookie);
   if (!closed)
@@ -90,6 +99,27 @@ static __always_inline void accepting(struct bpf_sock_ops *ctx) {
     show_client(sk, cookie, &flow);
 }
 
+/* A socket starts to listen, or stops to, by close() or shutdown(). The kernel calls before listen() has returned and
+ * before a socket that closes is out of reach, once for a socket that several processes share, not for a second
+ * listen(), and for the TCP socket beneath an MPTCP one. */
+static __always_inline void listener(struct bpf_sock_ops *ctx, int closed) {
+  __u64 cookie = bpf_get_netns_cookie(ctx);
+  void *map = bpf_map_lookup_elem(&listening, &cookie);
+  __u32 group = ctx->local_port % PORTS_GROUPS;
+  __u64 place;
+
+  if (!map) return;
+  struct ports *ports = bpf_map_lookup_elem(map, &group);
+  place = place_listened(ctx);
+  if (!ports || !place) return;
+  if (closed)
+    vacate(ports, bpf_get_socket_cookie(ctx));
+  else if (claim(ports, bpf_get_socket_cookie(ctx), place))
+    tell_state(ctx);
+  else
+    count(COUNT_CROWDED);
+}
+
 SEC("sockops")
 int weft_handshake(struct bpf_sock_ops *ctx) {
   /* ctx->reply is never written: it may be another program's answer */
@@ -101,7 +131,13 @@ int weft_handshake(struct bpf_sock_ops *ctx) {
     accepting(ctx);
     break;
   case BPF_SOCK_OPS_STATE_CB:
-    if (ctx->args[1] == BPF_TCP_CLOSE) dialling(ctx, 1);
+    if (ctx->args[0] == BPF_TCP_LISTEN)
+      listener(ctx, 1);
+    else if (ctx->args[1] == BPF_TCP_CLOSE)
+      dialling(ctx, 1);
+    break;
+  case BPF_SOCK_OPS_TCP_LISTEN_CB:
+    listener(ctx, 0);
     break;
   }
   return 1;

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /* sk_lookup, one program a pod with maps of its own: gives the pod's incoming TCP connections to the inbound listener,
  * whichever of the pod's addresses they ask for. Passed are only connections inside the pod and those that the proxy
- * announced. IPv6 is left alone. */
+ * announced. What asks for a port where no application listens is refused: dropped and not passed, because the stack
+ * answers both with a reset, and a listener that the set does not know is then closed and not open past the proxy. IPv6
+ * is left alone. */
 #include "addr.h"
+#include "ports.h"
 
 #define IPPROTO_TCP 6
 
@@ -26,6 +29,23 @@ struct {
   __type(value, struct address);
 } arrivals SEC(".maps");
 
+/* The inner map of `listening` in handshake.bpf.c, which writes it. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, PORTS_GROUPS);
+  __type(key, __u32);
+  __type(value, struct ports);
+} ports SEC(".maps");
+
+/* Places of listeners that the programs have not seen start: place -> how many sockets. User space writes. */
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, OLDER_MAX);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, __u64);
+  __type(value, __u32);
+} older SEC(".maps");
+
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
   __uint(max_entries, INBOUND_COUNTERS);
@@ -39,6 +59,15 @@ static __always_inline int leave_with(enum inbound_counter which, int verdict) {
 
   if (value) *value += 1;
   return verdict;
+}
+
+static __always_inline int is_open(__u32 ip, __u32 port) {
+  __u64 place = place_of(ip, port), anywhere = place_of(0, port);
+  __u32 group = port % PORTS_GROUPS;
+  struct ports *known = bpf_map_lookup_elem(&ports, &group);
+
+  if (!known || is_held(known, place, anywhere)) return 1;
+  return bpf_map_lookup_elem(&older, &place) || bpf_map_lookup_elem(&older, &anywhere);
 }
 
 SEC("sk_lookup")
@@ -57,6 +86,7 @@ int weft_inbound(struct bpf_sk_lookup *ctx) {
   if (flow.source.ip[3] == flow.destination.ip[3]) return SK_PASS;
   if (bpf_map_lookup_elem(&arrivals, &flow)) return leave_with(INBOUND_LET, SK_PASS);
   if (port == outbound_port || port == inbound_port) return leave_with(INBOUND_DROPPED, SK_DROP);
+  if (!is_open(flow.destination.ip[3], port)) return leave_with(INBOUND_CLOSED, SK_DROP);
   sk = bpf_map_lookup_elem(&listener, &key);
   if (!sk) return leave_with(INBOUND_DROPPED, SK_DROP);
   refused = bpf_sk_assign(ctx, sk, 0);

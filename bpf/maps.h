@@ -40,6 +40,14 @@ struct entries_map {
   __uint(value_size, sizeof(struct address));
 };
 
+/* Where one pod's applications listen. */
+struct ports_map {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, PORTS_GROUPS);
+  __uint(key_size, sizeof(__u32));
+  __uint(value_size, sizeof(struct ports));
+};
+
 /* netns cookie -> the pod's map. Dropping a pod's line forgets all it held; a cookie is never used twice, so what is
  * deleted under an address can never be the entry of the pod that had the address before. */
 struct origins_by_pod {
@@ -54,6 +62,13 @@ struct entries_by_pod {
   __uint(max_entries, PODS_MAX);
   __type(key, __u64);
   __array(values, struct entries_map);
+};
+
+struct ports_by_pod {
+  __uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
+  __uint(max_entries, PODS_MAX);
+  __type(key, __u64);
+  __array(values, struct ports_map);
 };
 
 /* Socket storage: the proxy's own sockets. User space writes, by fd, before connect(). */

@@ -33,6 +33,29 @@ struct own {
   __u32 zero;
 };
 
+/* A socket that listens, by its cookie (what sock_diag tells too), and its place; both 0: a free slot. */
+struct listening {
+  __u64 socket;
+  __u64 place;
+};
+
+/* Listening sockets of one pod whose port has the same remainder by PORTS_GROUPS. */
+#define PORTS_GROUPS 64
+#define PORTS_SLOTS 16
+struct ports {
+  __u64 crowded; /* there was no slot for one of them: until the pod is released every port of the group is open */
+  struct listening slots[PORTS_SLOTS];
+};
+
+/* IPv4 address (0 = every one) in network byte order and port in host byte order, as one word. Never 0: port 0 does not
+ * listen. */
+static inline __attribute__((always_inline)) __u64 place_of(__u32 ip, __u32 port) {
+  return (__u64)ip << 32 | port;
+}
+
+/* Places of listeners older than the capture, a pod. */
+#define OLDER_MAX 1024
+
 /* Counters of the programs that a node has once. */
 enum counter {
   COUNT_CAPTURED,  /* connects turned to the outbound listener */
@@ -42,6 +65,7 @@ enum counter {
   COUNT_PASSED,    /* connections of the proxy that reached their application */
   COUNT_FULL,      /* a pod's table of handshakes was full */
   COUNT_NO_MEMORY, /* no socket storage: connect refused */
+  COUNT_CROWDED,   /* listeners that found no slot: closed ports of their group look open */
   COUNTERS,
 };
 
@@ -49,7 +73,8 @@ enum counter {
 enum inbound_counter {
   INBOUND_STEERED, /* SYNs given to the inbound listener (a SYN sent again counts again) */
   INBOUND_LET,     /* SYNs of our own that passed to the application */
-  INBOUND_DROPPED, /* SYNs refused: direct dials from outside, or no listener */
+  INBOUND_DROPPED, /* SYNs refused: direct dials from outside, or the proxy does not listen */
+  INBOUND_CLOSED,  /* SYNs refused: no application listens there */
   INBOUND_COUNTERS,
 };
 

@@ -4,6 +4,7 @@
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exportPrograms(env, exports);
   exportSockets(env, exports);
+  exportListeners(env, exports);
   exportAcceptor(env, exports);
   return exports;
 }

@@ -8,4 +8,5 @@
 
 void exportPrograms(Napi::Env env, Napi::Object exports);
 void exportSockets(Napi::Env env, Napi::Object exports);
+void exportListeners(Napi::Env env, Napi::Object exports);
 void exportAcceptor(Napi::Env env, Napi::Object exports);

@@ -38,6 +38,7 @@ static int mesh_try(struct mesh_fds *fds) {
     fds->counters = keep(skel->maps.counters.map_fd, &status);
     fds->origins = keep(skel->maps.origins.map_fd, &status);
     fds->entries = keep(skel->maps.entries.map_fd, &status);
+    fds->listening = keep(skel->maps.listening.map_fd, &status);
     fds->connect4 = keep(skel->progs.weft_connect4.prog_fd, &status);
     fds->connect6 = keep(skel->progs.weft_connect6.prog_fd, &status);
     fds->getpeername4 = keep(skel->progs.weft_getpeer4.prog_fd, &status);
@@ -73,6 +74,8 @@ static int inbound_try(struct inbound_fds *fds, uint16_t outbound_port, uint16_t
     fds->program = keep(skel->progs.weft_inbound.prog_fd, &status);
     fds->listener = keep(skel->maps.listener.map_fd, &status);
     fds->arrivals = keep(skel->maps.arrivals.map_fd, &status);
+    fds->ports = keep(skel->maps.ports.map_fd, &status);
+    fds->older = keep(skel->maps.older.map_fd, &status);
     fds->steering = keep(skel->maps.steering.map_fd, &status);
   }
   inbound__destroy(skel);

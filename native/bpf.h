@@ -11,13 +11,13 @@ extern "C" {
 
 /* What a node has once. The fds are the caller's to close. */
 struct mesh_fds {
-  int pods, own, accepted, counters, origins, entries;
+  int pods, own, accepted, counters, origins, entries, listening;
   int connect4, connect6, getpeername4, getpeername6, getsockname4, getsockname6, handshake;
 };
 
 /* What a node has once a captured pod. */
 struct inbound_fds {
-  int program, listener, arrivals, steering;
+  int program, listener, arrivals, ports, older, steering;
 };
 
 int mesh_load(struct mesh_fds *fds);

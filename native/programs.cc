@@ -25,6 +25,7 @@ static Napi::Value loadMesh(const Napi::CallbackInfo &info) {
   out["counters"] = fds.counters;
   out["origins"] = fds.origins;
   out["entries"] = fds.entries;
+  out["listening"] = fds.listening;
   out["connect4"] = fds.connect4;
   out["connect6"] = fds.connect6;
   out["getpeername4"] = fds.getpeername4;
@@ -43,6 +44,8 @@ static Napi::Value loadInbound(const Napi::CallbackInfo &info) {
   out["program"] = fds.program;
   out["listener"] = fds.listener;
   out["arrivals"] = fds.arrivals;
+  out["ports"] = fds.ports;
+  out["older"] = fds.older;
   out["steering"] = fds.steering;
   return out;
 }

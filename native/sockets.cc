@@ -2,6 +2,7 @@
 // interleaves, other threads never leave the agent's own namespace, and the socket stays where it was made.
 #include "addon.h"
 #include "bpf.h"
+#include "sockets.h"
 #include <arpa/inet.h>
 #include <cerrno>
 #include <cstdio>
@@ -24,17 +25,22 @@ static int toInt(const Napi::Value &value) {
   return value.As<Napi::Number>().Int32Value();
 }
 
-// A TCP socket made in `netns`; `home` is the namespace to return to; netns < 0 = stay. An fd or -errno.
-static int makeSocket(int netns, int home) {
+int socketInside(int netns, int home, int family, int type, int protocol) {
   if (netns >= 0 && setns(netns, CLONE_NEWNET) < 0) return -errno;
-  int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+  int fd = socket(family, type, protocol);
   int status = fd < 0 ? -errno : fd;
   if (netns >= 0 && setns(home, CLONE_NEWNET) < 0) {
     // This thread would go on to make every socket in a stranger's namespace.
     perror("weft: cannot return to the agent's network namespace");
     abort();
   }
-  if (fd < 0) return status;
+  return status;
+}
+
+// A TCP socket made as by socketInside().
+static int makeSocket(int netns, int home) {
+  int fd = socketInside(netns, home, AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+  if (fd < 0) return fd;
   int on = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
   // Best effort: where cubic is not there, the machine's default stays. BBR without fq paces a relay to a third.

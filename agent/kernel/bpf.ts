@@ -37,7 +37,7 @@ class BpfKernel implements Kernel {
   readonly #options: KernelOptions
   readonly #captures = new Map<string, Capture>()
   /** Counts of the pods that were released. */
-  readonly #past = { steered: 0, let: 0, dropped: 0 }
+  readonly #past = { steered: 0, let: 0, dropped: 0, closed: 0 }
   #last: Counters | null = null
 
   constructor(programs: Programs, home: number, options: KernelOptions) {
@@ -51,7 +51,10 @@ class BpfKernel implements Kernel {
     if (known) {
       // a pod whose sandbox was made anew has a new namespace under its old uid
       const same = cookieIn(pod.netns, this.#home) === known.captured.cookie
-      if (same && pod.ip === known.captured.ip) return known.captured
+      if (same && pod.ip === known.captured.ip) {
+        known.look()
+        return known.captured
+      }
       this.release(pod.uid)
     }
     const capture = capturePod(pod, {

@@ -3,6 +3,7 @@
 import type { Captured, PodSource } from './kernel.ts'
 import { INBOUND_PORT, KernelError, LISTEN_BACKLOG, OUTBOUND_PORT } from './kernel.ts'
 import { ADDRESS_BYTES, INBOUND_COUNTERS, cookieKey, intBytes, longBytes, podValue } from './layout.ts'
+import { olderListeners } from './listeners.ts'
 import { errorName, must, native } from './native.ts'
 import type { Programs } from './programs.ts'
 import { ATTACH, readCounters } from './programs.ts'
@@ -11,6 +12,8 @@ import { ATTACH, readCounters } from './programs.ts'
 export interface Capture {
   readonly captured: Captured
   counters(): Record<(typeof INBOUND_COUNTERS)[number], number>
+  /** Looks anew at the listeners that are older than the capture. */
+  look(): void
   release(): void
 }
 
@@ -87,15 +90,17 @@ export function capturePod(pod: PodSource, ground: Ground): Capture {
 
   const steering = native().loadInbound(outbound.port, inbound.port, ground.entriesBound)
   must(steering.status, 'load the inbound program')
-  for (const fd of [steering.program, steering.listener, steering.arrivals, steering.steering]) {
-    undo.defer(() => native().closeFd(fd))
-  }
+  const { status: _, ...fds } = steering
+  for (const fd of Object.values(fds)) undo.defer(() => native().closeFd(fd))
   must(native().mapPut(steering.listener, intBytes(0), longBytes(inbound.fd)), 'name the inbound listener')
 
   const key = cookieKey(cookie)
   const origins = own(native().createHash(ADDRESS_BYTES, ADDRESS_BYTES, ground.originsBound), 'make the origins map')
   put(maps.origins, key, intBytes(origins), 'keep the origins map')
   put(maps.entries, key, intBytes(steering.arrivals), 'keep the entries map')
+  put(maps.listening, key, intBytes(steering.ports), 'keep the listening ports')
+  const older = olderListeners(netns, home, steering)
+  older.look() // after the programs know the set, and before anyone asks it: see there
   own(native().attach(steering.program, netns, ATTACH.skLookup), 'attach the inbound program')
   // last: from here on connects are turned, and everything they will meet is there
   put(maps.pods, key, podValue(pod.ip, outbound.port, inbound.port), 'keep the pod')
@@ -104,6 +109,7 @@ export function capturePod(pod: PodSource, ground: Ground): Capture {
   return {
     captured: { uid: pod.uid, ip: pod.ip, cookie, netns, outbound, inbound },
     counters: () => readCounters(steering.steering, INBOUND_COUNTERS),
+    look: () => older.look(),
     release: () => held.dispose(),
   }
 }

@@ -32,6 +32,8 @@ export class FakeKernel implements Kernel {
     steered: 0,
     let: 0,
     dropped: 0,
+    closed: 0,
+    crowded: 0,
   }
   #cookies = 0
 

@@ -81,6 +81,13 @@ export interface Counters {
   let: number
   /** SYNs from outside refused: dials of the proxy's ports. */
   dropped: number
+  /** SYNs from outside refused: no application listens there. */
+  closed: number
+  /**
+   * Listeners that found their pod's set of ports full (16 a remainder of the port by 64): they work, but closed ports of
+   * that remainder accept and are reset by the proxy until the pod is released.
+   */
+  crowded: number
 }
 
 /** A call into the kernel that failed. */
@@ -100,7 +107,7 @@ export interface Kernel {
   /**
    * Joins a pod's traffic: from the return on its new connections come to the listeners; open ones are not touched.
    * A pod that is captured already under this uid, in the same network namespace and with the same address, is returned
-   * as it is; else it is released first. Throws KernelError, and then the pod is not captured.
+   * as it is, after another look at listeners that are older than its capture; else it is released first. Throws KernelError, and then the pod is not captured.
    */
   capture(pod: PodSource): Captured
   /**

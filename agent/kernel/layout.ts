@@ -6,12 +6,18 @@ import type { SocketAddress } from '../model/address.ts'
 export const ADDRESS_BYTES = 20
 export const POD_BYTES = 24
 export const OWN_BYTES = 32
+export const LISTENING_BYTES = 16
+export const PORTS_BYTES = 264
+
+/** #defines of bpf/mesh.h */
+export const PORTS_GROUPS = 64
+export const PORTS_SLOTS = 16
 
 /** Names of `enum counter`, in its order. */
-export const COUNTERS = ['captured', 'handed', 'missing', 'direct', 'passed', 'full', 'noMemory'] as const
+export const COUNTERS = ['captured', 'handed', 'missing', 'direct', 'passed', 'full', 'noMemory', 'crowded'] as const
 
 /** Names of `enum inbound_counter`, in its order. */
-export const INBOUND_COUNTERS = ['steered', 'let', 'dropped'] as const
+export const INBOUND_COUNTERS = ['steered', 'let', 'dropped', 'closed'] as const
 
 const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1
 const DOTTED = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/
@@ -74,6 +80,27 @@ export function ownValue(callee: string | undefined, client: SocketAddress | und
   const view = new DataView(bytes.buffer)
   if (callee !== undefined) view.setBigUint64(0, BigInt(callee), LITTLE)
   if (client !== undefined) writeAddress(view, 8, client)
+  return bytes
+}
+
+/** `struct listening`s, one after the other; a free slot has socket 0. */
+export function readListening(bytes: Uint8Array): { readonly socket: bigint; readonly place: bigint }[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return Array.from({ length: bytes.byteLength / LISTENING_BYTES }, (_, i) => ({
+    socket: view.getBigUint64(i * LISTENING_BYTES, LITTLE),
+    place: view.getBigUint64(i * LISTENING_BYTES + 8, LITTLE),
+  }))
+}
+
+/** A place (place_of() in bpf/mesh.h) as a map key. */
+export function placeKey(place: bigint): Uint8Array {
+  return new Uint8Array(new BigUint64Array([place]).buffer)
+}
+
+/** `struct ports` of a group that passes for open as a whole. */
+export function crowdedPorts(): Uint8Array {
+  const bytes = new Uint8Array(PORTS_BYTES)
+  new DataView(bytes.buffer).setBigUint64(0, 1n, LITTLE)
   return bytes
 }
 

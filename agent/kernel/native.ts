@@ -14,6 +14,7 @@ export interface MeshFds {
   readonly counters: number
   readonly origins: number
   readonly entries: number
+  readonly listening: number
   readonly connect4: number
   readonly connect6: number
   readonly getpeername4: number
@@ -29,6 +30,8 @@ export interface InboundFds {
   readonly program: number
   readonly listener: number
   readonly arrivals: number
+  readonly ports: number
+  readonly older: number
   readonly steering: number
 }
 
@@ -60,6 +63,7 @@ export interface Native {
   socketIn(netns: number, home: number, own: number, value: Uint8Array): number
   listenIn(netns: number, home: number, ip: string, port: number, backlog: number): number
   bindSocket(fd: number, ip: string, port: number): number
+  listenersIn(netns: number, home: number): { readonly status: number; readonly found: Uint8Array }
   netnsCookie(fd: number): { readonly status: number; readonly cookie: string }
   ends(fd: number): NativeEnds
   duplicate(fd: number): number

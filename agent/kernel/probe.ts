@@ -73,5 +73,6 @@ function attempt(cgroupRoot: string): void {
   openKernel({ cgroupRoot }).close()
   const inbound = native().loadInbound(1, 1, 1)
   must(inbound.status, 'load the inbound program')
-  for (const fd of [inbound.program, inbound.listener, inbound.arrivals, inbound.steering]) native().closeFd(fd)
+  const { status: _, ...fds } = inbound
+  for (const fd of Object.values(fds)) native().closeFd(fd)
 }

@@ -29,7 +29,7 @@ const HOOKS = [
 
 /** The objects of one agent. */
 export interface Programs {
-  readonly maps: Pick<MeshFds, 'pods' | 'own' | 'accepted' | 'origins' | 'entries'>
+  readonly maps: Pick<MeshFds, 'pods' | 'own' | 'accepted' | 'origins' | 'entries' | 'listening'>
   counters(): Record<(typeof COUNTERS)[number], number>
   /** Detaches and unloads. Idempotent. */
   close(): void

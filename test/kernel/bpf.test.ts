@@ -179,6 +179,7 @@ kernelTest('connections from another machine are steered, whichever address of t
   const second = '10.231.200.99'
   execFileSync('ip', ['-n', source.uid, 'address', 'add', `${second}/32`, 'dev', 'eth0'])
   execFileSync('ip', ['-n', world.node.name, 'route', 'add', `${second}/32`, 'via', source.ip, 'dev', 'v1', 'onlink'])
+  world.serve({ ...source, ip: '0.0.0.0' }, 8080, () => assert.fail('an application was reached past the proxy'))
   const pod = world.sockets.hold(world.kernel.capture(source))
   const local: string[] = []
   pod.accept('inbound', {
@@ -415,6 +416,7 @@ kernelTest('two agents at one cgroup root each serve their own pods', async (wor
   const [caller, callee] = [world.pod(), world.pod()]
   const other = openKernel({ cgroupRoot })
   const captured = other.capture(callee)
+  world.serve(callee, 8080, () => assert.fail('an application was reached past the proxy'))
   const theirs = openSockets(other.handles()).hold(captured)
   const local: string[] = []
   theirs.accept('inbound', {
@@ -458,7 +460,7 @@ kernelTest('capture, use and release leave no program, link, map or fd behind', 
     // the first round also waits for what earlier tests are still closing
     if (round === 0) fds = readdirSync('/proc/self/fd').length
   }
-  for (const { prog, map, link } of seen) assert.deepEqual([prog.length, map.length, link.length], [2, 10, 2])
+  for (const { prog, map, link } of seen) assert.deepEqual([prog.length, map.length, link.length], [2, 14, 2])
   assert.deepEqual(objects(), before)
   assert.equal(readdirSync('/proc/self/fd').length, fds)
   assert.equal(await gone(seen), 0)

@@ -81,6 +81,7 @@ export const CONTRACT: readonly { readonly states: string; readonly run: (world:
     run: async (world) => {
       const { pod, source } = captureAndHold(world)
       const incoming = new Arrivals(pod, 'inbound')
+      world.serve(source, 8123, () => assert.fail('an application was reached past the proxy'))
       const client = await world.reach({ ip: source.ip, port: 8123 })
       await incoming.until(1)
       const fd = incoming.fds[0]!

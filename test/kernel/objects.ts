@@ -48,6 +48,21 @@ export function alive(which: Objects): number {
   return kinds.reduce((sum, kind) => sum + show(kind).filter(({ id }) => which[kind].includes(id)).length, 0)
 }
 
+/** Listening sockets that the programs or user space keep of all captured pods of this process, and open groups. */
+export function listeners(): { seen: number; older: number; crowded: number } {
+  const held = objects().map
+  const dump = (name: string): { value: string[] }[] =>
+    show('map')
+      .filter((map) => held.includes(map.id) && map.name === name)
+      .flatMap(({ id }) => bpftool('map', 'dump', 'id', `${id}`) as { value: string[] }[])
+  const words = dump('ports').map(({ value }) => {
+    const bytes = Uint8Array.from(value, Number)
+    return [...new BigUint64Array(bytes.buffer)]
+  })
+  const seen = words.reduce((sum, [, ...slots]) => sum + slots.filter((word, i) => i % 2 === 0 && word > 0n).length, 0)
+  return { seen, older: dump('older').length, crowded: words.filter(([crowded]) => crowded! > 0n).length }
+}
+
 /** The tables of handshakes that this process holds, and the entries in all of them. */
 export function handshakes(): { tables: number; entries: number } {
   const held = objects().map

@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
 import { SKELETONS, link } from '../../bpf/build.ts'
-import { ADDRESS_BYTES, COUNTERS, INBOUND_COUNTERS, OWN_BYTES, POD_BYTES } from '../../agent/kernel/layout.ts'
+import { ADDRESS_BYTES, COUNTERS, INBOUND_COUNTERS, LISTENING_BYTES } from '../../agent/kernel/layout.ts'
+import { OWN_BYTES, PORTS_BYTES, PORTS_GROUPS, PORTS_SLOTS, POD_BYTES } from '../../agent/kernel/layout.ts'
 
 const root = join(import.meta.dirname, '../..')
 const missing = ['clang', 'llvm-strip', 'bpftool'].filter((tool) => spawnSync(tool, ['--version']).error !== undefined)
@@ -56,8 +57,17 @@ test('the checked-in skeletons are what their sources give', (t) => {
 
 test('layout.ts has the sizes and names of mesh.h', (t) => {
   if (noTools) return t.skip(noTools)
-  const sizes = { address: ADDRESS_BYTES, pod: POD_BYTES, own: OWN_BYTES }
+  const sizes = {
+    address: ADDRESS_BYTES,
+    pod: POD_BYTES,
+    own: OWN_BYTES,
+    listening: LISTENING_BYTES,
+    ports: PORTS_BYTES,
+  }
   const lines = Object.entries(sizes).map(([name, size]) => `_Static_assert(sizeof(struct ${name}) == ${size}, "");`)
+  for (const [name, value] of Object.entries({ PORTS_GROUPS, PORTS_SLOTS })) {
+    lines.push(`_Static_assert(${name} == ${value}, "");`)
+  }
   const input = `#include "${join(root, 'bpf/mesh.h')}"\n${lines.join('\n')}\n`
   execFileSync('clang', ['-fsyntax-only', '-x', 'c', '-'], { input })
   const header = readFileSync(join(root, 'bpf/mesh.h'), 'utf8')

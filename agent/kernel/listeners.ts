@@ -1,0 +1,72 @@
+// Listeners that the programs have not seen start, of one captured pod: those older than its capture. sock_diag tells
+// them, and only user space writes them down, beside what the programs write: no word has two writers.
+import { LISTENING_BYTES, PORTS_BYTES, PORTS_GROUPS, PORTS_SLOTS, intBytes } from './layout.ts'
+import { crowdedPorts, placeKey, readListening } from './layout.ts'
+import { errorName, must, native } from './native.ts'
+
+/** The pod's maps: `ports` is written by the programs, `older` here. */
+export interface PortMaps {
+  readonly ports: number
+  readonly older: number
+}
+
+/** Keeps the older listeners of one pod. */
+export interface OlderListeners {
+  /**
+   * Reads which sockets listen and writes down those that no program saw, and no others. Where they cannot be read or
+   * are too many, all the pod's ports pass for open from then on: what asks for a closed one is accepted and reset.
+   * Throws KernelError where not even that could be written.
+   */
+  look(): void
+}
+
+/**
+ * The maps must be known to the programs already, and the inbound program not yet attached: then no listener is missed.
+ * listen() makes a socket visible to sock_diag first and calls the program second, so each one has either met the
+ * program, or is told here. One that closes between the two readings below counts as open until look() is called anew.
+ */
+export function olderListeners(netns: number, home: number, maps: PortMaps): OlderListeners {
+  let written = new Set<bigint>()
+  let given = false
+
+  const giveUp = (): void => {
+    given = true
+    for (let group = 0; group < PORTS_GROUPS; group++) {
+      must(native().mapPut(maps.ports, intBytes(group), crowdedPorts()), 'give up on closed ports')
+    }
+  }
+
+  const look = (): void => {
+    if (given) return
+    const { status, found } = native().listenersIn(netns, home)
+    if (status < 0) return giveUp()
+    const places = new Set(unseen(found, maps.ports))
+    for (const place of written) if (!places.has(place)) native().mapRemove(maps.older, placeKey(place))
+    for (const place of places) {
+      if (written.has(place)) continue
+      const put = native().mapPut(maps.older, placeKey(place), intBytes(1))
+      if (put < 0 && errorName(put) === 'E2BIG') return giveUp()
+      must(put, 'keep an older listener')
+    }
+    written = places
+  }
+  return { look }
+}
+
+/** The places of sockets that are not among those the programs hold. */
+function unseen(found: Uint8Array, ports: number): bigint[] {
+  const held = new Map<number, ReadonlySet<bigint>>()
+  const heldIn = (group: number): ReadonlySet<bigint> => {
+    const known = held.get(group)
+    if (known) return known
+    const bytes = new Uint8Array(PORTS_BYTES)
+    must(native().mapGet(ports, intBytes(group), bytes), 'read the listening ports')
+    const slots = readListening(bytes.subarray(PORTS_BYTES - PORTS_SLOTS * LISTENING_BYTES))
+    const sockets = new Set(slots.map(({ socket }) => socket))
+    held.set(group, sockets)
+    return sockets
+  }
+  return readListening(found)
+    .filter(({ socket, place }) => !heldIn(Number(place & 0xffffn) % PORTS_GROUPS).has(socket))
+    .map(({ place }) => place)
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The set of places where a pod's applications listen: handshake.bpf.c keeps it, inbound.bpf.c asks it. No lock: a slot
+ * is claimed by compare-and-swap, and a reader looks at one word of it.
+ *
+ * One slot a socket and not a count a place: a count that falls to zero cannot be deleted and raised at the same time,
+ * and a socket that closes takes out what it put in, and never what an earlier capture of its pod had seen. */
+#ifndef WEFT_PORTS_H
+#define WEFT_PORTS_H
+
+#include "addr.h"
+
+/* Where a socket listens, as IPv4 sees it; 0: nowhere that a SYN from outside could ask for. The proxy's own listeners
+ * are at 127.0.0.1 and so never count. IPV6_V6ONLY cannot be seen from here: such a socket counts at ::. */
+static __always_inline __u64 place_listened(struct bpf_sock_ops *ctx) {
+  __u32 ip = ctx->local_ip4, a, b, c;
+
+  if (ctx->family == AF_INET6) {
+    a = ctx->local_ip6[0];
+    b = ctx->local_ip6[1];
+    c = ctx->local_ip6[2];
+    ip = ctx->local_ip6[3];
+    if (a || b || (c && c != MAPPED) || (!c && ip)) return 0;
+  } else if (ctx->family != AF_INET) {
+    return 0;
+  }
+  if (is_loopback(ip)) return 0;
+  return place_of(ip, ctx->local_port);
+}
+
+/* Returns 0 where the ports of this remainder have no slot left: from then on all of them pass for open. */
+static __always_inline int claim(struct ports *ports, __u64 socket, __u64 place) {
+  for (int i = 0; i < PORTS_SLOTS; i++) {
+    struct listening *slot = &ports->slots[i];
+
+    if (slot->socket || __sync_val_compare_and_swap(&slot->socket, 0, socket)) continue;
+    slot->place = place;
+    return 1;
+  }
+  ports->crowded = 1;
+  return 0;
+}
+
+static __always_inline void vacate(struct ports *ports, __u64 socket) {
+  for (int i = 0; i < PORTS_SLOTS; i++) {
+    struct listening *slot = &ports->slots[i];
+
+    if (slot->socket != socket) continue;
+    slot->place = 0; /* first: the slot is another's as soon as it has no socket */
+    barrier();
+    slot->socket = 0;
+  }
+}
+
+static __always_inline int is_held(const struct ports *ports, __u64 place, __u64 anywhere) {
+  if (ports->crowded) return 1;
+  for (int i = 0; i < PORTS_SLOTS; i++) {
+    __u64 held = ports->slots[i].place;
+
+    if (held == place || held == anywhere) return 1;
+  }
+  return 0;
+}
+
+#endif
