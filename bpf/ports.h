@@ -46,8 +46,7 @@ static __always_inline void vacate(struct ports *ports, __u64 socket) {
 
     if (slot->socket != socket) continue;
     slot->place = 0; /* first: the slot is another's as soon as it has no socket */
-    barrier();
-    slot->socket = 0;
+    __sync_val_compare_and_swap(&slot->socket, socket, 0); /* a plain store could overtake the one before it */
   }
 }
 

@@ -61,8 +61,8 @@ static int take(const char *bytes, size_t length, std::vector<listening> &found)
 }
 
 static int dump(int fd, uint8_t family, std::vector<listening> &found) {
-  alignas(
-      nlmsghdr) static thread_local char bytes[1 << 15]; // the most that the kernel puts into one datagram of a dump
+  // the most that the kernel puts into one datagram of a dump
+  alignas(nlmsghdr) static thread_local char bytes[1 << 15];
   int status = ask(fd, family);
   if (status < 0) return status;
   for (int i = 0; i < MOST_MESSAGES; i++) {

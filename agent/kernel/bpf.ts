@@ -4,7 +4,6 @@ import type { Capture } from './capture.ts'
 import { capturePod, cookieIn } from './capture.ts'
 import type { Captured, Counters, Handles, Kernel, PodSource } from './kernel.ts'
 import { ENTRIES_BOUND, ORIGINS_BOUND } from './kernel.ts'
-import { INBOUND_COUNTERS } from './layout.ts'
 import type { Programs } from './programs.ts'
 import { attachPrograms } from './programs.ts'
 
@@ -31,13 +30,19 @@ export function openKernel(options: KernelOptions): Kernel {
   return kernel
 }
 
+type PodCounters = ReturnType<Capture['counters']>
+
+function addTo(sum: PodCounters, counted: PodCounters): void {
+  for (const name of Object.keys(counted) as (keyof PodCounters)[]) sum[name] += counted[name]
+}
+
 class BpfKernel implements Kernel {
   readonly #programs: Programs
   readonly #home: number
   readonly #options: KernelOptions
   readonly #captures = new Map<string, Capture>()
   /** Counts of the pods that were released. */
-  readonly #past = { steered: 0, let: 0, dropped: 0, closed: 0 }
+  readonly #past = { steered: 0, let: 0, dropped: 0, closed: 0, crowded: 0 }
   #last: Counters | null = null
 
   constructor(programs: Programs, home: number, options: KernelOptions) {
@@ -72,8 +77,7 @@ class BpfKernel implements Kernel {
     if (!capture) return
     this.#captures.delete(uid)
     try {
-      const counted = capture.counters()
-      for (const name of INBOUND_COUNTERS) this.#past[name] += counted[name]
+      addTo(this.#past, capture.counters())
     } finally {
       capture.release() // whatever cannot be counted
     }
@@ -85,12 +89,10 @@ class BpfKernel implements Kernel {
 
   counters(): Counters {
     if (this.#last) return { ...this.#last }
-    const counted = { ...this.#programs.counters(), ...this.#past }
-    for (const capture of this.#captures.values()) {
-      const inbound = capture.counters()
-      for (const name of INBOUND_COUNTERS) counted[name] += inbound[name]
-    }
-    return counted
+    const ofPods = { ...this.#past }
+    for (const capture of this.#captures.values()) addTo(ofPods, capture.counters())
+    const ofNode = this.#programs.counters()
+    return { ...ofNode, ...ofPods, crowded: ofNode.crowded + ofPods.crowded }
   }
 
   handles(): Handles {

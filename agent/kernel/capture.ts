@@ -11,7 +11,7 @@ import { ATTACH, readCounters } from './programs.ts'
 /** A pod that is captured, and how to leave it. */
 export interface Capture {
   readonly captured: Captured
-  counters(): Record<(typeof INBOUND_COUNTERS)[number], number>
+  counters(): Record<(typeof INBOUND_COUNTERS)[number] | 'crowded', number>
   /** Looks anew at the listeners that are older than the capture. */
   look(): void
   release(): void
@@ -108,7 +108,7 @@ export function capturePod(pod: PodSource, ground: Ground): Capture {
   const held = undo.move()
   return {
     captured: { uid: pod.uid, ip: pod.ip, cookie, netns, outbound, inbound },
-    counters: () => readCounters(steering.steering, INBOUND_COUNTERS),
+    counters: () => ({ ...readCounters(steering.steering, INBOUND_COUNTERS), crowded: older.crowded() }),
     look: () => older.look(),
     release: () => held.dispose(),
   }

@@ -85,7 +85,8 @@ export interface Counters {
   closed: number
   /**
    * Listeners that found their pod's set of ports full (16 a remainder of the port by 64): they work, but closed ports of
-   * that remainder accept and are reset by the proxy until the pod is released.
+   * that remainder accept and are reset by the proxy until the pod is released. A pod whose older listeners could not be
+   * read, or are more than 1024 places, counts one more, and all its closed ports do so.
    */
   crowded: number
 }

@@ -237,6 +237,7 @@ portsTest('more listeners than can be kept at the capture: every port looks open
   const stops = Array.from({ length: 1030 }, (_, i) => listen(world, source, '0.0.0.0', 2000 + i))
   join(world, source)
   assert.equal(listeners().crowded, 64)
+  assert.equal(world.kernel.counters().crowded, 1)
   for (const port of [2000, 3029, 9999]) assert.equal(await outside(world, source.ip, port), 'proxy')
   for (const stop of stops) stop()
 })
