@@ -9,7 +9,7 @@ import { PodLife } from './pod/life.ts'
 import type { NodeParts } from './pod/parts.ts'
 import { rfcSeconds } from './pod/container.ts'
 
-/** A node takes this many pods, as a kubelet does unless told otherwise. */
+/** Pods that a node says it takes, as a kubelet does unless told otherwise. The scheduler does not count them. */
 export const MAX_PODS = 110
 
 /** Creates the Node object, or renews its status where it is there already. `index` is the node's number (1..10). */

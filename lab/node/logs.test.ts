@@ -60,6 +60,12 @@ test('a line without end is cut, not kept in memory', () =>
     assert.deepEqual([lines.length, lines.join('').length], [7, 100_000])
   }))
 
+test('a full disk costs lines, not the process', () => {
+  const log = new LogFile('/dev/full')
+  log.write('stdout', 'lost\n')
+  log.close()
+})
+
 test('following goes on with what is written later, and into the next start', () =>
   inFolder(async (folder) => {
     const first = new LogFile(join(folder, '0.log'))

@@ -14,7 +14,10 @@ const FOLLOW_POLL_MS = 200
 export const logFolder = (stateFolder: string, podUid: string, container: string): string =>
   join(stateFolder, 'pods', podUid, 'logs', container)
 
-/** One start's log file. Writes are synchronous: a container that prints is slowed down, nothing queues up in memory. */
+/**
+ * One start's log file. Writes are synchronous: a container that prints is slowed down, nothing queues up in memory.
+ * What a full disk does not take is lost; that never throws.
+ */
 export class LogFile {
   readonly path: string
   #fd: number
@@ -54,14 +57,19 @@ export class LogFile {
     if (this.#fd < 0) return
     const stamp = this.#stamped ? `${new Date().toISOString()} ` : ''
     const block = Buffer.from(lines.map((line) => `${stamp}${line}\n`).join(''))
-    if (this.#bytes + block.length > LOG_FILE_BYTES && this.#bytes > 0) this.#turnOver()
-    this.#bytes += writeSync(this.#fd, block)
+    try {
+      if (this.#bytes + block.length > LOG_FILE_BYTES && this.#bytes > 0) this.#turnOver()
+      this.#bytes += writeSync(this.#fd, block)
+    } catch {
+      // Whoever runs the container must outlive its log.
+    }
   }
 
   #turnOver(): void {
-    closeSync(this.#fd)
     renameSync(this.path, `${this.path}.old`)
-    this.#fd = openSync(this.path, 'a')
+    const next = openSync(this.path, 'a')
+    closeSync(this.#fd)
+    this.#fd = next
     this.#bytes = 0
   }
 }

@@ -9,7 +9,6 @@ import { ipBatch, mustRun } from './run.ts'
 export const NETNS_FOLDER = '/run/netns'
 export const CLUSTER_DNS = '10.96.0.10'
 export const KUBERNETES_SERVICE = '10.96.0.1'
-export const SERVICE_CIDR = '10.96.0.0/16'
 export const API_PORT = 6443
 export const MAX_NODES = 10
 

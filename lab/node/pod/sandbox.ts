@@ -7,7 +7,6 @@ import type { V1Pod } from '@kubernetes/client-node'
 import { makeCgroup, removeCgroup } from '../cgroup.ts'
 import { CLUSTER_DNS, NETNS_FOLDER, makePodNetwork, nodeNetns, podNetns, removePodNetwork } from '../network.ts'
 import type { NodeParts } from './parts.ts'
-import { qosOf } from './status.ts'
 
 export interface Sandbox {
   readonly netns: string
@@ -44,9 +43,9 @@ export async function makeSandbox(pod: V1Pod, node: NodeParts): Promise<Sandbox>
   return sandbox
 }
 
-/** Where kubelets put a pod's cgroup, by its quality of service; guaranteed pods sit at the top. */
+/** Where kubelets put a pod's cgroup, by its quality of service (the server's word); guaranteed pods sit at the top. */
 function qosFolder(pod: V1Pod): string {
-  const qos = qosOf(pod)
+  const qos = pod.status?.qosClass ?? 'BestEffort'
   return qos === 'Guaranteed' ? '' : qos.toLowerCase()
 }
 

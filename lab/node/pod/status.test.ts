@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { V1Pod } from '@kubernetes/client-node'
-import { type ContainerState, type PodFacts, podStatus, qosOf } from './status.ts'
+import { type ContainerState, type PodFacts, podStatus } from './status.ts'
 
 const T0 = '2026-01-01T00:00:00Z'
 const T1 = '2026-01-01T00:01:00Z'
@@ -85,11 +85,4 @@ test('a readiness gate holds a pod back until its condition is true', () => {
   assert.equal(conditionOf(statusOf(gated, facts({})), 'Ready')?.status, 'False')
   const open = { ...gated, status: { conditions: [{ type: 'x/y', status: 'True' }] } }
   assert.equal(conditionOf(statusOf(open, facts({})), 'Ready')?.status, 'True')
-})
-
-test('quality of service by requests and limits', () => {
-  const withResources = (resources: object): V1Pod => ({ spec: { containers: [{ name: 'c', resources }] } })
-  assert.equal(qosOf(withResources({})), 'BestEffort')
-  assert.equal(qosOf(withResources({ requests: { cpu: '1' } })), 'Burstable')
-  assert.equal(qosOf(withResources({ limits: { cpu: '1', memory: '1Gi' } })), 'Guaranteed')
 })

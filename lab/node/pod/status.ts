@@ -1,5 +1,5 @@
 // What a pod's status says, computed from its containers' states. Pure.
-import type { V1Container, V1Pod, V1PodCondition } from '@kubernetes/client-node'
+import type { V1Pod, V1PodCondition } from '@kubernetes/client-node'
 
 export interface Waiting {
   readonly kind: 'waiting'
@@ -47,13 +47,12 @@ export interface PodFacts {
 
 type Json = Record<string, unknown>
 
-/** The whole status of a pod, to be written by a merge patch. `now` is used for the conditions that changed. */
+/** The status of a pod, to be written by a merge patch; its qosClass is the server's. `now` is used for the conditions that changed. */
 export function podStatus(pod: V1Pod, facts: PodFacts, now: string): Json {
   return {
     phase: phaseOf(pod, facts),
     conditions: conditionsOf(pod, facts, now),
     startTime: facts.startTime,
-    qosClass: qosOf(pod),
     ...(facts.addresses && {
       hostIP: facts.addresses.host,
       hostIPs: [{ ip: facts.addresses.host }],
@@ -135,19 +134,4 @@ function containerStatus(each: ContainerState): Json {
 function stateJson(state: Waiting | Running | Terminated): Json {
   const { kind, ...fields } = state
   return { [kind]: fields }
-}
-
-/** Guaranteed, Burstable or BestEffort, by the requests and limits of the containers. */
-export function qosOf(pod: V1Pod): 'Guaranteed' | 'Burstable' | 'BestEffort' {
-  const all = [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])]
-  const asks = (container: V1Container): boolean =>
-    ['cpu', 'memory'].some((name) => container.resources?.limits?.[name] ?? container.resources?.requests?.[name])
-  if (!all.some(asks)) return 'BestEffort'
-  const guaranteed = all.every(({ resources }) =>
-    ['cpu', 'memory'].every((name) => {
-      const limit = resources?.limits?.[name]
-      return limit !== undefined && (resources?.requests?.[name] ?? limit) === limit
-    }),
-  )
-  return guaranteed ? 'Guaranteed' : 'Burstable'
 }
