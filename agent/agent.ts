@@ -2,7 +2,7 @@
 
 import { pino, type Logger } from 'pino'
 import { Captures } from './captures.ts'
-import type { AgentConfig } from './config.ts'
+import { type AgentConfig, listOf } from './config.ts'
 import { announce } from './kube/announce.ts'
 import { connectKube } from './kube/client.ts'
 import { Cluster, type ClusterView } from './kube/cluster.ts'
@@ -41,6 +41,7 @@ export async function runAgent(config: AgentConfig): Promise<void> {
       node,
       clusterDomain: config['cluster-domain'],
       rootNamespace: config['root-namespace'],
+      sandboxedRuntimes: listOf(config['sandboxed-runtimes']),
       settleMs: config['settle-ms'],
     },
     {

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Captures } from './captures.ts'
 import type { Found } from './kernel/discover.ts'
 import { FakeKernel } from './kernel/fake.ts'
+import { PLAIN_TERMS } from './model/terms.ts'
 import type { Workload } from './model/workload.ts'
 
 const RETRY_MS = 10
@@ -12,7 +13,8 @@ const RETRY_MS = 10
 function pod(uid: string, more: Partial<Workload> = {}): Workload {
   return {
     ...{ uid, name: `pod-${uid}`, namespace: 'shop', node: 'node-1', ips: ['127.9.0.1'], labels: {} },
-    ...{ serviceAccount: 'default', owner: uid, hostNetwork: false, joined: true, captured: null, ...more },
+    ...{ serviceAccount: 'default', owner: uid, hostNetwork: false, unfit: null, terms: PLAIN_TERMS },
+    ...{ joined: true, captured: null, ...more },
   }
 }
 

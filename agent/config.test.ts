@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import yargs from 'yargs'
-import { type AgentConfig, agentConfig, agentOptions } from './config.ts'
+import { type AgentConfig, agentConfig, agentOptions, listOf } from './config.ts'
 
 /** What `weft agent` makes of its arguments and environment. */
 function configOf(args: readonly string[], env: Record<string, string> = {}): AgentConfig {
@@ -63,3 +63,9 @@ for (const [what, args, env, said] of REFUSED) {
     assert.throws(() => configOf(args, env), said)
   })
 }
+
+test('a list is its entries, none of them empty', () => {
+  assert.deepEqual(listOf(configOf(['--node', 'n'])['sandboxed-runtimes']), ['gvisor', 'runsc', 'kata', 'firecracker'])
+  assert.deepEqual(listOf(' a, b,,'), ['a', 'b'])
+  assert.deepEqual(listOf(''), [])
+})

@@ -36,6 +36,11 @@ export const AGENT_SETTINGS = {
   'pods-cgroup': { type: 'string', default: null, describe: 'Where to look for pods’ cgroups [the cgroup2 root]' },
   'cluster-domain': { type: 'string', default: 'cluster.local', describe: 'DNS domain of the cluster' },
   'root-namespace': { type: 'string', default: 'istio-system', describe: 'Namespace of mesh-wide Istio objects' },
+  'sandboxed-runtimes': {
+    type: 'string',
+    default: 'gvisor,runsc,kata,firecracker',
+    describe: 'How names of RuntimeClasses begin whose pods have a network stack of their own: never captured',
+  },
   'admin-address': { type: 'string', default: '0.0.0.0', describe: 'Address of health checks, metrics and snapshot' },
   'admin-port': { type: 'number', default: 15020, min: 1, max: 65535, describe: 'Port of the same' },
   'log-level': {
@@ -83,6 +88,14 @@ export function agentOptions(yargs: Argv): Argv {
     ],
   )
   return yargs.options(Object.fromEntries(options))
+}
+
+/** The entries of a setting that is a comma-separated list. */
+export function listOf(text: string): string[] {
+  return text
+    .split(',')
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== '')
 }
 
 function describe(setting: Setting): string {

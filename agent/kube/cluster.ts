@@ -12,13 +12,15 @@ import { Reflector, type ReflectorLog } from './reflector.ts'
 import { serviceKey, serviceProblems, sliceOwner, translateService } from './service.ts'
 import { Translations } from './translations.ts'
 import { translateVirtualService } from './virtual-service.ts'
-import { hasEnded, localWorkload, remoteWorkload } from './workload.ts'
+import { hasEnded, localWorkload, podProblems, remoteWorkload } from './workload.ts'
 
 export interface ClusterOptions {
   /** Name of the Kubernetes node whose pods are watched whole. */
   readonly node: string
   readonly clusterDomain: string
   readonly rootNamespace: string
+  /** How names of RuntimeClasses begin whose pods cannot be captured; in any case of letters. */
+  readonly sandboxedRuntimes: readonly string[]
   /** Changes that come within so many milliseconds become one inventory. */
   readonly settleMs: number
 }
@@ -107,6 +109,7 @@ export class Cluster {
     return {
       localPods,
       problems: [
+        ...this.#podProblems(),
         ...[...this.#services.objects.values()].flatMap(serviceProblems),
         ...virtualServices.problems,
         ...destinationRules.problems,
@@ -124,9 +127,19 @@ export class Cluster {
 
   #localWorkloads(): Workload[] {
     const namespaces = this.#namespacesByName()
+    const { sandboxedRuntimes } = this.#options
     return [...this.#localPods.objects.values()]
       .filter((pod) => !hasEnded(pod))
-      .map((pod) => localWorkload(pod, namespaces.get(pod.metadata.namespace ?? '')))
+      .map((pod) => localWorkload(pod, namespaces.get(pod.metadata.namespace ?? ''), sandboxedRuntimes))
+  }
+
+  /** What pods of this node ask for and do not get; what is wrong with a namespace is said once. */
+  #podProblems(): Problem[] {
+    const namespaces = this.#namespacesByName()
+    const problems = [...this.#localPods.objects.values()]
+      .filter((pod) => !hasEnded(pod))
+      .flatMap((pod) => podProblems(pod, namespaces.get(pod.metadata.namespace ?? '')))
+    return [...new Map(problems.map((problem) => [JSON.stringify(problem), problem])).values()]
   }
 
   /** Pods of other nodes, each with the addresses and the node that the EndpointSlices give it. */

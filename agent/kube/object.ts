@@ -21,9 +21,38 @@ export interface KubeObject {
   readonly status?: unknown
 }
 
+/** A port by number, or by the name that a container gives it. */
+export type KubePort = number | string
+
+/** v1 Probe or LifecycleHandler, the ways in which the kubelet dials. */
+export interface Probe {
+  readonly httpGet?: { readonly port: KubePort; readonly host?: string }
+  readonly tcpSocket?: { readonly port: KubePort; readonly host?: string }
+  readonly grpc?: { readonly port: number }
+}
+
+/** v1 Container, the fields the agent reads. */
+export interface Container {
+  readonly name: string
+  readonly ports?: readonly { readonly name?: string; readonly containerPort: number }[]
+  /** Of an init container: `Always` makes it run beside the others. */
+  readonly restartPolicy?: string
+  readonly livenessProbe?: Probe
+  readonly readinessProbe?: Probe
+  readonly startupProbe?: Probe
+  readonly lifecycle?: { readonly postStart?: Probe; readonly preStop?: Probe }
+}
+
 /** v1 Pod, the fields the agent reads. */
 export interface Pod extends KubeObject {
-  readonly spec?: { readonly nodeName?: string; readonly hostNetwork?: boolean; readonly serviceAccountName?: string }
+  readonly spec?: {
+    readonly nodeName?: string
+    readonly hostNetwork?: boolean
+    readonly serviceAccountName?: string
+    readonly runtimeClassName?: string
+    readonly containers?: readonly Container[]
+    readonly initContainers?: readonly Container[]
+  }
   readonly status?: {
     readonly phase?: string
     readonly podIP?: string

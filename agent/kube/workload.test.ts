@@ -1,8 +1,22 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { PLAIN_TERMS } from '../model/terms.ts'
 import type { Metadata, Pod } from './object.ts'
 import { object } from './objects.fixture.ts'
-import { CAPTURED, hasEnded, isJoined, localWorkload, MESH, ownerOf, remoteWorkload } from './workload.ts'
+import { EXCLUDE_INBOUND_PORTS, ON_AGENT_LOSS } from './terms.ts'
+import {
+  CAPTURED,
+  hasEnded,
+  isJoined,
+  localWorkload,
+  MESH,
+  ownerOf,
+  podProblems,
+  remoteWorkload,
+  unfitness,
+} from './workload.ts'
+
+const SANDBOXED = ['gvisor', 'Kata']
 
 const metadata = (wish: Partial<Metadata> = {}): Metadata => object({ name: 'web-6b9f-x7k2p', ...wish }).metadata
 const wished = (wish: string | undefined, where: 'labels' | 'annotations'): Metadata =>
@@ -71,13 +85,16 @@ test('a pod has ended once it has succeeded or failed, not while it is asked to'
 
 test('a pod of this node is known whole', () => {
   const pod: Pod = object(
-    { name: 'web-1', namespace: 'shop', labels: { app: 'web' }, annotations: { [CAPTURED]: 'agent-1' } },
+    {
+      ...{ name: 'web-1', namespace: 'shop', labels: { app: 'web' } },
+      annotations: { [CAPTURED]: 'agent-1', [EXCLUDE_INBOUND_PORTS]: '9090' },
+    },
     {
       spec: { nodeName: 'n1', serviceAccountName: 'web', hostNetwork: true },
       status: { podIP: '10.1.0.1', podIPs: [{ ip: '10.1.0.1' }, { ip: 'fd00::1' }] },
     },
   )
-  assert.deepEqual(localWorkload(pod, wished('enabled', 'labels')), {
+  assert.deepEqual(localWorkload(pod, wished('enabled', 'labels'), SANDBOXED), {
     uid: 'uid-shop-web-1',
     name: 'web-1',
     namespace: 'shop',
@@ -87,26 +104,55 @@ test('a pod of this node is known whole', () => {
     serviceAccount: 'web',
     owner: 'web-1',
     hostNetwork: true,
+    unfit: 'hostNetwork',
+    terms: { ...PLAIN_TERMS, excludeInboundPorts: [9090] },
     joined: true,
     captured: 'agent-1',
   })
 })
 
 test('a pod that has no address or account yet is a workload nonetheless', () => {
-  const bare = localWorkload(object<Pod>({ name: 'a' }), undefined)
+  const bare = localWorkload(object<Pod>({ name: 'a' }), undefined, SANDBOXED)
   assert.deepEqual([bare.node, bare.ips, bare.serviceAccount, bare.hostNetwork], [null, [], 'default', false])
-  assert.deepEqual(localWorkload(object<Pod>({ name: 'a' }, { status: { podIP: '10.1.0.1' } }), undefined).ips, [
-    '10.1.0.1',
-  ])
-  assert.deepEqual(localWorkload(object<Pod>({ name: 'a' }, { status: { podIP: '' } }), undefined).ips, [])
+  assert.deepEqual(
+    localWorkload(object<Pod>({ name: 'a' }, { status: { podIP: '10.1.0.1' } }), undefined, SANDBOXED).ips,
+    ['10.1.0.1'],
+  )
+  assert.deepEqual(localWorkload(object<Pod>({ name: 'a' }, { status: { podIP: '' } }), undefined, SANDBOXED).ips, [])
 })
 
 test('of a pod of another node only what its metadata says is known', () => {
   const pod = object<Pod>(
-    { name: 'web-1', annotations: { [CAPTURED]: 'agent-2', [MESH]: 'enabled' } },
-    { spec: { nodeName: 'n2' } },
+    { name: 'web-1', annotations: { [CAPTURED]: 'agent-2', [MESH]: 'enabled', [ON_AGENT_LOSS]: 'closed' } },
+    { spec: { nodeName: 'n2', hostNetwork: true } },
   )
   const found = remoteWorkload(pod, undefined)
   assert.deepEqual([found.node, found.ips, found.serviceAccount], [null, [], ''])
-  assert.deepEqual([found.joined, found.captured], [true, 'agent-2'])
+  assert.deepEqual([found.joined, found.captured, found.unfit], [true, 'agent-2', null])
+  assert.equal(found.terms, PLAIN_TERMS)
+})
+
+test('a pod that can never be captured says why', () => {
+  const why = (spec: Pod['spec']): string | null => unfitness(object<Pod>({ name: 'a' }, { spec }), SANDBOXED)
+  const app = { name: 'app' }
+  const table: [Pod['spec'], string | null][] = [
+    [undefined, null],
+    [{ containers: [app], initContainers: [{ name: 'istio-init' }] }, null],
+    [{ hostNetwork: true, containers: [{ name: 'istio-proxy' }] }, 'hostNetwork'],
+    [{ runtimeClassName: 'gVisor' }, 'sandboxed runtimeClass gVisor'],
+    [{ runtimeClassName: 'kata-qemu' }, 'sandboxed runtimeClass kata-qemu'],
+    [{ runtimeClassName: 'my-kata' }, null],
+    [{ runtimeClassName: 'nvidia' }, null],
+    [{ containers: [app, { name: 'istio-proxy' }] }, 'istio-proxy sidecar'],
+    [{ containers: [app, { name: 'linkerd-proxy' }] }, 'linkerd-proxy sidecar'],
+    // a native sidecar is an init container
+    [{ containers: [app], initContainers: [{ name: 'istio-proxy', restartPolicy: 'Always' }] }, 'istio-proxy sidecar'],
+  ]
+  for (const [spec, expected] of table) assert.equal(why(spec), expected, JSON.stringify(spec))
+})
+
+test('bad terms are told of a pod in the mesh alone', () => {
+  const pod = object<Pod>({ name: 'a', annotations: { [ON_AGENT_LOSS]: 'ajar' } })
+  assert.equal(podProblems(pod, wished('enabled', 'labels')).length, 1)
+  assert.deepEqual(podProblems(pod, undefined), [])
 })

@@ -1,7 +1,10 @@
 // Pods and what is asked of them, as workloads.
 
+import type { Problem } from '../model/policy.ts'
+import { PLAIN_TERMS } from '../model/terms.ts'
 import type { Workload } from '../model/workload.ts'
 import type { KubeObject, Metadata, Pod } from './object.ts'
+import { readTerms } from './terms.ts'
 
 /** Asks for, or out of, the mesh: on a Namespace `enabled`; on a Pod `enabled` or `disabled`. Annotation or label. */
 export const MESH = 'weft.dev/mesh'
@@ -35,8 +38,26 @@ export function hasEnded(pod: Pod): boolean {
   return pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed'
 }
 
+/** Containers of other meshes, which turn the pod's traffic themselves. */
+const FOREIGN_PROXIES = ['istio-proxy', 'linkerd-proxy']
+
+/**
+ * Why a pod can never be captured, or null. A sandboxed runtime has a network stack of its own, which no program of the
+ * node's kernel sees; `sandboxed` are the beginnings of such runtimes' names.
+ */
+export function unfitness(pod: Pod, sandboxed: readonly string[]): string | null {
+  const { hostNetwork, runtimeClassName = '', containers = [], initContainers = [] } = pod.spec ?? {}
+  if (hostNetwork === true) return 'hostNetwork'
+  const runtime = runtimeClassName.toLowerCase()
+  if (sandboxed.some((name) => runtime.startsWith(name.toLowerCase()))) {
+    return `sandboxed runtimeClass ${runtimeClassName}`
+  }
+  const foreign = [...containers, ...initContainers].find(({ name }) => FOREIGN_PROXIES.includes(name))
+  return foreign === undefined ? null : `${foreign.name} sidecar`
+}
+
 /** A pod of this node, known whole. */
-export function localWorkload(pod: Pod, namespace: Metadata | undefined): Workload {
+export function localWorkload(pod: Pod, namespace: Metadata | undefined, sandboxed: readonly string[]): Workload {
   const ips = pod.status?.podIPs?.map(({ ip }) => ip) ?? (pod.status?.podIP ? [pod.status.podIP] : [])
   return {
     ...remoteWorkload(pod, namespace),
@@ -44,7 +65,14 @@ export function localWorkload(pod: Pod, namespace: Metadata | undefined): Worklo
     ips,
     serviceAccount: pod.spec?.serviceAccountName ?? 'default',
     hostNetwork: pod.spec?.hostNetwork === true,
+    unfit: unfitness(pod, sandboxed),
+    terms: readTerms(pod, namespace).terms,
   }
+}
+
+/** What a pod of this node asks for and does not get; nothing of one that is not in the mesh. */
+export function podProblems(pod: Pod, namespace: Metadata | undefined): readonly Problem[] {
+  return isJoined(pod.metadata, namespace) ? readTerms(pod, namespace).problems : []
 }
 
 /** A pod of another node, of which only the metadata is watched: its addresses come from the EndpointSlices. */
@@ -60,6 +88,8 @@ export function remoteWorkload(pod: KubeObject, namespace: Metadata | undefined)
     serviceAccount: '',
     owner: ownerOf(metadata),
     hostNetwork: false,
+    unfit: null,
+    terms: PLAIN_TERMS,
     joined: isJoined(metadata, namespace),
     captured: metadata.annotations?.[CAPTURED] ?? null,
   }

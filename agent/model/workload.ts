@@ -1,5 +1,7 @@
 // A pod that runs code, as every node knows it.
 
+import type { CaptureTerms } from './terms.ts'
+
 /** The Kubernetes object that something was made from; how logs, problems and metrics name it. */
 export interface ObjectRef {
   readonly kind: string
@@ -22,6 +24,10 @@ export interface Workload {
   readonly owner: string
   /** Whether the pod runs in its node's own network namespace: never captured. */
   readonly hostNetwork: boolean
+  /** Why it can never be captured, whatever it asks for, or null. Known of pods of this node alone. */
+  readonly unfit: string | null
+  /** What it asks of its capture; of pods of other nodes PLAIN_TERMS. */
+  readonly terms: CaptureTerms
   /** Whether namespace and pod ask for it to be in the mesh (`weft.dev/mesh`). */
   readonly joined: boolean
   /** Which agent announced to have captured it (`weft.dev/captured`), or null. */

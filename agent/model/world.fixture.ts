@@ -13,6 +13,7 @@ import type {
 import type { DeclaredProtocol } from './protocol.ts'
 import type { Endpoint, Service } from './service.ts'
 import { compile, type Inventory, resolve, type Snapshot, type Target } from './snapshot.ts'
+import { PLAIN_TERMS } from './terms.ts'
 import type { Workload } from './workload.ts'
 
 export const ROOT_NAMESPACE = 'istio-system'
@@ -102,6 +103,8 @@ export class World {
         serviceAccount: 'default',
         owner: name,
         hostNetwork: false,
+        unfit: null,
+        terms: PLAIN_TERMS,
         joined: true,
         captured: null,
         ...rest,

@@ -46,7 +46,8 @@ class Seen {
     const folder = await mkdtemp(join(tmpdir(), 'weft-cluster-'))
     const file = join(folder, 'kubeconfig')
     await writeFile(file, kubeconfig(this.api.url))
-    const options = { node: NODE, clusterDomain: 'cluster.local', rootNamespace: 'istio-system', settleMs }
+    const domains = { clusterDomain: 'cluster.local', rootNamespace: 'istio-system' }
+    const options = { node: NODE, ...domains, sandboxedRuntimes: ['gvisor'], settleMs }
     const log = { warn: () => undefined }
     this.cluster = new Cluster(connectKube(file), options, { view: (view) => void this.views.push(view), log })
     t.after(async () => {
@@ -246,6 +247,24 @@ void describe('a cluster as a node sees it', { concurrency: true }, () => {
     await s.until((view) => joined(view) === 'far,own')
     mesh('disabled')
     await s.until((view) => joined(view) === '')
+  })
+
+  test('what a pod asks of its capture and cannot have is told, what is wrong with a namespace once', async (t) => {
+    const s = seen()
+    const annotations = { 'weft.dev/mesh': 'enabled', 'weft.dev/exclude-outbound-cidrs': '10.0.0.0/8,any' }
+    s.store.modify('namespaces', null, 'default', ({ metadata }) => void (metadata.annotations = annotations))
+    s.pod('one', NODE, '10.244.1.2')
+    s.pod('two', NODE, '10.244.1.3', { annotations: { 'weft.dev/exclude-inbound-ports': '80-90,9090' } })
+    s.pod('far', 'node-2', '10.244.2.2', { annotations: { 'weft.dev/exclude-inbound-ports': 'any' } })
+    await s.start(t)
+    const told = s.last.problems.map(({ object, field }) => [object.kind, object.name, field])
+    assert.deepEqual(told.sort(), [
+      ['Namespace', 'default', 'metadata.annotations[weft.dev/exclude-outbound-cidrs]'],
+      ['Pod', 'two', 'metadata.annotations[weft.dev/exclude-inbound-ports]'],
+    ])
+    const two = s.last.localPods.find(({ name }) => name === 'two')
+    assert.deepEqual(two?.terms.excludeOutboundCidrs, ['10.0.0.0/8'])
+    assert.deepEqual(two?.terms.excludeInboundPorts, [9090])
   })
 
   test('a pod that has ended is no workload of its node any more', async (t) => {
