@@ -47,7 +47,7 @@ test('a probe to another host is not to the pod', () => {
   assert.deepEqual(ports(probe('127.0.0.1', 'tcpSocket')), [], 'the node’s loopback')
   const own = pod(
     { containers: [{ name: 'app', ...probe('fd00::1') }] },
-    { podIP: '10.1.0.1', podIPs: [{ ip: '10.1.0.1' }, { ip: 'fd00::1' }] },
+    { podIP: '10.1.0.1', podIPs: [{ ip: '10.1.0.1' }, { ip: 'fd00:0::1' }] },
   )
   assert.deepEqual(probePortsOf(own), [80])
 })

@@ -1,5 +1,6 @@
 // Where the kubelet dials a pod: its probes and lifecycle hooks, as its spec declares them.
 
+import { canonicalIp } from '../model/address.ts'
 import { parsePort } from '../model/terms.ts'
 import type { Container, KubePort, Pod, Probe } from './object.ts'
 
@@ -8,7 +9,7 @@ export function probePortsOf(pod: Pod): number[] {
   const { containers = [], initContainers = [] } = pod.spec ?? {}
   // of the init containers only those that stay (native sidecars) are probed
   const running = [...containers, ...initContainers.filter(({ restartPolicy }) => restartPolicy === 'Always')]
-  const own = new Set(['', pod.status?.podIP ?? '', ...(pod.status?.podIPs ?? []).map(({ ip }) => ip)])
+  const own = (pod.status?.podIPs ?? []).flatMap(({ ip }) => canonicalIp(ip) ?? [])
   return running.flatMap((container) =>
     dialsOf(container)
       .flatMap((dial) => portsOf(dial, own))
@@ -21,9 +22,10 @@ function dialsOf({ livenessProbe, readinessProbe, startupProbe, lifecycle }: Con
   return dials.filter((dial) => dial !== undefined && dial !== null)
 }
 
-/** A probe that names another host is not to the pod: `own` are the names of the pod itself. */
-function portsOf({ httpGet, tcpSocket, grpc }: Probe, own: ReadonlySet<string>): KubePort[] {
-  const ports = [httpGet, tcpSocket].flatMap((dial) => (dial && own.has(dial.host ?? '') ? [dial.port] : []))
+/** A probe that names another host is not to the pod. `own` are the pod's addresses. */
+function portsOf({ httpGet, tcpSocket, grpc }: Probe, own: readonly string[]): KubePort[] {
+  const isOwn = (host = ''): boolean => host === '' || own.includes(canonicalIp(host) ?? host)
+  const ports = [httpGet, tcpSocket].flatMap((dial) => (dial && isOwn(dial.host) ? [dial.port] : []))
   return grpc ? [...ports, grpc.port] : ports
 }
 

@@ -90,6 +90,44 @@ test('an endpoint’s port is the slice’s of the same name, also where it diff
   )
 })
 
+test('every address has its one text, whoever wrote it, and what is none is left out', () => {
+  const spec: Spec = {
+    clusterIP: 'FD00:0:0::7',
+    clusterIPs: ['FD00:0:0::7', '10.96.0.7'],
+    externalIPs: ['::ffff:198.51.100.1', '2001:DB8::0:1', '10.96.0.7', 'gateway'],
+    ports: [{ port: 80 }],
+  }
+  const endpoint = (...addresses: string[]) => ({
+    addressType: 'IPv6',
+    ports: [{ port: 80 }],
+    endpoints: [{ addresses }],
+  })
+  const found = translate(
+    service(spec, { loadBalancer: { ingress: [{ ip: '2001:DB8::00:2' }] } }),
+    slice(endpoint('fd00:1:0:0::0a')),
+    slice(endpoint('none')),
+  )
+  assert.deepEqual(found.addresses, ['fd00::7', '10.96.0.7', '198.51.100.1', '2001:db8::1', '2001:db8::2'])
+  assert.deepEqual(
+    found.ports[0]?.endpoints.map(({ address }) => address),
+    [{ ip: 'fd00:1::a', port: 80 }],
+  )
+})
+
+test('a pod of a dual-stack service stands behind it once a family', () => {
+  const targetRef = { kind: 'Pod', uid: 'u1' }
+  const one = (addressType: string, ip: string) =>
+    slice({ addressType, ports: [{ port: 8080 }], endpoints: [{ addresses: [ip], targetRef }] })
+  const found = translate(service({ ports: [{ port: 80 }] }), one('IPv4', '10.1.0.1'), one('IPv6', 'fd00:1::1'))
+  assert.deepEqual(
+    found.ports[0]?.endpoints.map(({ address, workload }) => [address.ip, workload]),
+    [
+      ['10.1.0.1', 'u1'],
+      ['fd00:1::1', 'u1'],
+    ],
+  )
+})
+
 test('a condition that is not given is unknown, which counts as ready', () => {
   const given = [
     {},

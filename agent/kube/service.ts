@@ -1,5 +1,6 @@
 // Services and their EndpointSlices, as services of the mesh.
 
+import { canonicalIp } from '../model/address.ts'
 import type { Problem } from '../model/policy.ts'
 import { declaredProtocol, declaresHttp2 } from '../model/protocol.ts'
 import type { Endpoint, Service, ServicePort } from '../model/service.ts'
@@ -70,11 +71,12 @@ export function serviceProblems(service: KubeService): Problem[] {
   return problems
 }
 
+/** Canonical, each once, the ClusterIPs first. What is no address (`None`, one not yet given) is left out. */
 function addressesOf(service: KubeService): string[] {
   const { clusterIP, clusterIPs, externalIPs = [] } = service.spec ?? {}
   const balancers = service.status?.loadBalancer?.ingress?.flatMap(({ ip }) => (ip === undefined ? [] : [ip])) ?? []
   const own = clusterIPs ?? (clusterIP === undefined ? [] : [clusterIP])
-  return [...new Set([...own.filter((ip) => ip !== 'None' && ip !== ''), ...externalIPs, ...balancers])]
+  return [...new Set([...own, ...externalIPs, ...balancers].flatMap((ip) => canonicalIp(ip) ?? []))]
 }
 
 /** The endpoints of a slice at one port; none of a slice of names (addressType FQDN), which nothing can dial. */
@@ -83,13 +85,15 @@ function endpointsOf(slice: EndpointSlice, portName: string): Endpoint[] {
   const number = slice.ports?.find((port) => (port.name ?? '') === portName)?.port
   if (number === undefined) return []
   return (slice.endpoints ?? []).flatMap(({ addresses, conditions, nodeName, targetRef }) =>
-    addresses.map((ip) => ({
-      address: { ip, port: number },
-      workload: targetRef?.kind === 'Pod' ? (targetRef.uid ?? null) : null,
-      ready: conditions?.ready ?? true, // the API: null means unknown, to be taken as ready
-      serving: conditions?.serving ?? conditions?.ready ?? true,
-      terminating: conditions?.terminating ?? false,
-      node: nodeName ?? null,
-    })),
+    addresses
+      .flatMap((address) => canonicalIp(address) ?? [])
+      .map((ip) => ({
+        address: { ip, port: number },
+        workload: targetRef?.kind === 'Pod' ? (targetRef.uid ?? null) : null,
+        ready: conditions?.ready ?? true, // the API: null means unknown, to be taken as ready
+        serving: conditions?.serving ?? conditions?.ready ?? true,
+        terminating: conditions?.terminating ?? false,
+        node: nodeName ?? null,
+      })),
   )
 }

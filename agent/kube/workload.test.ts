@@ -91,7 +91,7 @@ test('a pod of this node is known whole', () => {
     },
     {
       spec: { nodeName: 'n1', serviceAccountName: 'web', hostNetwork: true },
-      status: { podIP: '10.1.0.1', podIPs: [{ ip: '10.1.0.1' }, { ip: 'fd00::1' }] },
+      status: { podIP: '10.1.0.1', podIPs: [{ ip: '10.1.0.1' }, { ip: 'FD00:0::1' }] },
     },
   )
   assert.deepEqual(localWorkload(pod, wished('enabled', 'labels'), SANDBOXED), {

@@ -1,5 +1,6 @@
 // Pods and what is asked of them, as workloads.
 
+import { canonicalIp } from '../model/address.ts'
 import type { Problem } from '../model/policy.ts'
 import { PLAIN_TERMS } from '../model/terms.ts'
 import type { Workload } from '../model/workload.ts'
@@ -38,6 +39,12 @@ export function hasEnded(pod: Pod): boolean {
   return pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed'
 }
 
+/** Addresses of a pod, canonical: one, or with dual stack one of each family. */
+export function podIps({ status }: Pod): string[] {
+  const given = status?.podIPs?.map(({ ip }) => ip) ?? [status?.podIP ?? '']
+  return given.flatMap((ip) => canonicalIp(ip) ?? [])
+}
+
 /** Containers of other meshes, which turn the pod's traffic themselves. */
 const FOREIGN_PROXIES = ['istio-proxy', 'linkerd-proxy']
 
@@ -58,11 +65,10 @@ export function unfitness(pod: Pod, sandboxed: readonly string[]): string | null
 
 /** A pod of this node, known whole. */
 export function localWorkload(pod: Pod, namespace: Metadata | undefined, sandboxed: readonly string[]): Workload {
-  const ips = pod.status?.podIPs?.map(({ ip }) => ip) ?? (pod.status?.podIP ? [pod.status.podIP] : [])
   return {
     ...remoteWorkload(pod, namespace),
     node: pod.spec?.nodeName ?? null,
-    ips,
+    ips: podIps(pod),
     serviceAccount: pod.spec?.serviceAccountName ?? 'default',
     hostNetwork: pod.spec?.hostNetwork === true,
     unfit: unfitness(pod, sandboxed),
