@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { addressText } from './address.ts'
-import { type Load, pick } from './balance.ts'
+import { exhausted, type Load, pick } from './balance.ts'
 import type { Balancer } from './policy.ts'
 import { drawn, seeded } from './request.fixture.ts'
 import type { Backends } from './route.ts'
@@ -29,7 +29,7 @@ function backends(count: number, balancer: Balancer, key = 'reviews'): Backends 
     terminating: false,
     node: null,
   }))
-  return { key, host: 'reviews', subset: null, port: 80, balancer, endpoints }
+  return { key, host: 'reviews', subset: null, port: 80, family: 4, balancer, endpoints }
 }
 
 const text = (from: Backends, index: number): string => addressText(from.endpoints[index]!.address)
@@ -143,4 +143,8 @@ test('retries that note what they tried reach every endpoint once', () => {
     }
     assert.equal(tried.size, 8, balancer)
   }
+})
+
+test('who finds no endpoint is told of which family', () => {
+  assert.equal(exhausted({ ...backends(0, 'RANDOM'), family: 6 }), 'no IPv6 endpoint of reviews is left')
 })

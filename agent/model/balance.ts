@@ -41,6 +41,11 @@ export function pick(
   }
 }
 
+/** What a caller is told where pick() finds nobody: the family, for the other one may have endpoints. */
+export function exhausted({ host, family }: Backends): string {
+  return `no IPv${family} endpoint of ${host} is left`
+}
+
 function at(endpoints: readonly Endpoint[], index: number): Endpoint {
   return endpoints[index % endpoints.length] as Endpoint // never empty: pick returned before
 }

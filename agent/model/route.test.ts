@@ -300,7 +300,7 @@ test('a caller who is not proved sees what the service’s own namespace sees', 
   assert.equal(forwarded(mesh.snapshot(), { caller: mesh.pod('web-v1-1', 'front') }).by, null)
 })
 
-const fromDefault = { consumer: 'default', dialledPort: 80 }
+const fromDefault = { consumer: 'default', dialledPort: 80, family: 4 } as const
 const at = (host: string, subset: string | null = null, port: number | null = null) => ({
   host: hostOf(host),
   subset,
@@ -327,7 +327,56 @@ test('a destination without a port means the dialled one, and the only one where
   const snapshot = mesh.service('both', { ports: [{ port: 80 }, { port: 81 }] }).snapshot()
   assert.equal(backendsFor(snapshot, at('single'), fromDefault)?.port, 9080)
   assert.equal(backendsFor(snapshot, at('both'), fromDefault)?.port, 80)
-  assert.equal(backendsFor(snapshot, at('both'), { consumer: 'default', dialledPort: 81 })?.port, 81)
+  assert.equal(backendsFor(snapshot, at('both'), { ...fromDefault, dialledPort: 81 })?.port, 81)
+})
+
+const DUAL = { addresses: ['10.96.9.9', 'fd00::9'] }
+
+test('a service is served by endpoints of the family that it was dialled by, and by no others', () => {
+  const mesh = world()
+    .service('reviews', DUAL)
+    .pods('reviews-v1', { ips: ['10.244.9.1', 'fd00:1::1'] })
+    .pods('reviews-v2', { ips: ['fd00:1::2'] })
+    .destinationRule({ host: 'reviews', subsets: [{ name: 'v2' }] })
+    .virtualService({
+      hosts: ['reviews'],
+      http: [
+        {
+          matches: [match({ uri: { kind: 'prefix', value: '/v2' } })],
+          destinations: [to('reviews', { subset: 'v2' })],
+        },
+        { destinations: [to('reviews')] },
+      ],
+    })
+  const snapshot = mesh.snapshot()
+  const reached = (ip: string, target = '/'): string[] => {
+    const dialled = resolve(snapshot, { ip, port: 80 })
+    assert.ok(dialled.kind === 'service')
+    const found = routeHttp(snapshot, dialled, { request: request({ target }), caller: null }, Math.random)
+    assert.ok(found.kind === 'forward')
+    const plain = routeTcp(snapshot, dialled, 'default')
+    if (target === '/') assert.deepEqual(plain.endpoints, found.backends.endpoints)
+    return found.backends.endpoints.map(({ address }) => address.ip)
+  }
+  assert.deepEqual(reached('10.96.9.9'), ['10.244.9.1'])
+  assert.deepEqual(reached('fd00::9'), ['fd00:1::1', 'fd00:1::2'])
+  assert.deepEqual(reached('10.96.9.9', '/v2'), [])
+  assert.deepEqual(reached('fd00::9', '/v2'), ['fd00:1::2'])
+})
+
+test('each family has a turn of its own, and endpoints that end serve where none of their family is ready', () => {
+  const ending = { ready: false, serving: true, terminating: true }
+  const mesh = world().service('reviews', DUAL)
+  const snapshot = mesh
+    .pods('reviews-v1', { ips: ['10.244.9.1', 'fd00:1::1'], ...ending })
+    .pods('reviews-v2', { ips: ['10.244.9.2'] })
+    .snapshot()
+  const [v4, v6] = ([4, 6] as const).map((family) => backendsFor(snapshot, at('reviews'), { ...fromDefault, family })!)
+  assert.notEqual(v4?.key, v6?.key)
+  assert.deepEqual(
+    [v4, v6].map((found) => found?.endpoints.map(({ address }) => address.ip)),
+    [['10.244.9.2'], ['fd00:1::1']],
+  )
 })
 
 test('a subset takes the endpoints whose pods carry all of its labels', () => {
@@ -377,7 +426,7 @@ function balancerWith(add: (mesh: World) => World, where: { subset?: string; con
   const mesh = add(world().service('reviews', { namespace: 'shop' }))
   const { subset = null, consumer = 'front' } = where
   const destination = { host: hostOf('reviews', 'shop'), subset, port: null }
-  return backendsFor(mesh.snapshot(), destination, { consumer, dialledPort: 80 })!.balancer
+  return backendsFor(mesh.snapshot(), destination, { ...fromDefault, consumer })!.balancer
 }
 
 const host = hostOf('reviews', 'shop')

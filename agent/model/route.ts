@@ -1,6 +1,6 @@
 // Where a connection or request goes: pure, from the snapshot, what the caller dialled and what it asked for.
 
-import type { SocketAddress } from './address.ts'
+import { familyOf, type IpFamily, type SocketAddress } from './address.ts'
 import type { FailureCode } from './failure.ts'
 import { pathOf, type RequestFacts } from './match.ts'
 import type {
@@ -36,6 +36,8 @@ export interface Backends {
   readonly subset: string | null
   /** Port of the service (not of the endpoint). */
   readonly port: number
+  /** Of the endpoints, all of them. */
+  readonly family: IpFamily
   readonly balancer: Balancer
   readonly endpoints: readonly Endpoint[]
 }
@@ -87,7 +89,8 @@ export function routeHttp(
   if (abort && strikes(abort.percent, random)) return { kind: 'abort', by, delayMs, status: abort.status }
   const destination = draw(rule.destinations, random)
   if (destination === null) return { kind: 'none', code: 'NO_ROUTE', why: `${text(ref)} gives no destination` }
-  const backends = backendsFor(snapshot, destination, { consumer, dialledPort: target.port.port })
+  const at = { consumer, dialledPort: target.port.port, family: target.family }
+  const backends = backendsFor(snapshot, destination, at)
   if (backends === null) return { kind: 'none', code: 'NO_CLUSTER', why: unknownDestination(destination, ref) }
   const change = rewritten(rule.rewrite, matched.match, asked.request.target)
   return { ...forward(backends, by), delayMs, timeoutMs: rule.timeoutMs, ...change }
@@ -110,10 +113,10 @@ function firstMatch(
 export function routeTcp(snapshot: Snapshot, target: Target, consumer: string): Backends {
   switch (target.kind) {
     case 'service': {
-      const { service, port } = target
-      const at = { host: service.host, subset: null, port: port.port }
+      const { service, port, family } = target
+      const destination = { host: service.host, subset: null, port: port.port }
       // cannot be null: the service and its port come from this very snapshot
-      return backendsFor(snapshot, at, { consumer, dialledPort: port.port }) as Backends
+      return backendsFor(snapshot, destination, { consumer, dialledPort: port.port, family }) as Backends
     }
     case 'workload':
       return direct(target.address, target.workload.uid)
@@ -142,15 +145,19 @@ export function virtualServiceFor(
   })
 }
 
-/** The endpoints a destination names, or null where its host, port or subset is not known. Worked out once a snapshot. */
+/**
+ * The endpoints a destination names, those of the dialled family alone, or null where its host, port or subset is not
+ * known. Worked out once a snapshot.
+ */
 export function backendsFor(
   snapshot: Snapshot,
   destination: { readonly host: string; readonly subset: string | null; readonly port: number | null },
-  at: { readonly consumer: string; readonly dialledPort: number },
+  at: { readonly consumer: string; readonly dialledPort: number; readonly family: IpFamily },
 ): Backends | null {
   const { host, subset } = destination
+  const { family } = at
   const wanted = destination.port ?? at.dialledPort
-  const key = `${host}|${subset ?? ''}|${destination.port ?? ''}|${at.dialledPort}|${at.consumer}`
+  const key = `${host}|${subset ?? ''}|${destination.port ?? ''}|${at.dialledPort}|${at.consumer}|${family}`
   return memoized(snapshot, `backends ${key}`, () => {
     const service = snapshot.serviceByHost.get(host)
     if (service === undefined) return null
@@ -165,12 +172,15 @@ export function backendsFor(
     const labels = chosen?.labels ?? {}
     const policy = rules.find((rule) => rule.policy !== null)?.policy ?? null
     return {
-      key: `${host}|${subset ?? ''}|${port.port}`,
+      key: `${host}|${subset ?? ''}|${port.port}|${family}`,
       host,
       subset,
       port: port.port,
+      family,
       balancer: balancerOf([chosen?.policy ?? null, policy], port.port),
-      endpoints: usable(port, service.publishNotReady).filter((endpoint) => carries(snapshot, endpoint, labels)),
+      endpoints: usable(ofFamily(port, family), service.publishNotReady).filter((endpoint) =>
+        carries(snapshot, endpoint, labels),
+      ),
     }
   })
 }
@@ -209,11 +219,15 @@ function isVisible(exportTo: readonly string[], consumer: string): boolean {
   return exportTo.includes('*') || exportTo.includes(consumer)
 }
 
-/** Ready endpoints; where none is, those that terminate but still serve (as kube-proxy does). */
-function usable(port: ServicePort, publishNotReady: boolean): readonly Endpoint[] {
-  if (publishNotReady) return port.endpoints
-  const ready = port.endpoints.filter((endpoint) => endpoint.ready)
-  return ready.length > 0 ? ready : port.endpoints.filter((endpoint) => endpoint.serving && endpoint.terminating)
+function ofFamily({ endpoints }: ServicePort, family: IpFamily): readonly Endpoint[] {
+  return endpoints.filter(({ address }) => familyOf(address.ip) === family)
+}
+
+/** Ready endpoints; where none is, those that terminate but still serve (as kube-proxy does, for each family by itself). */
+function usable(endpoints: readonly Endpoint[], publishNotReady: boolean): readonly Endpoint[] {
+  if (publishNotReady) return endpoints
+  const ready = endpoints.filter((endpoint) => endpoint.ready)
+  return ready.length > 0 ? ready : endpoints.filter((endpoint) => endpoint.serving && endpoint.terminating)
 }
 
 function carries(snapshot: Snapshot, endpoint: Endpoint, labels: Readonly<Record<string, string>>): boolean {
@@ -242,6 +256,7 @@ function direct(address: SocketAddress, workload: string | null): Backends {
     host: address.ip,
     subset: null,
     port: address.port,
+    family: familyOf(address.ip),
     balancer: 'ROUND_ROBIN',
     endpoints: [{ address, workload, ready: true, serving: true, terminating: false, node: null }],
   }

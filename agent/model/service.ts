@@ -20,6 +20,7 @@ export interface ServicePort {
   readonly name: string
   readonly port: number
   readonly protocol: DeclaredProtocol
+  /** Of both families: a pod of a dual-stack Service stands here twice. */
   readonly endpoints: readonly Endpoint[]
 }
 
@@ -29,7 +30,7 @@ export interface Service {
   readonly host: string
   readonly name: string
   readonly namespace: string
-  /** ClusterIPs and external IPs it is dialled by; empty for a headless one. */
+  /** ClusterIPs and external IPs it is dialled by, of both families where it has both; empty for a headless one. */
   readonly addresses: readonly string[]
   readonly ports: readonly ServicePort[]
   readonly headless: boolean

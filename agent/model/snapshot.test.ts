@@ -65,6 +65,7 @@ test('a service is found by each of its addresses at each of its ports, and at n
     for (const port of [80, 443]) {
       const target = resolve(snapshot, { ip, port })
       assert.ok(target.kind === 'service' && target.service.name === 'public' && target.port.port === port)
+      assert.equal(target.family, ip === 'fd00::9' ? 6 : 4)
     }
     assert.equal(resolve(snapshot, { ip, port: 8080 }).kind, 'unknown')
   }
@@ -80,6 +81,21 @@ test('a pod is found by its address at any port, with the service it stands behi
     return target.behind && `${target.behind.service.name}:${target.behind.port.port}`
   }
   assert.deepEqual([behind(9080), behind(81), behind(7)], ['reviews:80', 'reviews:81', null])
+})
+
+test('a pod of both families is found by either address, behind the service of that family', () => {
+  const mesh = world()
+    .service('reviews', { addresses: ['10.96.0.1', 'fd00::1'] })
+    .service('old', { ports: [{ port: 81 }] })
+    .pods('reviews-v1', { ips: ['10.244.9.1', 'fd00:1::1'], behind: ['reviews', 'old'] })
+  const snapshot = mesh.snapshot()
+  const behind = (ip: string, port: number): string | null => {
+    const target = resolve(snapshot, { ip, port })
+    assert.ok(target.kind === 'workload' && target.workload === mesh.pod('reviews-v1-1'))
+    return target.behind && target.behind.service.name
+  }
+  assert.deepEqual([behind('10.244.9.1', 8080), behind('fd00:1::1', 8080)], ['reviews', 'reviews'])
+  assert.deepEqual([behind('10.244.9.1', 81), behind('fd00:1::1', 81)], ['old', null])
 })
 
 test('a pod behind several services at one port is told by the first of them by host', () => {

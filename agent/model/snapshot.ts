@@ -1,6 +1,6 @@
 // What the node knows of the mesh at one moment: plain values in (Inventory), indexed once (Snapshot), never changed.
 
-import { addressText, type SocketAddress } from './address.ts'
+import { addressText, familyOf, type IpFamily, type SocketAddress } from './address.ts'
 import { requestTest, type RequestTest } from './match.ts'
 import type { DestinationRule, HttpRule, RequestMatch, VirtualService } from './policy.ts'
 import type { Endpoint, Service, ServicePort } from './service.ts'
@@ -62,7 +62,13 @@ export interface Snapshot {
 
 /** What an original destination is. */
 export type Target =
-  | { readonly kind: 'service'; readonly service: Service; readonly port: ServicePort }
+  | {
+      readonly kind: 'service'
+      readonly service: Service
+      readonly port: ServicePort
+      /** Of the address that was dialled: only endpoints of this family serve, as with kube-proxy. */
+      readonly family: IpFamily
+    }
   | {
       readonly kind: 'workload'
       readonly workload: Workload
@@ -103,7 +109,8 @@ export function compile(inventory: Inventory): Snapshot {
 /** What stands at an address: a service by its own address, else a workload by pod IP, else nothing we know. */
 export function resolve(snapshot: Snapshot, address: SocketAddress): Target {
   const at = snapshot.serviceByAddress.get(addressText(address))
-  return at === undefined ? resolvePod(snapshot, address) : { kind: 'service', service: at.service, port: at.port }
+  if (at === undefined) return resolvePod(snapshot, address)
+  return { kind: 'service', service: at.service, port: at.port, family: familyOf(address.ip) }
 }
 
 /** What stands at an address that is a pod's own, whichever service claims it as an external IP. */

@@ -10,6 +10,7 @@ import type {
   VirtualService,
   WeightedDestination,
 } from './policy.ts'
+import { familyOf } from './address.ts'
 import type { DeclaredProtocol } from './protocol.ts'
 import type { Endpoint, Service } from './service.ts'
 import { compile, type Inventory, resolve, type Snapshot, type Target } from './snapshot.ts'
@@ -29,7 +30,10 @@ export interface PortWish {
 /** Without `ports` a service has one: 80, http, pods at 8080. */
 export type ServiceWish = Partial<Omit<Service, 'host' | 'name' | 'ports'>> & { readonly ports?: readonly PortWish[] }
 
-/** Pods stand behind the services named in `behind`; without it, behind those of their own name's first part. */
+/**
+ * Pods stand behind the services named in `behind`; without it, behind those of their own name's first part. Each stands
+ * there with its addresses of the families that the service is dialled by.
+ */
 export type PodsWish = Partial<Omit<Workload, 'uid' | 'name'>> &
   Partial<Pick<Endpoint, 'ready' | 'serving' | 'terminating'>> & {
     readonly count?: number
@@ -171,12 +175,13 @@ export class World {
   }
 
   #stand(workload: Workload, service: string, state: Pick<Endpoint, 'ready' | 'serving' | 'terminating'>): void {
-    this.#append(`${workload.namespace}/${service}`, (port) => ({
-      address: { ip: workload.ips[0] ?? '', port },
-      workload: workload.uid,
-      node: workload.node,
-      ...state,
-    }))
+    const key = `${workload.namespace}/${service}`
+    const { addresses = [], headless = false } = this.#services.get(key) ?? {}
+    const families = new Set(addresses.map(familyOf))
+    for (const ip of workload.ips) {
+      if (!headless && !families.has(familyOf(ip))) continue
+      this.#append(key, (port) => ({ address: { ip, port }, workload: workload.uid, node: workload.node, ...state }))
+    }
   }
 
   #append(key: string, endpoint: (targetPort: number) => Endpoint): void {

@@ -2,7 +2,7 @@
 // snapshot in force when it came.
 
 import { addressText } from '../model/address.ts'
-import { pick } from '../model/balance.ts'
+import { exhausted, pick } from '../model/balance.ts'
 import { type FailureCode, failureOf, MeshError } from '../model/failure.ts'
 import { type Caller, workloadOf } from '../model/identity.ts'
 import { type Backends, type HttpRoute, routeHttp, routeTcp } from '../model/route.ts'
@@ -115,7 +115,7 @@ async function forward(route: HttpRoute & { kind: 'forward' }, request: Request)
   const tried = new Set<string>()
   for (;;) {
     const endpoint = pick(route.backends, node.load, node.random, tried)
-    if (endpoint === null) throw new MeshError('NO_ENDPOINT', `no endpoint of ${route.backends.host} is left`)
+    if (endpoint === null) throw new MeshError('NO_ENDPOINT', exhausted(route.backends))
     const permit = allow(caller, endpoint)
     const leg = legTo(endpoint, call, node, world)
     const outcome = await attempt(request, { permit, leg, route })

@@ -1,7 +1,7 @@
 // A connection carried as bytes: routed, picked, permitted and connected once, then relayed.
 
 import { addressText } from '../model/address.ts'
-import { pick } from '../model/balance.ts'
+import { exhausted, pick } from '../model/balance.ts'
 import { failureOf, MeshError } from '../model/failure.ts'
 import { type Caller, workloadOf } from '../model/identity.ts'
 import type { Permit } from '../model/permit.ts'
@@ -67,7 +67,7 @@ async function connectOne(
   const tried = new Set<string>()
   for (;;) {
     const endpoint = pick(backends, node.load, node.random, tried)
-    if (endpoint === null) throw new MeshError('NO_ENDPOINT', `no endpoint of ${backends.host} is left`)
+    if (endpoint === null) throw new MeshError('NO_ENDPOINT', exhausted(backends))
     const permit: Permit = allow(caller, endpoint)
     const leg = legTo(endpoint, call, node, world)
     ledger.reached = leg
