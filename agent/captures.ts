@@ -165,7 +165,7 @@ export class Captures {
       this.#options.data.capture(standing.pod)
       this.#told.set(uid, standing.pod)
       this.#reasons.delete(uid)
-      this.#options.log.info({ uid, ip: standing.pod.ip }, 'pod captured')
+      this.#options.log.info({ uid, ips: standing.pod.ips }, 'pod captured')
     }
   }
 

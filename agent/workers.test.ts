@@ -15,8 +15,7 @@ function inventory(version: number): Inventory {
 }
 
 function captured(uid: string): Captured {
-  const listener = { fd: -1, port: 15001 }
-  return { uid, ip: '10.0.0.1', cookie: uid, netns: -1, outbound: listener, inbound: listener }
+  return { uid, ips: ['10.0.0.1'], cookie: uid, netns: -1, listeners: [] }
 }
 
 /** A data side with the obedient worker; `logged` has what was logged as an error. */

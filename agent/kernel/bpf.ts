@@ -56,7 +56,7 @@ class BpfKernel implements Kernel {
     if (known) {
       // a pod whose sandbox was made anew has a new namespace under its old uid
       const same = cookieIn(pod.netns, this.#home) === known.captured.cookie
-      if (same && pod.ip === known.captured.ip) {
+      if (same && pod.ip === known.captured.ips[0]) {
         known.look()
         return known.captured
       }

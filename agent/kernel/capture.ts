@@ -107,7 +107,16 @@ export function capturePod(pod: PodSource, ground: Ground): Capture {
 
   const held = undo.move()
   return {
-    captured: { uid: pod.uid, ip: pod.ip, cookie, netns, outbound, inbound },
+    captured: {
+      uid: pod.uid,
+      ips: [pod.ip],
+      cookie,
+      netns,
+      listeners: [
+        { direction: 'outbound', ip: '127.0.0.1', ...outbound },
+        { direction: 'inbound', ip: '127.0.0.1', ...inbound },
+      ],
+    },
     counters: () => ({ ...readCounters(steering.steering, INBOUND_COUNTERS), crowded: older.crowded() }),
     look: () => older.look(),
     release: () => held.dispose(),

@@ -9,7 +9,7 @@ import type { AcceptOptions, Captured, Counters, Handles, Kernel } from './kerne
 import type { PodSockets, PodSource, SocketOptions, Sockets } from './kernel.ts'
 import { KernelError, LISTEN_BACKLOG, ORIGINS_BOUND } from './kernel.ts'
 import { must, native } from './native.ts'
-import { endsOf } from './sockets.ts'
+import { endsOf, listenerOf } from './sockets.ts'
 
 const NOWHERE = new Uint8Array(0)
 
@@ -39,11 +39,12 @@ export class FakeKernel implements Kernel {
 
   capture(pod: PodSource): Captured {
     const known = this.#pods.get(pod.uid)
-    if (known?.ip === pod.ip) return known
+    if (known?.ips[0] === pod.ip) return known
     if (known) this.release(pod.uid)
-    const outbound = listen(pod.ip)
-    const inbound = listen(pod.ip)
-    const captured = { uid: pod.uid, ip: pod.ip, cookie: `${++this.#cookies}`, netns: -1, outbound, inbound }
+    const listeners = (['outbound', 'inbound'] as const).map((direction) => {
+      return { direction, ip: pod.ip, ...listen(pod.ip) }
+    })
+    const captured = { uid: pod.uid, ips: [pod.ip], cookie: `${++this.#cookies}`, netns: -1, listeners }
     this.#pods.set(pod.uid, captured)
     return captured
   }
@@ -52,8 +53,7 @@ export class FakeKernel implements Kernel {
     const pod = this.#pods.get(uid)
     if (!pod) return
     this.#pods.delete(uid)
-    native().closeFd(pod.outbound.fd)
-    native().closeFd(pod.inbound.fd)
+    for (const { fd } of pod.listeners) native().closeFd(fd)
   }
 
   captured(): ReadonlyMap<string, Captured> {
@@ -93,20 +93,20 @@ export class FakeKernel implements Kernel {
 
   /** An application in a pod (captured or not) dials. Resolves once connected; rejects as connect() would. */
   dial(ip: string, to: SocketAddress): Promise<net.Socket> {
-    const pod = [...this.#pods.values()].find((one) => one.ip === ip)
+    const pod = [...this.#pods.values()].find((one) => one.ips.includes(ip))
     if (pod && !this.#refused(pod, to)) this.#counters.captured++
-    return this.#connect(ip, to, pod ? { ip: pod.ip, port: pod.outbound.port } : to)
+    return this.#connect(ip, to, pod ? listenerOf(pod, 'outbound') : to)
   }
 
   /** A caller from another machine dials a pod. */
   reach(to: SocketAddress, fromIp = '127.255.255.254'): Promise<net.Socket> {
-    const pod = [...this.#pods.values()].find((one) => one.ip === to.ip)
+    const pod = [...this.#pods.values()].find((one) => one.ips.includes(to.ip))
     if (pod) this.#counters.steered++
-    return this.#connect(fromIp, to, pod ? { ip: pod.ip, port: pod.inbound.port } : to)
+    return this.#connect(fromIp, to, pod ? listenerOf(pod, 'inbound') : to)
   }
 
   #refused(pod: Captured, to: SocketAddress): boolean {
-    const own = to.ip === pod.ip && (to.port === pod.outbound.port || to.port === pod.inbound.port)
+    const own = pod.ips.includes(to.ip) && pod.listeners.some(({ port }) => port === to.port)
     if (!own) return false
     this.#counters.direct++
     throw new KernelError('EPERM', `connect ${addressText(to)}`)
@@ -164,7 +164,10 @@ class FakePod implements PodSockets {
       this.#held.defer(() => native().closeFd(kept))
       return kept
     }
-    this.#listeners = { outbound: take(captured.outbound.fd), inbound: take(captured.inbound.fd) }
+    this.#listeners = {
+      outbound: take(listenerOf(captured, 'outbound').fd),
+      inbound: take(listenerOf(captured, 'inbound').fd),
+    }
   }
 
   accept(direction: 'outbound' | 'inbound', options: AcceptOptions): ReturnType<PodSockets['accept']> {
@@ -179,9 +182,9 @@ class FakePod implements PodSockets {
   }
 
   /** `client` is not shown to the callee: that takes a kernel. */
-  socket(_options?: SocketOptions): number {
+  socket(_options: SocketOptions): number {
     if (this.#held.disposed) throw new KernelError('EBADF', `make a socket for ${this.captured.uid}`)
-    return plainSocket(this.captured.ip)
+    return plainSocket(this.captured.ips[0] as string)
   }
 
   close(): void {

@@ -1,6 +1,6 @@
 // What the agent asks of the kernel: the control side captures and releases pods (Kernel), the data side takes their
 // connections and dials for them (Sockets). Two bodies: bpf.ts, the real one, and fake.ts for tests.
-import type { SocketAddress } from '../model/address.ts'
+import type { IpFamily, SocketAddress } from '../model/address.ts'
 
 /** Ports of the proxy's listeners on 127.0.0.1 inside a pod; where one is taken, another is used. */
 export const OUTBOUND_PORT = 15001
@@ -27,8 +27,10 @@ export interface PodSource {
   readonly netns: number
 }
 
-/** A listener of the proxy inside a pod. */
+/** A listener of the proxy inside a pod, on its loopback. */
 export interface Listener {
+  readonly direction: 'outbound' | 'inbound'
+  readonly ip: string
   readonly fd: number
   readonly port: number
 }
@@ -39,12 +41,12 @@ export interface Listener {
  */
 export interface Captured {
   readonly uid: string
-  readonly ip: string
+  /** The pod's addresses, canonical. */
+  readonly ips: readonly string[]
   /** The network namespace's cookie in decimal: never used twice while the machine runs. Names the pod as a callee. */
   readonly cookie: string
   readonly netns: number
-  readonly outbound: Listener
-  readonly inbound: Listener
+  readonly listeners: readonly Listener[]
 }
 
 /** What the data side needs beside the captured pods. Plain data, good in every thread of this process. */
@@ -145,6 +147,8 @@ export interface Acceptor {
 }
 
 export interface SocketOptions {
+  /** Of the address that is to be dialled. */
+  readonly family: IpFamily
   /**
    * Cookie of the callee where it is a captured pod of this node (the dialling pod itself included): its application then
    * gets the connection directly. Absent: the callee is elsewhere, or did not join.
@@ -160,11 +164,11 @@ export interface PodSockets {
   /** Takes the pod's outbound or inbound connections from now on. One Acceptor a direction. */
   accept(direction: 'outbound' | 'inbound', options: AcceptOptions): Acceptor
   /**
-   * A socket made in the pod's network namespace, never captured itself, IPv4, non-blocking, TCP_NODELAY:
+   * A socket made in the pod's network namespace, never captured itself, non-blocking, TCP_NODELAY:
    * `new net.Socket({ fd, manualStart: true, … }).connect({ host: ip, port })`. The fd is the caller's.
    * Throws KernelError (EMFILE, …).
    */
-  socket(options?: SocketOptions): number
+  socket(options: SocketOptions): number
   /** Closes its acceptors and its hold of the pod's namespace. Sockets that were made stay. Idempotent. */
   close(): void
 }

@@ -9,11 +9,13 @@ import { plan, reconcile } from './reconcile.ts'
 
 const captured = (uid: string, ip: string): Captured => ({
   uid,
-  ip,
+  ips: [ip],
   cookie: '1',
   netns: 5,
-  outbound: { fd: 6, port: 15001 },
-  inbound: { fd: 7, port: 15006 },
+  listeners: [
+    { direction: 'outbound', ip: '127.0.0.1', fd: 6, port: 15001 },
+    { direction: 'inbound', ip: '127.0.0.1', fd: 7, port: 15006 },
+  ],
 })
 const at = (netns: number): Found => ({ found: true, netns, pid: 1 })
 const lost = (why: string): Found => ({ found: false, why })

@@ -32,13 +32,13 @@ export function plan(
   found: ReadonlyMap<string, Found>,
 ): Plan {
   const ips = new Map(wanted.map((pod) => [pod.uid, pod.ip]))
-  const release = [...captured.values()].filter((pod) => ips.get(pod.uid) !== pod.ip).map((pod) => pod.uid)
+  const release = [...captured.values()].filter((pod) => ips.get(pod.uid) !== pod.ips[0]).map((pod) => pod.uid)
   const capture: (Wanted & { readonly netns: number })[] = []
   const waiting = new Map<string, string>()
   for (const pod of wanted) {
     const place = found.get(pod.uid)
     if (place?.found) capture.push({ ...pod, netns: place.netns })
-    else if (captured.get(pod.uid)?.ip !== pod.ip) waiting.set(pod.uid, place?.why ?? 'not looked for yet')
+    else if (captured.get(pod.uid)?.ips[0] !== pod.ip) waiting.set(pod.uid, place?.why ?? 'not looked for yet')
   }
   return { release, capture, waiting }
 }

@@ -1,7 +1,8 @@
 // The data side of the real body: sockets of captured pods, by fd, in any thread of the agent's process.
 import { openAcceptor } from './acceptor.ts'
 import { cookieIn, cookieOf } from './capture.ts'
-import type { AcceptOptions, Acceptor, Captured, Ends, Handles, PodSockets, SocketOptions, Sockets } from './kernel.ts'
+import type { AcceptOptions, Acceptor, Captured, Ends, Handles, Listener } from './kernel.ts'
+import type { PodSockets, SocketOptions, Sockets } from './kernel.ts'
 import { KernelError } from './kernel.ts'
 import { ADDRESS_BYTES, intBytes, ownValue, readAddress } from './layout.ts'
 import { errorName, must, native } from './native.ts'
@@ -42,7 +43,9 @@ function holdPod(captured: Captured, handles: Handles): PodSockets {
     return kept
   }
   const netns = take(captured.netns)
-  const listeners = { outbound: take(captured.outbound.fd), inbound: take(captured.inbound.fd) }
+  const outbound = listenerOf(captured, 'outbound')
+  const inbound = listenerOf(captured, 'inbound')
+  const listeners = { outbound: take(outbound.fd), inbound: take(inbound.fd) }
   // The numbers came by message: the pod may be gone and they may be another's by now.
   const proofs = [
     () => cookieIn(netns, handles.home),
@@ -51,10 +54,15 @@ function holdPod(captured: Captured, handles: Handles): PodSockets {
   ]
   const ports = [native().ends(listeners.outbound).localPort, native().ends(listeners.inbound).localPort]
   const stale = proofs.some((proof) => !proves(proof, captured.cookie))
-  if (stale || ports[0] !== captured.outbound.port || ports[1] !== captured.inbound.port) {
+  if (stale || ports[0] !== outbound.port || ports[1] !== inbound.port) {
     throw new KernelError('ESTALE', `hold ${captured.uid}`)
   }
   return new HeldPod(captured, { netns, home: handles.home, own: handles.own }, listeners, undo.move())
+}
+
+/** The listener of one direction. */
+export function listenerOf(captured: Captured, direction: Listener['direction']): Listener {
+  return captured.listeners.find((listener) => listener.direction === direction) as Listener // each capture makes both
 }
 
 function proves(cookie: () => string, expected: string): boolean {
@@ -90,7 +98,7 @@ class HeldPod implements PodSockets {
     return acceptor
   }
 
-  socket(options: SocketOptions = {}): number {
+  socket(options: SocketOptions): number {
     if (this.#held.disposed) throw new KernelError('EBADF', `make a socket for ${this.captured.uid}`)
     const { callee, client } = options
     const value = ownValue(callee, callee === undefined ? undefined : client)

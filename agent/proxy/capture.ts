@@ -1,6 +1,6 @@
 // Step 1: who dialled, and whom. The kernel knows; without its word nothing is forwarded.
 
-import { isLoopback, type SocketAddress } from '../model/address.ts'
+import { familyOf, isLoopback, type SocketAddress } from '../model/address.ts'
 import { MeshError } from '../model/failure.ts'
 import type { Arrival, JoinedPod, MeshNode } from './plane/node.ts'
 import type { Ends } from './transport/transport.ts'
@@ -15,7 +15,7 @@ export interface Captured extends Arrival {
  * Reads the original destination. Throws NO_ORIGINAL_DESTINATION, OWN_LISTENER, CALLER_RESET where the caller has gone
  * already, and SOCKET_LIMIT where its pod has too many connections.
  */
-export function capture(arrival: Arrival, node: MeshNode): Captured {
+export function capture(arrival: Arrival, node: Pick<MeshNode, 'sockets' | 'limits'>): Captured {
   const { pod, direction, fd } = arrival
   if (pod.connections > node.limits.podConnections)
     throw new MeshError('SOCKET_LIMIT', 'too many connections of one pod')
@@ -23,12 +23,19 @@ export function capture(arrival: Arrival, node: MeshNode): Captured {
   const dialled = direction === 'inbound' ? ends.local : node.sockets.origin(fd)
   if (dialled === null) throw new MeshError('NO_ORIGINAL_DESTINATION', 'the kernel does not know where it was going')
   if (isOwnListener(dialled, pod)) throw new MeshError('OWN_LISTENER', "a listener of the mesh's own was dialled")
-  // on the wire the application dials from loopback; it takes itself to be at its pod's address, and so does the record
-  const peer = direction === 'inbound' ? ends.remote : { ip: pod.captured.ip, port: ends.remote.port }
-  return { ...arrival, dialled, peer }
+  return { ...arrival, dialled, peer: direction === 'inbound' ? ends.remote : selfOf(pod, dialled, ends.remote) }
 }
 
-function endsOf(fd: number, node: MeshNode): Ends {
+/**
+ * On the wire an application dials from loopback; it takes itself to be at its pod's address of the family that it dials,
+ * and so does the record. A pod without such an address is told as the wire has it.
+ */
+function selfOf({ captured }: JoinedPod, dialled: SocketAddress, onWire: SocketAddress): SocketAddress {
+  const family = familyOf(dialled.ip)
+  return { ip: captured.ips.find((ip) => familyOf(ip) === family) ?? onWire.ip, port: onWire.port }
+}
+
+function endsOf(fd: number, node: Pick<MeshNode, 'sockets'>): Ends {
   try {
     return node.sockets.ends(fd)
   } catch (thrown) {
@@ -37,6 +44,5 @@ function endsOf(fd: number, node: MeshNode): Ends {
 }
 
 function isOwnListener({ ip, port }: SocketAddress, { captured }: JoinedPod): boolean {
-  if (port !== captured.outbound.port && port !== captured.inbound.port) return false
-  return ip === captured.ip || isLoopback(ip)
+  return captured.listeners.some((own) => own.port === port) && (isLoopback(ip) || captured.ips.includes(ip))
 }

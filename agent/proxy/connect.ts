@@ -1,6 +1,6 @@
 // Step 7: a connection to the endpoint, made in the caller's own network namespace. Not without a permit.
 
-import { addressText, type SocketAddress } from '../model/address.ts'
+import { addressText, familyOf, type SocketAddress } from '../model/address.ts'
 import { failureOf, MeshError } from '../model/failure.ts'
 import { authorize, type Permit } from '../model/permit.ts'
 import type { Caller } from '../model/identity.ts'
@@ -52,6 +52,7 @@ export async function connect(permit: Permit, leg: Leg, node: MeshNode): Promise
 function socketFor({ pod, cookie, client }: Leg, address: SocketAddress): number {
   try {
     return pod.sockets.socket({
+      family: familyOf(address.ip),
       ...(cookie === undefined ? {} : { callee: cookie }),
       ...(client === undefined ? {} : { client }),
     })

@@ -10,6 +10,7 @@ import { Worker } from 'node:worker_threads'
 import { openKernel, openSockets } from '../../agent/kernel/bpf.ts'
 import type { Captured, PodSource } from '../../agent/kernel/kernel.ts'
 import { must, native } from '../../agent/kernel/native.ts'
+import { listenerOf } from '../../agent/kernel/sockets.ts'
 import { probe } from '../../agent/kernel/probe.ts'
 import { alive, handshakes, objects } from './objects.ts'
 import type { Objects } from './objects.ts'
@@ -58,7 +59,7 @@ function relay(world: World, source: PodSource, callees: ReadonlyMap<string, Cap
       seen.origins.push(`${origin.ip}:${origin.port}`)
       const down = take(fd, { allowHalfOpen: true })
       const callee = callees.get(origin.ip)?.cookie
-      const upstream = pod.socket(callee === undefined ? {} : { callee })
+      const upstream = pod.socket({ family: 4, ...(callee === undefined ? {} : { callee }) })
       const up = take(upstream, { manualStart: true, allowHalfOpen: true })
       down.on('error', () => up.destroy())
       up.on('error', () => down.resetAndDestroy())
@@ -163,7 +164,7 @@ kernelTest('an application sees the client that its proxy names, by accept() and
   await world.node.python(source.uid, ECHO(source.ip, 8080, 100), true)
   for (let i = 0; i < 100; i++) {
     const client = { ip: `198.51.100.${i}`, port: 40000 + i }
-    const up = await connect(pod.socket({ callee: captured.cookie, client }), { ip: source.ip, port: 8080 })
+    const up = await connect(pod.socket({ family: 4, callee: captured.cookie, client }), { ip: source.ip, port: 8080 })
     up.write('x')
     const [answer] = (await once(up, 'data')) as [Buffer]
     assert.equal(answer.toString(), `${client.ip} ${client.port} ${client.ip} 8080`)
@@ -216,14 +217,14 @@ kernelTest(
     for (const ip of ['127.0.0.1', '0.0.0.0']) {
       for (const port of [15001, 15006]) await assert.rejects(world.dial(source, { ip, port }), { code: 'EPERM' })
     }
-    await assert.rejects(connect(pod.socket(), { ip: '127.0.0.1', port: 15001 }), { code: 'EPERM' })
+    await assert.rejects(connect(pod.socket({ family: 4 }), { ip: '127.0.0.1', port: 15001 }), { code: 'EPERM' })
     assert.equal(world.kernel.counters().direct, 5)
     for (const port of [15001, 15006]) {
       await assert.rejects(world.reach({ ip: source.ip, port }), { code: 'ECONNREFUSED' })
     }
     assert.equal(world.kernel.counters().dropped, 2)
     // its own address with such a port is no listener of ours: captured as any other, and refused by the stack
-    await assert.rejects(connect(pod.socket(), { ip: source.ip, port: 15006 }), { code: 'ECONNREFUSED' })
+    await assert.rejects(connect(pod.socket({ family: 4 }), { ip: source.ip, port: 15006 }), { code: 'ECONNREFUSED' })
     assert.deepEqual(accepted, [])
     pod.close()
   },
@@ -236,7 +237,7 @@ kernelTest('an accepted connection without an original destination is told as su
   const origins: unknown[] = []
   pod.accept('outbound', { onFault: fault, onAccept: (fd) => origins.push(world.sockets.origin(fd)) })
   // the pod's owner turns a loopback address, which is left alone, to the listener
-  const nat = `add table ip t; add chain ip t out { type nat hook output priority -100; }; add rule ip t out ip daddr 127.9.9.9 tcp dport 77 dnat to 127.0.0.1:${captured.outbound.port}`
+  const nat = `add table ip t; add chain ip t out { type nat hook output priority -100; }; add rule ip t out ip daddr 127.9.9.9 tcp dport 77 dnat to 127.0.0.1:${listenerOf(captured, 'outbound').port}`
   execFileSync('nsenter', [`--net=/run/netns/${source.uid}`, 'nft', nat])
   const client = await world.dial(source, { ip: '127.9.9.9', port: 77 })
   while (origins.length === 0) await sleep(10)
@@ -297,7 +298,7 @@ kernelTest('a handshake that never completes leaves no entry when the socket is 
   const captured = world.kernel.capture(callee)
   // the callee's node drops what comes for it
   execFileSync('ip', ['-n', world.node.name, 'route', 'replace', 'blackhole', `${callee.ip}/32`])
-  const fds = Array.from({ length: 20 }, () => pod.socket({ callee: captured.cookie }))
+  const fds = Array.from({ length: 20 }, () => pod.socket({ family: 4, callee: captured.cookie }))
   const sockets = fds.map((fd) => take(fd, { manualStart: true }))
   for (const socket of sockets) socket.connect({ host: callee.ip, port: 8080 })
   await sleep(50)
@@ -315,7 +316,7 @@ kernelTest('a full table refuses the connection and counts it; it neither forwar
   const captured = kernel.capture(callee)
   execFileSync('ip', ['-n', world.node.name, 'route', 'replace', 'blackhole', `${callee.ip}/32`])
   const sockets = Array.from({ length: 6 }, () => {
-    const fd = pod.socket({ callee: captured.cookie })
+    const fd = pod.socket({ family: 4, callee: captured.cookie })
     return take(fd, { manualStart: true })
   })
   for (const socket of sockets) socket.connect({ host: callee.ip, port: 8080 })
@@ -331,8 +332,8 @@ kernelTest('ports that an application holds are left to it', async (world) => {
   world.serve({ ...source, ip: '127.0.0.1' }, 15001, (socket) => socket.end('mine'))
   world.serve({ ...source, ip: '0.0.0.0' }, 15006, (socket) => socket.end('mine too'))
   const captured = world.kernel.capture(source)
-  assert.equal(captured.outbound.port, 15101)
-  assert.equal(captured.inbound.port, 15106)
+  assert.equal(listenerOf(captured, 'outbound').port, 15101)
+  assert.equal(listenerOf(captured, 'inbound').port, 15106)
   for (const [port, says] of [
     [15001, 'mine'],
     [15006, 'mine too'],

@@ -5,6 +5,7 @@ import net from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Acceptor, Captured, PodSockets } from '../../agent/kernel/kernel.ts'
 import { KernelError } from '../../agent/kernel/kernel.ts'
+import { listenerOf } from '../../agent/kernel/sockets.ts'
 import { addressText } from '../../agent/model/address.ts'
 import { connect } from './world.ts'
 import type { World } from './world.ts'
@@ -101,7 +102,7 @@ export const CONTRACT: readonly { readonly states: string; readonly run: (world:
       const callee = captureAndHold(world)
       const wrong = new Arrivals(callee.pod, 'inbound')
       world.serve(callee.source, 8080, (socket) => socket.pipe(socket))
-      const fd = caller.pod.socket({ callee: callee.captured.cookie })
+      const fd = caller.pod.socket({ family: 4, callee: callee.captured.cookie })
       const upstream = await connect(fd, { ip: callee.source.ip, port: 8080 })
       upstream.end('there and back')
       const [back] = (await once(upstream, 'data')) as [Buffer]
@@ -163,7 +164,7 @@ export const CONTRACT: readonly { readonly states: string; readonly run: (world:
       world.kernel.release(source.uid)
       world.kernel.release('never seen')
       assert.equal(world.kernel.captured().size, 0)
-      assert.notEqual(world.kernel.capture(source).outbound.fd, -1)
+      assert.notEqual(listenerOf(world.kernel.capture(source), 'outbound').fd, -1)
     },
   },
   {
@@ -217,7 +218,7 @@ export const CONTRACT: readonly { readonly states: string; readonly run: (world:
       out.acceptor.close()
       pod.close()
       pod.close()
-      assert.throws(() => pod.socket(), KernelError)
+      assert.throws(() => pod.socket({ family: 4 }), KernelError)
       world.sockets.close(out.fds[0]!)
       client.destroy()
     },

@@ -7,7 +7,7 @@ import { world } from '../../agent/model/world.fixture.ts'
 import { DataPlane } from '../../agent/proxy/plane/plane.ts'
 import { noAccessLog } from '../../agent/telemetry/access.ts'
 import type { Channel } from '../../agent/proxy/transport/transport.ts'
-import { ask, drainSocket, ending, mesh, readUntil } from './mesh.ts'
+import { ask, drainSocket, ending, mesh, outboundOf, readUntil } from './mesh.ts'
 
 const APP = { ip: '10.96.0.1', port: 80 }
 const GET = 'GET / HTTP/1.1\r\nHost: app\r\n\r\n'
@@ -19,8 +19,8 @@ function one() {
 test('a connection whose destination the kernel does not know is reset and recorded', async (t) => {
   const shop = one()
   const node = mesh(t, shop)
-  const { ip, outbound } = node.plane.node.pods.get(shop.pod('web-1').uid)!.captured
-  const socket = connect(outbound.port, ip)
+  const { port, ip } = outboundOf(node.plane.node.pods.get(shop.pod('web-1').uid)!.captured)
+  const socket = connect(port, ip)
   assert.deepEqual(await drainSocket(socket), { bytes: Buffer.alloc(0), how: 'reset' })
   await node.until(() => node.records.length === 1, 'a record')
   assert.equal(node.records[0]?.weft_reason, 'NO_ORIGINAL_DESTINATION')
@@ -32,8 +32,8 @@ test('a connection whose destination the kernel does not know is reset and recor
 test('a dial of the proxy’s own listener is reset, not followed round and round', async (t) => {
   const shop = one()
   const node = mesh(t, shop)
-  const { outbound } = node.plane.node.pods.get(shop.pod('web-1').uid)!.captured
-  assert.equal(await ending(node.dial('web-1', { ip: '127.0.0.1', port: outbound.port })), 'reset')
+  const { port } = outboundOf(node.plane.node.pods.get(shop.pod('web-1').uid)!.captured)
+  assert.equal(await ending(node.dial('web-1', { ip: '127.0.0.1', port })), 'reset')
   await node.until(() => node.records.length === 1, 'a record')
   assert.equal(node.records[0]?.weft_reason, 'OWN_LISTENER')
 })
@@ -192,14 +192,7 @@ test('a pod that can be taken by half only is let go again', (t) => {
     },
   })
   held++
-  plane.capture({
-    uid: 'pod',
-    ip: '',
-    cookie: '',
-    netns: -1,
-    outbound: { fd: -1, port: 1 },
-    inbound: { fd: -1, port: 2 },
-  })
+  plane.capture({ uid: 'pod', ips: [], cookie: '', netns: -1, listeners: [] })
   assert.equal(held, 0)
   assert.equal(plane.node.pods.size, 0)
 })

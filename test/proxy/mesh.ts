@@ -1,12 +1,13 @@
 // A node of the mesh in this process: the whole data path on the fake kernel, real applications behind it on loopback,
-// and its books open to be read. Pods of the small world live at 10.244.x.y; their sockets are at 127.n.x.y.
+// and its books open to be read. Pods of the small world live at 10.244.x.y and fd00:10:244::y; their sockets are at
+// 127.n.x.y and 127.n.0.y: the fake kernel has IPv4 alone, so of IPv6 only what is said goes through, not the sockets.
 
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTcpServer, type Server as TcpServer, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
 import { FakeKernel } from '../../agent/kernel/fake.ts'
-import type { Sockets } from '../../agent/kernel/kernel.ts'
-import type { SocketAddress } from '../../agent/model/address.ts'
+import type { Captured, Sockets } from '../../agent/kernel/kernel.ts'
+import { familyOf, type IpFamily, type SocketAddress } from '../../agent/model/address.ts'
 import { seeded } from '../../agent/model/request.fixture.ts'
 import type { World } from '../../agent/model/world.fixture.ts'
 import type { Limits } from '../../agent/proxy/plane/limits.ts'
@@ -18,7 +19,10 @@ import { type Sample, SERIES, type SeriesName } from '../../agent/telemetry/seri
 
 // a network of its own for each test process: they run side by side
 const NETWORK = `127.${16 + (process.pid % 200)}.`
-const real = (ip: string): string => ip.replace(/^10\.244\./, NETWORK)
+const real = (ip: string): string =>
+  ip
+    .replace(/^10\.244\./, NETWORK)
+    .replace(/^fd00:10:244::([0-9a-f]{1,2})$/, (_, last: string) => `${NETWORK}0.${Number.parseInt(last, 16)}`)
 const shown = (ip: string): string => (ip.startsWith(NETWORK) ? `10.244.${ip.slice(NETWORK.length)}` : ip)
 const atReal = ({ ip, port }: SocketAddress): SocketAddress => ({ ip: real(ip), port })
 const atShown = ({ ip, port }: SocketAddress): SocketAddress => ({ ip: shown(ip), port })
@@ -42,6 +46,8 @@ export class Mesh {
   readonly kernel = new FakeKernel()
   readonly records: AccessRecord[] = []
   readonly faults: string[] = []
+  /** Of the upstream sockets that were asked for, in order. */
+  readonly families: IpFamily[] = []
   readonly plane: DataPlane
   readonly transport: Transport
   readonly #world: World
@@ -55,7 +61,7 @@ export class Mesh {
     const transport = nodeTransport((thrown) => this.faults.push(String((thrown as Error).stack)))
     this.transport = transport
     this.plane = new DataPlane({
-      sockets: shownSockets(this.kernel.sockets()),
+      sockets: shownSockets(this.kernel.sockets(), this.families),
       access: { write: (record) => this.records.push(record), dropped: 0, close: () => Promise.resolve() },
       onFault: (why) => this.faults.push(why),
       limits,
@@ -75,7 +81,8 @@ export class Mesh {
     this.apply()
     const pods = captured?.map((name) => world.pod(name)) ?? world.inventory().workloads
     for (const { uid, ips } of pods) {
-      this.plane.capture(this.kernel.capture({ uid, ip: real(ips[0] ?? ''), netns: -1 }))
+      const captured = this.kernel.capture({ uid, ip: real(ips[0] ?? ''), netns: -1 })
+      this.plane.capture({ ...captured, ips: [...captured.ips, ...ips.filter((ip) => familyOf(ip) === 6)] })
     }
     this.#ticker = setInterval(() => this.plane.tick(), 20)
   }
@@ -172,14 +179,33 @@ export class Mesh {
   }
 }
 
-function shownSockets(sockets: Sockets): Sockets {
+function shownSockets(sockets: Sockets, families: IpFamily[]): Sockets {
   return {
     ...sockets,
+    hold: (captured) => {
+      const pod = sockets.hold(captured)
+      return {
+        captured,
+        accept: (direction, options) => pod.accept(direction, options),
+        socket: (options) => {
+          families.push(options.family)
+          return pod.socket({ ...options, family: 4 })
+        },
+        close: () => pod.close(),
+      }
+    },
     ends: (fd) => {
       const { local, remote } = sockets.ends(fd)
       return { local: atShown(local), remote: atShown(remote) }
     },
   }
+}
+
+/** The listener that a captured pod's IPv4 connections are turned to. */
+export function outboundOf({ listeners }: Captured): Captured['listeners'][number] {
+  const found = listeners.find(({ direction, ip }) => direction === 'outbound' && familyOf(ip) === 4)
+  if (found === undefined) throw new Error('this pod has no outbound listener')
+  return found
 }
 
 /** Reads a socket to its end; how it ended is part of the answer. */

@@ -12,7 +12,7 @@ import { to, rule, world } from '../../agent/model/world.fixture.ts'
 import type { Counters, FromWorker, ToWorker } from '../../agent/proxy/plane/feed.ts'
 import { renderMetrics } from '../../agent/telemetry/metrics.ts'
 import { bpfWorld } from '../kernel/world.ts'
-import { ask, drainSocket } from './mesh.ts'
+import { ask, drainSocket, outboundOf } from './mesh.ts'
 
 const ability = probe()
 const APP = { ip: '10.96.0.1', port: 80 }
@@ -122,7 +122,7 @@ test('a worker thread carries captured pods by what it is told', { timeout: 60_0
     })
 
     await t.test('a dial of the proxy itself is refused', async () => {
-      const outcome = await machine.dial(web, { ip: '127.0.0.1', port: captured.outbound.port }).then(
+      const outcome = await machine.dial(web, { ip: '127.0.0.1', port: outboundOf(captured).port }).then(
         async (socket) => (await drainSocket(socket)).how,
         () => 'refused',
       )
