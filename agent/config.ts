@@ -41,7 +41,7 @@ export const AGENT_SETTINGS = {
     default: 'gvisor,runsc,kata,firecracker',
     describe: 'How names of RuntimeClasses begin whose pods have a network stack of their own: never captured',
   },
-  'admin-address': { type: 'string', default: '0.0.0.0', describe: 'Address of health checks, metrics and snapshot' },
+  'admin-address': { type: 'string', default: null, describe: 'Address of health checks, metrics and snapshot [all]' },
   'admin-port': { type: 'number', default: 15020, min: 1, max: 65535, describe: 'Port of the same' },
   'log-level': {
     type: 'string',

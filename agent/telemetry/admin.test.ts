@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import type { AddressInfo } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { test } from 'node:test'
 import { type AdminPages, startAdmin } from './admin.ts'
 
@@ -9,15 +10,15 @@ const PAGES: AdminPages = {
   snapshot: () => '{"version":3}',
 }
 
-async function started(t: { after(end: () => void): void }) {
-  const server = await startAdmin(PAGES, { address: '127.0.0.1', port: 0 })
+async function started(t: { after(end: () => void): void }, address: string | null = '127.0.0.1') {
+  const server = await startAdmin(PAGES, { address, port: 0 })
   t.after(() => {
     server.close()
     server.closeAllConnections()
   })
   const { port } = server.address() as AddressInfo
-  const ask = async (path: string, method = 'GET'): Promise<[number, string]> => {
-    const response = await fetch(`http://127.0.0.1:${port}${path}`, { method })
+  const ask = async (path: string, method = 'GET', host = '127.0.0.1'): Promise<[number, string]> => {
+    const response = await fetch(`http://${host}:${port}${path}`, { method })
     return [response.status, await response.text()]
   }
   return { server, ask }
@@ -32,6 +33,13 @@ test('each page answers by its state, and a page that fails fails alone', async 
   assert.deepEqual(await ask('/metrics'), [500, 'Error: no counters\n'])
   assert.equal((await ask('/healthz', 'POST'))[0], 405)
   assert.equal((await ask('/'))[0], 404)
+})
+
+test('without an address it answers at those of both families, and knows its own node by either', async (t) => {
+  const { ask } = await started(t, null)
+  const own = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
+  const hosts = ['127.0.0.1', ...(own.some(({ address }) => address === '::1') ? ['[::1]'] : [])]
+  for (const host of hosts) assert.deepEqual(await ask('/snapshot', 'GET', host), [200, '{"version":3}'], host)
 })
 
 test('connections that cannot be accepted do not end the process', async (t) => {

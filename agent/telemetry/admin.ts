@@ -25,10 +25,10 @@ interface Page {
   readonly body: string
 }
 
-/** Starts the endpoint. Rejects where the address cannot be bound. */
+/** Starts the endpoint; without an address at all of both families. Rejects where it cannot be bound. */
 export async function startAdmin(
   pages: AdminPages,
-  at: { readonly address: string; readonly port: number },
+  at: { readonly address: string | null; readonly port: number },
 ): Promise<Server> {
   const server = createServer(
     { requestTimeout: REQUEST_TIMEOUT_MS },
@@ -37,7 +37,7 @@ export async function startAdmin(
   server.maxConnections = CONNECTION_LIMIT
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   server.once('error', reject)
-  server.listen(at.port, at.address, resolve)
+  server.listen(at.port, at.address ?? undefined, resolve)
   await promise
   // a connection that cannot be accepted (EMFILE) is no reason to end the agent; the scraper sees that none came
   server.off('error', reject).on('error', () => undefined)

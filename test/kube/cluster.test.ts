@@ -167,6 +167,21 @@ void describe('a cluster as a node sees it', { concurrency: true }, () => {
     assert.deepEqual(structuredClone(inventory), inventory) // it crosses to a worker
   })
 
+  test('knows a pod of another node by its addresses of both families', async (t) => {
+    const s = seen()
+    const far = s.pod('far', 'node-2', '10.244.2.2')
+    s.service('reviews', { uid: far, ip: '10.244.2.2', node: 'node-2' })
+    const targetRef = { kind: 'Pod', uid: far, namespace: 'default', name: 'far' }
+    const endpoints = [{ addresses: ['FD00:2::0:2'], nodeName: 'node-2', conditions: { ready: true }, targetRef }]
+    const draft = { addressType: 'IPv6', ports: [{ name: 'http', port: 8080, protocol: 'TCP' }], endpoints }
+    s.store.create(SLICES, named('reviews-six', draft, { labels: { 'kubernetes.io/service-name': 'reviews' } }))
+    await s.start(t)
+    const { workloads, services } = s.last.inventory
+    assert.deepEqual([...(workloads.find(({ name }) => name === 'far')?.ips ?? [])].sort(), ['10.244.2.2', 'fd00:2::2'])
+    const service = services.find(({ name }) => name === 'reviews')
+    assert.equal(service?.ports[0]?.endpoints.length, 2)
+  })
+
   test('makes one view of a burst of changes', async (t) => {
     const s = await seen().start(t, 400)
     const [views, version] = [s.views.length, s.last.inventory.version]
