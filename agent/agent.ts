@@ -1,5 +1,6 @@
 // Root of a node's control side: the cluster in, captures and snapshots out, and the admin endpoint over all of it.
 
+import { readFileSync } from 'node:fs'
 import { pino, type Logger } from 'pino'
 import { Captures } from './captures.ts'
 import { type AgentConfig, listOf } from './config.ts'
@@ -12,6 +13,7 @@ import { probe, thisMachine } from './kernel/probe.ts'
 import { startAdmin } from './telemetry/admin.ts'
 import { renderMetrics } from './telemetry/metrics.ts'
 import { renderNodeSeries } from './telemetry/node-series.ts'
+import { agentStatus } from './telemetry/status.ts'
 import { DataSide } from './workers.ts'
 
 /** Runs the agent of one node until SIGTERM or SIGINT. Throws, with one sentence, where the machine cannot carry it. */
@@ -69,6 +71,11 @@ export async function runAgent(config: AgentConfig): Promise<void> {
         const carried = counters === null ? '' : await renderMetrics([counters])
         return `${carried}\n${await renderNodeSeries(facts)}`
       },
+      status: async () => {
+        const lacks = (await data.scrape()) === null ? ['the data side does not answer'] : []
+        const facts = { node, agent: name, version: ownVersion(), pods: captures.standings() }
+        return agentStatus({ ...facts, unready: unready(state.view, data), lacks })
+      },
       snapshot: () => JSON.stringify({ ...state.view?.inventory, problems: state.view?.problems ?? [] }),
     },
     { address: config['admin-address'], port: config['admin-port'] },
@@ -84,6 +91,11 @@ export async function runAgent(config: AgentConfig): Promise<void> {
   kernel.close()
   admin.close()
   admin.closeAllConnections()
+}
+
+/** The version of this very Weft: package.json lies at the same place beside the sources and beside the build. */
+function ownVersion(): string {
+  return (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version
 }
 
 /** What the agent waits for before it serves, or null. */

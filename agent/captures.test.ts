@@ -75,6 +75,10 @@ test('a joined pod is captured, given to the data side, and only then announced'
   captures.want([pod('a')])
   await settled(() => events.length === 2)
   assert.deepEqual(events, ['capture a', 'announce a agent-1'])
+  const of = { namespace: 'shop', name: 'pod-a', uid: 'a', ips: ['127.9.0.1'] }
+  assert.deepEqual(captures.standings(), [
+    { ...of, state: 'captured', reason: null, onLoss: 'open', olderConnections: 0 },
+  ])
 })
 
 test('what is not joined, shares its node’s network or has no address is left alone, and its reason is told', async (t) => {
@@ -84,6 +88,13 @@ test('what is not joined, shares its node’s network or has no address is left 
   assert.equal(kernel.captured().size, 0)
   assert.deepEqual(events, [])
   assert.deepEqual([...captures.uncaptured().keys()].sort(), ['hostNetwork', 'no IPv4 address yet'])
+  assert.deepEqual(
+    captures.standings().map(({ name, state, reason }) => [name, state, reason]),
+    [
+      ['pod-b', 'uncaptured', 'hostNetwork'],
+      ['pod-c', 'uncaptured', 'no IPv4 address yet'],
+    ],
+  )
 })
 
 test('leaving withdraws the announcement first, then the kernel’s capture, then the data side’s hold', async (t) => {

@@ -5,6 +5,7 @@ import type { Found } from './kernel/discover.ts'
 import type { Captured, Kernel } from './kernel/kernel.ts'
 import { reconcile, type Standing, type Wanted } from './kernel/reconcile.ts'
 import type { Workload } from './model/workload.ts'
+import type { PodStatus } from './telemetry/status.ts'
 import type { DataSide } from './workers.ts'
 
 export interface CapturesOptions {
@@ -67,6 +68,18 @@ export class Captures {
       if (reason !== null) reasons.set(reason, (reasons.get(reason) ?? 0) + 1)
     }
     return reasons
+  }
+
+  /** How every joined pod stands. */
+  standings(): readonly PodStatus[] {
+    return this.#pods
+      .filter(({ joined }) => joined)
+      .map((pod) => {
+        const { namespace, name, uid, ips } = pod
+        const reason = this.#reasonAgainst(pod)
+        const state = reason === null ? 'captured' : 'uncaptured'
+        return { namespace, name, uid, ips, state, reason, onLoss: 'open', olderConnections: 0 }
+      })
   }
 
   /** Withdraws every announcement, then leaves every pod: after it nothing is turned to a data side that drains. */

@@ -18,6 +18,15 @@ const cli = yargs(hideBin(process.argv))
       await runAgent(config)
     },
   })
+  .command(
+    'status',
+    'Show agents, pods that joined the mesh, and why one is not captured',
+    async (status: Argv) => (await import('./cli/status.ts')).statusOptions(status),
+    async (given: Record<string, unknown>) => {
+      const { showStatus } = await import('./cli/status.ts')
+      process.exitCode = await showStatus(given)
+    },
+  )
   .command('lab', 'A cluster in a box: Kubernetes API and network namespaces on this machine', async (lab: Argv) => {
     const { labCommands } = await import('../lab/main.ts')
     return labCommands(lab)

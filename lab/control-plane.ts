@@ -1,7 +1,7 @@
 // The control plane of a lab, one process in the root namespace: API, controllers, and the node processes and agents it starts.
 // Started by `weft lab up` with an IPC channel; lives on when that command has gone. `weft lab down` ends it.
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { type Server } from 'node:net'
+import type { Server, Socket } from 'node:net'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { dirname, join } from 'node:path'
@@ -11,6 +11,7 @@ import { type Store, createStore } from './api/store.ts'
 import type { ReadLog } from './api/http/subresources.ts'
 import { loadDefinitions } from './api/definitions.ts'
 import { startControllers } from './controllers/start.ts'
+import { type DialWord, NodeDialler } from './node/dial.ts'
 import { findCgroup2, killCgroup, labCgroup, makeCgroup } from './node/cgroup.ts'
 import { LogFile, logFolder, readLogs } from './node/logs.ts'
 import type { NodeOrder, NodeWord } from './node/main.ts'
@@ -56,6 +57,7 @@ class ControlPlane {
   readonly #place: LabPlace
   readonly #cgroup: string
   readonly #agents: ChildProcess[] = []
+  readonly #diallers = new Map<string, NodeDialler>()
   #stopping = false
 
   constructor(order: LabOrder, cgroup2: string) {
@@ -73,7 +75,9 @@ class ControlPlane {
     tell({ kind: 'progress', text: 'Kubernetes API and controllers' })
     // An object that a controller stumbles over must not end the cluster.
     const store = createStore({ report })
-    const api = await startApi({ store, port, readLog: logReader(store, this.#place.folder), report })
+    const readLog = logReader(store, this.#place.folder)
+    const dialNode = this.#dial.bind(this)
+    const api = await startApi({ store, port, readLog, dialNode, report })
     await prepare(store, nodes)
     startControllers({ store, log: { warn: log } })
     await writeFile(this.#place.kubeconfig, kubeconfig(api.url))
@@ -113,10 +117,11 @@ class ControlPlane {
     }
     await makeCgroup(join(cgroup, 'kubepods'))
     const child = await this.#spawn(name, 'node', [program('lab/node/main'), JSON.stringify(order)])
+    this.#diallers.set(name, new NodeDialler(child))
     const ready = new Promise<void>((resolve, reject) => {
-      child.on('message', (word: NodeWord, socket) => {
+      child.on('message', (word: NodeWord | DialWord, socket) => {
         if (word.kind === 'socket') attach(socket as Server)
-        else resolve()
+        if (word.kind === 'ready') resolve()
       })
       child.once('exit', () => {
         reject(
@@ -131,6 +136,13 @@ class ControlPlane {
     late.catch(() => undefined)
     await Promise.race([ready, late])
     timer.abort()
+  }
+
+  /** Nodes are in network namespaces that nothing leads to from here: their own processes connect. */
+  async #dial(node: string, address: string, port: number): Promise<Socket> {
+    const dialler = this.#diallers.get(node)
+    if (dialler === undefined) throw new Error(`dial tcp: lookup ${node}: no such host`)
+    return dialler.dial(address, port)
   }
 
   async #startAgent(index: number): Promise<void> {

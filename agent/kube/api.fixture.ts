@@ -45,6 +45,8 @@ export class ToldApi {
   readonly asks: Ask[] = []
   /** What a path answers in place of a list; consumed one by one where it is a list of answers. */
   readonly answers = new Map<string, Answer | Answer[]>()
+  /** What a path answers of a document before it falls silent for good; '' is not even a head. */
+  readonly stalls = new Map<string, string>()
   readonly #lists = new Map<string, { items: readonly KubeObject[]; resourceVersion: string }>()
   readonly #watches = new Map<string, Set<ServerResponse>>()
   readonly #server: Server
@@ -112,6 +114,11 @@ export class ToldApi {
     const { accept = '', 'content-type': type = '' } = request.headers
     const ask = { method: request.method ?? '', path: url.pathname, query, accept, type, body: await text(request) }
     this.asks.push({ ...ask, atMs: performance.now() })
+    const begun = this.stalls.get(ask.path)
+    if (begun !== undefined) {
+      if (begun !== '') response.write(begun)
+      return
+    }
     const told = this.answers.get(ask.path)
     const answer = Array.isArray(told) ? told.shift() : told
     if (answer !== undefined) return this.#say(response, answer)

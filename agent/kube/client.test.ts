@@ -56,6 +56,15 @@ test('a server that is not there is an error without a status', async () => {
   await assert.rejects(client.get('/api'), refused(0, /GET .*ECONNREFUSED/))
 })
 
+test('a document that takes longer than it may is given up, before its first byte and within it', async (t) => {
+  const api = new ToldApi()
+  const client = await api.start(t)
+  api.stalls.set('/silent', '').set('/half', '{"kind":')
+  for (const path of ['/silent', '/half']) {
+    await assert.rejects(client.get(path, 100), refused(0, new RegExp(`GET .*${path}: no answer within 100 ms`)))
+  }
+})
+
 test('a kubeconfig that is not there is said to be missing', () => {
   assert.throws(() => connectKube('/nonexistent/kubeconfig'), /nonexistent/)
 })

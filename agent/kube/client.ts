@@ -25,7 +25,8 @@ export class KubeError extends Error {
 
 /** What the agent asks of the Kubernetes API. Every call throws KubeError. */
 export interface KubeClient {
-  get(path: string): Promise<unknown>
+  /** One document. `withinMs` is how long all of it may take; without it, only silence is bounded. */
+  get(path: string, withinMs?: number): Promise<unknown>
   list(path: string, query: Record<string, string>, metadataOnly: boolean): Promise<KubeList>
   /** Streams events until the server ends it, an error comes, or `signal` aborts; then resolves or throws. */
   watch(ask: WatchRequest, onEvent: (event: WatchEvent) => void, signal: AbortSignal): Promise<void>
@@ -52,14 +53,26 @@ export function connectKube(file: string | null): KubeClient {
   const config = new KubeConfig()
   if (file === null) config.loadFromCluster()
   else config.loadFromFile(file)
+  return clientOf(config, file ?? 'the cluster configuration')
+}
+
+/** As connectKube, but a file that is not named is looked for where kubectl looks: KUBECONFIG, then the home folder. */
+export function connectAsUser(file: string | null): KubeClient {
+  if (file !== null) return connectKube(file)
+  const config = new KubeConfig()
+  config.loadFromDefault()
+  return clientOf(config, 'the kubeconfig')
+}
+
+function clientOf(config: KubeConfig, source: string): KubeClient {
   // the library refuses plain http unless told not to verify TLS; a plain http server has none to verify
   const isPlain = (server: string): boolean => server.startsWith('http:')
   config.clusters = config.clusters.map((one) => (isPlain(one.server) ? { ...one, skipTLSVerify: true } : one))
   const cluster = config.getCurrentCluster()
-  if (cluster === null) throw new KubeError(0, `${file ?? 'the cluster configuration'} names no current cluster`)
+  if (cluster === null) throw new KubeError(0, `${source} names no current cluster`)
   const base = cluster.server.replace(/\/$/, '')
   return {
-    get: async (path) => JSON.parse(await send(config, base + path, { method: 'GET' })) as unknown,
+    get: async (path, withinMs) => JSON.parse(await send(config, base + path, { method: 'GET', withinMs })) as unknown,
     list: (path, query, metadataOnly) =>
       list(config, `${base}${path}?${new URLSearchParams(query).toString()}`, metadataOnly),
     watch: (ask, onEvent, signal) => watch(metadataOnlyConfig(config, ask.metadataOnly), ask, { onEvent, signal }),
@@ -140,6 +153,7 @@ interface Request {
   readonly accept?: string
   readonly type?: string
   readonly body?: string
+  readonly withinMs?: number | undefined
 }
 
 async function send(config: KubeConfig, url: string, request: Request): Promise<string> {
@@ -150,11 +164,17 @@ async function send(config: KubeConfig, url: string, request: Request): Promise<
   if (request.type !== undefined) headers['content-type'] = request.type
   if (request.body !== undefined) headers['content-length'] = Buffer.byteLength(request.body)
   const { promise, resolve, reject } = Promise.withResolvers<string>()
+  const { withinMs } = request
+  if (withinMs !== undefined) options.signal = AbortSignal.timeout(withinMs)
+  const failed = (error: Error): void => {
+    const why = options.signal?.aborted ? `no answer within ${withinMs} ms` : error.message
+    reject(error instanceof KubeError ? error : new KubeError(0, `${request.method} ${url}: ${why}`))
+  }
   const outgoing = (url.startsWith('https:') ? https : http).request(url, { ...options, headers }, (response) => {
-    readAnswer(response).then(resolve, reject)
+    readAnswer(response).then(resolve, failed)
   })
   outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer within ${REQUEST_TIMEOUT_MS} ms`)))
-  outgoing.on('error', (error) => reject(new KubeError(0, `${request.method} ${url}: ${error.message}`)))
+  outgoing.on('error', failed)
   outgoing.end(request.body)
   return promise
 }

@@ -3,10 +3,17 @@ import type { AddressInfo } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { test } from 'node:test'
 import { type AdminPages, startAdmin } from './admin.ts'
+import { agentStatus } from './status.ts'
+
+const STATUS = agentStatus({
+  ...{ node: 'node-1', agent: 'weft-agent-1', version: '0.1.0', pods: [] },
+  ...{ unready: 'waiting for the first snapshot', lacks: [] },
+})
 
 const PAGES: AdminPages = {
   unready: () => 'waiting for the first snapshot',
   metrics: () => Promise.reject(new Error('no counters')),
+  status: () => Promise.resolve(STATUS),
   snapshot: () => '{"version":3}',
 }
 
@@ -28,6 +35,7 @@ test('each page answers by its state, and a page that fails fails alone', async 
   const { ask } = await started(t)
   assert.deepEqual(await ask('/healthz'), [200, 'ok\n'])
   assert.deepEqual(await ask('/readyz?verbose'), [503, 'waiting for the first snapshot\n'])
+  assert.deepEqual(await ask('/status'), [200, JSON.stringify(STATUS)])
   assert.deepEqual(await ask('/snapshot'), [200, '{"version":3}'])
   assert.deepEqual(await ask('/snapshot', 'HEAD'), [200, ''])
   assert.deepEqual(await ask('/metrics'), [500, 'Error: no counters\n'])

@@ -1,7 +1,9 @@
-// The node's one endpoint for people and scrapers: /healthz, /readyz, /metrics, /snapshot. Not on the data path.
+// The node's one endpoint for people and scrapers: /healthz, /readyz, /status, /metrics, /snapshot. Not on the data
+// path.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { isLoopback } from '../model/address.ts'
+import type { AgentStatus } from './status.ts'
 
 /** What the endpoint shows; asked anew at each request. */
 export interface AdminPages {
@@ -9,6 +11,8 @@ export interface AdminPages {
   unready(): string | null
   /** Prometheus text exposition format. */
   metrics(): Promise<string>
+  /** How agent and pods stand. */
+  status(): Promise<AgentStatus>
   /** The snapshot in force, as JSON. */
   snapshot(): string
 }
@@ -61,12 +65,16 @@ async function render(pages: AdminPages, request: IncomingMessage): Promise<Page
     }
     case '/metrics':
       return { status: 200, type: METRICS_TYPE, body: await pages.metrics() }
+    case '/status':
+      // for every host: it tells names, addresses and reasons, as `kubectl get pods` does, and no route or policy; and the
+      // API server's node proxy, by which `weft status` asks, comes from another host
+      return { status: 200, type: 'application/json', body: JSON.stringify(await pages.status()) }
     case '/snapshot':
       // every route of the cluster: for whoever is on the node, or comes by the API server's port-forward
       if (!isLoopback(request.socket.remoteAddress ?? '')) return text(403, 'ask from the node itself')
       return { status: 200, type: 'application/json', body: pages.snapshot() }
     default:
-      return text(404, 'one of /healthz /readyz /metrics /snapshot')
+      return text(404, 'one of /healthz /readyz /status /metrics /snapshot')
   }
 }
 

@@ -4,6 +4,7 @@ import { createServer } from 'node:http'
 import { aggregatedVersion } from './http/accept.ts'
 import { aggregated, coreVersions, group, groupList, resourceList } from './http/discovery.ts'
 import { Exchange } from './http/exchange.ts'
+import { nodeTarget, proxyToNode } from './http/node-proxy.ts'
 import { openApi, openApiRoots, swagger, swaggerProtobuf } from './http/openapi.ts'
 import { placeOf } from './http/path.ts'
 import { get, listOrWatch } from './http/read.ts'
@@ -12,6 +13,7 @@ import { DEFAULT_BOOKMARK_MS, DEFAULT_BUFFER_LIMIT_BYTES, DEFAULT_WATCH_LIMIT, W
 import { create, patch, remove, removeAll, update } from './http/write.ts'
 import { ApiError, methodNotAllowed, noSuchResource } from './status.ts'
 import type { AddressInfo, Server as SocketServer, Socket } from 'node:net'
+import type { DialNode } from './http/node-proxy.ts'
 import type { Place } from './http/path.ts'
 import type { ReadLog } from './http/subresources.ts'
 import type { Server } from 'node:http'
@@ -25,6 +27,8 @@ export interface ApiSettings {
   readonly port?: number
   /** Reads pod logs; without it `kubectl logs` is refused. */
   readonly readLog?: ReadLog
+  /** Connects to nodes; without it none is reached through the API. */
+  readonly dialNode?: DialNode
   readonly bookmarkMs?: number
   readonly watchLimit?: number
   readonly bufferLimitBytes?: number
@@ -131,6 +135,8 @@ async function route(exchange: Exchange, service: Service): Promise<void> {
     const document = discovery(exchange, service.store)
     if (document !== undefined) return exchange.sendJson(200, document)
     if (isServedAsAggregate(exchange, service.store)) return
+    const target = nodeTarget(path)
+    if (target) return proxyToNode(exchange, target, { store: service.store, dialNode: service.dialNode })
     return resource(exchange, placeOf(service.store.catalog, path), service)
   }
   if (exchange.method !== 'GET') throw methodNotAllowed(`${exchange.method} is not allowed here`)

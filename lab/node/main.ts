@@ -6,6 +6,7 @@ import net from 'node:net'
 import type { V1EndpointSlice, V1Service } from '@kubernetes/client-node'
 import { Api, type KubeObject, keepWatching } from './api.ts'
 import { frontendsOf } from './balance.ts'
+import { answerDials } from './dial.ts'
 import { DnsServer } from './dns/server.ts'
 import { buildZone } from './dns/zone.ts'
 import { Events } from './events.ts'
@@ -105,6 +106,7 @@ async function run(order: NodeOrder): Promise<void> {
   const address = nodeAddress(order.index)
   const name = nodeName(order.index)
   await handOverApiSockets(address)
+  answerDials()
   const stop = new AbortController()
   const api = new Api(`http://127.0.0.1:${String(API_PORT)}`)
   const dns = new DnsServer()

@@ -69,6 +69,19 @@ const rows: Record<string, { never: string[]; may: string[] }> = {
       "export type { Kernel } from '../kernel/kernel.ts'",
     ],
   },
+  'agent/cli': {
+    never: [
+      "import { openKernel } from '../kernel/bpf.ts'",
+      "import { startAdmin } from '../telemetry/admin.ts'",
+      "import { serve } from '../proxy/connection.ts'",
+      "import { KubeConfig } from '@kubernetes/client-node'",
+    ],
+    may: [
+      "import type { AgentStatus } from '../telemetry/status.ts'",
+      "import { connectKube } from '../kube/client.ts'",
+      "import { canonicalName } from '../model/workload.ts'",
+    ],
+  },
   'agent/worker.ts': {
     never: ["import { watch } from './kube/watch.ts'", "import { Watch } from '@kubernetes/client-node'"],
     may: ["import { serve } from './proxy/connection.ts'", "import { openKernel } from './kernel/bpf.ts'"],

@@ -52,6 +52,12 @@ export const arrows: Readonly<Record<string, Arrow>> = {
     node: true,
     door: 'the data path sees a snapshot and interfaces: worker.ts passes the bodies in',
   },
+  'agent/cli': {
+    rooms: ['agent/model', 'agent/kube', 'agent/config.ts', ...roots],
+    types: ['agent/telemetry'],
+    node: true,
+    door: 'a subcommand asks the cluster through kube and the agents through their admin endpoint, or starts a root',
+  },
   'agent/config.ts': { rooms: ['agent/model'], node: true, door: 'config is one table of flags' },
   'agent/worker.ts': {
     rooms: ['agent/config.ts', ...agentRooms.filter((room) => room !== 'agent/kube'), 'native'],

@@ -21,6 +21,9 @@ function subresourcesOf(type: ResourceType, version: string): Subresource[] {
   const found: Subresource[] = []
   if (type.status) found.push({ name: 'status', kind, group, version, verbs: CHANGE_VERBS })
   if (type.scale) found.push({ name: 'scale', kind: 'Scale', group: 'autoscaling', version: 'v1', verbs: CHANGE_VERBS })
+  if (type.key === 'nodes') {
+    found.push({ name: 'proxy', kind: 'NodeProxyOptions', group: '', version: 'v1', verbs: ['get'] })
+  }
   if (type.key === 'pods') {
     found.push({ name: 'binding', kind: 'Binding', group: '', version: 'v1', verbs: ['create'] })
     found.push({ name: 'eviction', kind: 'Eviction', group: 'policy', version: 'v1', verbs: ['create'] })

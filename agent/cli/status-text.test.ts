@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { meshStatus } from './mesh-status.ts'
+import { statusText } from './status-text.ts'
+
+const READY = { version: '0.1.0', state: 'ready', reasons: [] } as const
+const POD = { namespace: 'shop', ips: [], reason: null, onLoss: 'open', olderConnections: 0 } as const
+
+test('agents, then pods, then one line; each column as wide as its longest cell', () => {
+  const pods = [
+    { ...POD, name: 'front-7', uid: '1', state: 'captured', olderConnections: 2 },
+    { ...POD, name: 'customer', uid: '2', state: 'uncaptured', reason: 'hostNetwork', onLoss: 'closed' },
+    { ...POD, name: 'old', uid: '3', state: 'leaving' },
+  ] as const
+  const answers = [
+    { node: 'node-1', status: { ...READY, node: 'node-1', agent: 'weft-agent-1', pods } },
+    { node: 'node-2', silent: 'connection refused' },
+  ]
+  assert.equal(
+    statusText(meshStatus({ answers, joined: [] })),
+    `NODE     AGENT          VERSION   STATE      REASON
+node-2   -              -         no agent   connection refused
+node-1   weft-agent-1   0.1.0     ready      -
+
+NAMESPACE   POD        NODE     STATE        ON-LOSS   OLDER   REASON
+shop        customer   node-1   uncaptured   closed    0       hostNetwork
+shop        old        node-1   leaving      open      0       -
+shop        front-7    node-1   captured     open      2       -
+
+1 of 2 agents ready, 1 of 2 joined pods captured, 1 leaving, 2 open connections are older than the capture and bypass the proxy
+`,
+  )
+})
+
+test('without joined pods there is no table of them', () => {
+  const status = { ...READY, node: 'node-1', agent: 'weft-agent-1', pods: [] }
+  assert.equal(
+    statusText(meshStatus({ answers: [{ node: 'node-1', status }], joined: [] })),
+    `NODE     AGENT          VERSION   STATE   REASON
+node-1   weft-agent-1   0.1.0     ready   -
+
+1 of 1 agents ready, 0 of 0 joined pods captured
+`,
+  )
+})
+
+test('nothing that another machine says steers the terminal', () => {
+  const answers = [{ node: 'node-1', silent: 'up\u001b[2J\nand\u009baway' }]
+  const text = statusText(meshStatus({ answers, joined: [] }))
+  assert.match(text, /no agent {3}up \[2J and away\n/)
+})

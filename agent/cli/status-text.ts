@@ -1,0 +1,53 @@
+// The status of the mesh for people: a table of agents, a table of pods, one line that sums it up. Pure.
+
+import type { MeshPod, MeshStatus, NodeStatus } from './mesh-status.ts'
+
+const NOTHING = '-'
+const GAP = '   '
+
+/** Renders all of it; ends with a newline. */
+export function statusText(status: MeshStatus): string {
+  const { agents, pods } = status
+  const parts = [table([['NODE', 'AGENT', 'VERSION', 'STATE', 'REASON'], ...agents.map(agentRow)])]
+  if (pods.length > 0) {
+    const head = ['NAMESPACE', 'POD', 'NODE', 'STATE', 'ON-LOSS', 'OLDER', 'REASON']
+    parts.push(table([head, ...pods.map(podRow)]))
+  }
+  return `${[...parts, summary(status)].join('\n\n')}\n`
+}
+
+function agentRow({ node, agent, version, state, reasons }: NodeStatus): string[] {
+  return [node, agent ?? NOTHING, version ?? NOTHING, state, reasons.join('; ') || NOTHING]
+}
+
+function podRow({ namespace, name, node, state, onLoss, olderConnections, reason }: MeshPod): string[] {
+  const older = olderConnections === null ? NOTHING : String(olderConnections)
+  return [namespace, name, node ?? NOTHING, state, onLoss ?? NOTHING, older, reason ?? NOTHING]
+}
+
+/** `2 of 2 agents ready, 5 of 6 joined pods captured`, and what else is worth a look. */
+function summary({ agents, pods }: MeshStatus): string {
+  const ready = agents.filter(({ state }) => state === 'ready').length
+  const leaving = pods.filter(({ state }) => state === 'leaving').length
+  const captured = pods.filter(({ state }) => state === 'captured').length
+  const older = pods.reduce((sum, pod) => sum + (pod.olderConnections ?? 0), 0)
+  return [
+    `${ready} of ${agents.length} agents ready`,
+    `${captured} of ${pods.length - leaving} joined pods captured`,
+    ...(leaving > 0 ? [`${leaving} leaving`] : []),
+    ...(older > 0 ? [`${older} open connections are older than the capture and bypass the proxy`] : []),
+  ].join(', ')
+}
+
+/** Columns padded to their longest cell. */
+function table(rows: readonly (readonly string[])[]): string {
+  const shown = rows.map((row) => row.map(printable))
+  const widths = (shown[0] ?? []).map((_, column) => Math.max(...shown.map((row) => row[column]?.length ?? 0)))
+  const line = (row: readonly string[]): string => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(GAP)
+  return shown.map((row) => line(row).trimEnd()).join('\n')
+}
+
+/** Reasons come from other machines: nothing in them may steer the terminal. */
+function printable(text: string): string {
+  return text.replace(/\p{Cc}+/gu, ' ')
+}

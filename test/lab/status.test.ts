@@ -1,0 +1,120 @@
+// `weft status` as an operator runs it, on a lab with a joined and an unjoined namespace: whole, not whole, an agent gone.
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import type { MeshStatus } from '../../agent/cli/mesh-status.ts'
+import { findCgroup2, labCgroup } from '../../lab/node/cgroup.ts'
+import { PROJECT } from '../../lab/state.ts'
+import { TestLab, eventually, ran, type Ran } from './lab.ts'
+
+const pod = (namespace: string, name: string, node: string): string => `
+apiVersion: v1
+kind: Pod
+metadata: { name: ${name}, namespace: ${namespace} }
+spec: { nodeName: ${node}, containers: [{ name: main, image: none, command: [sleep, infinity] }] }
+---`
+const MANIFESTS = `
+apiVersion: v1
+kind: Namespace
+metadata: { name: shop, annotations: { weft.dev/mesh: enabled } }
+---
+apiVersion: v1
+kind: Namespace
+metadata: { name: aside }
+---
+${pod('shop', 'one', 'node-1')}${pod('shop', 'two', 'node-2')}${pod('aside', 'three', 'node-1')}
+`
+
+let lab: TestLab
+before(async () => {
+  lab = await TestLab.make()
+  const file = await lab.write(MANIFESTS)
+  const result = await lab.run('up', '--detach', '--timeout', '40', '-f', file)
+  assert.equal(result.code, 0, result.stdout + result.stderr)
+})
+after(() => lab.end())
+
+/** `weft status ARGS`, the cluster told as kubectl is told. */
+const status = (...args: string[]): Promise<Ran> => {
+  const command = [process.execPath, join(PROJECT, 'agent/main.ts'), 'status', ...args]
+  return ran('env', [`KUBECONFIG=${lab.place.kubeconfig}`, ...command])
+}
+const statusJson = async (...args: string[]): Promise<MeshStatus & { code: number }> => {
+  const { code, stdout, stderr } = await status('-o', 'json', ...args)
+  assert.ok(code === 0 || code === 1, stderr)
+  return { ...(JSON.parse(stdout) as MeshStatus), code }
+}
+const podsOf = ({ pods }: MeshStatus): unknown[] =>
+  pods.map(({ name, node, state, reason }) => [name, node, state, reason])
+const BOTH = [
+  ['one', 'node-1', 'captured', null],
+  ['two', 'node-2', 'captured', null],
+]
+
+test('a mesh that is as it should be: every agent, every joined pod and no other, exit code 0', async () => {
+  const { code, stdout } = await status()
+  assert.match(stdout, /^NODE +AGENT +VERSION +STATE +REASON\nnode-1 +weft-agent-node-1 +\d\S+ +ready +-\nnode-2 /)
+  assert.match(stdout, /\nshop +one +node-1 +captured +open +0 +-\nshop +two +node-2 +captured /)
+  assert.match(stdout, /\n\n2 of 2 agents ready, 2 of 2 joined pods captured\n$/)
+  assert.doesNotMatch(stdout, /aside|three/)
+  assert.equal(code, 0)
+  const told = await statusJson()
+  assert.deepEqual([told.whole, told.code, podsOf(told)], [true, 0, BOTH])
+})
+
+test('a joined pod that shares its node’s network is told with the reason, exit code 1, unless it is not asked about', async () => {
+  const spec = {
+    hostNetwork: true,
+    nodeName: 'node-1',
+    containers: [{ name: 'm', image: 'x', command: ['sleep', '99'] }],
+  }
+  const path = '/api/v1/namespaces/shop/pods'
+  await lab.api.create(path, { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'host' }, spec })
+  const told = await eventually('told by its agent', async () => {
+    const now = await statusJson()
+    return now.pods.some(({ name, onLoss }) => name === 'host' && onLoss !== null) && now
+  })
+  assert.deepEqual([told.code, podsOf(told)], [1, [['host', 'node-1', 'uncaptured', 'hostNetwork'], ...BOTH]])
+  assert.equal((await statusJson('--node', 'node-2')).code, 0)
+  assert.equal((await statusJson('--namespace', 'aside')).code, 0)
+  await lab.api.remove(`${path}/host?gracePeriodSeconds=0`)
+  await eventually('whole again', async () => (await statusJson()).whole)
+})
+
+test('a wrong flag, a node that is not there and a cluster that cannot be reached end with 2 and a sentence', async () => {
+  const cases: [string[], RegExp][] = [
+    [['--what'], /Unknown argument: what/],
+    [['--node', 'node-9'], /there is no node node-9/],
+    [['-n', 'nope'], /there is no namespace nope/],
+    [['-o', 'yaml'], /Choices: "text", "json"/],
+    [['--kubeconfig', '/nowhere/kubeconfig'], /nowhere/],
+  ]
+  for (const [args, words] of cases) {
+    const { code, stdout, stderr } = await status(...args)
+    assert.deepEqual([code, stdout], [2, ''], args.join(' '))
+    assert.match(stderr, words)
+    assert.match(stderr, /^weft: /)
+  }
+})
+
+test('an agent that was killed is no agent, its pods are uncaptured, exit code 1; the other node is as before', async () => {
+  const procs = join(labCgroup(findCgroup2() ?? '', lab.place.id), 'node-2', 'agent', 'cgroup.procs')
+  for (const pid of readFileSync(procs, 'utf8').split('\n').filter(Boolean)) process.kill(Number(pid), 'SIGKILL')
+  const told = await eventually('gone', async () => {
+    const now = await statusJson()
+    return now.agents.some(({ state }) => state === 'no agent') && now
+  })
+  assert.equal(told.code, 1)
+  assert.deepEqual(
+    told.agents.map(({ node, agent, state }) => [node, agent, state]),
+    [
+      ['node-2', null, 'no agent'],
+      ['node-1', 'weft-agent-node-1', 'ready'],
+    ],
+  )
+  assert.match(told.agents[0]?.reasons.join() ?? '', /error trying to reach service: dial tcp \S+:15020: connect/)
+  assert.deepEqual(podsOf(told), [['two', 'node-2', 'uncaptured', 'no agent on its node'], BOTH[0]])
+  assert.match((await status()).stdout, /^NODE[^\n]*\nnode-2 +- +- +no agent +error trying to reach service: /)
+  assert.equal((await status('--node', 'node-1')).code, 0)
+})
