@@ -20,21 +20,23 @@ struct {
   __type(value, __u64);
 } listener SEC(".maps");
 
-/* The inner map of `entries` in handshake.bpf.c, which writes it. The bound is set at load. */
+/* The inner map of `entries` in handshake.bpf.c, which writes it. The bound is set at load. Sizes and not types, here
+ * and below, as the templates in maps.h have them: Linux 5.15 to 6.1 take no inner map that has types where its
+ * template has none. */
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(max_entries, 1);
   __uint(map_flags, BPF_F_NO_PREALLOC);
-  __type(key, struct flow);
-  __type(value, struct address);
+  __uint(key_size, sizeof(struct flow));
+  __uint(value_size, sizeof(struct address));
 } arrivals SEC(".maps");
 
 /* The inner map of `listening` in handshake.bpf.c, which writes it. */
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(max_entries, PORTS_GROUPS);
-  __type(key, __u32);
-  __type(value, struct ports);
+  __uint(key_size, sizeof(__u32));
+  __uint(value_size, sizeof(struct ports));
 } ports SEC(".maps");
 
 /* Places of listeners that the programs have not seen start: place -> how many sockets. User space writes. */

@@ -27,6 +27,7 @@ const targets = {
   test: { tools: ['build', 'lab', 'bpf'], root: true, run: 'test/repository/run.ts' },
   check: { tools: ['build', 'bpf'], root: false, run: 'test/repository/check.ts' },
   weft: { tools: ['build', 'lab'], root: false, run: 'agent/main.ts' },
+  kernels: { tools: ['build', 'bpf', 'kernels'], root: false, run: 'test/kernels/main.ts' },
   packages: { tools: ['build', 'lab', 'bpf'], root: false, run: null },
 }
 
@@ -48,6 +49,14 @@ const tools = {
     bpftool: ['bpftool', `linux-tools-${release()} linux-tools-common`, 'linux-tools-generic linux-tools-common'],
     'clang-format': ['clang-format'],
     '/usr/include/bpf/bpf_helpers.h': ['libbpf-dev'],
+  },
+  kernels: {
+    'qemu-system-x86_64': ['qemu-system-x86'],
+    busybox: ['busybox-static'],
+    ip: ['iproute2'],
+    depmod: ['kmod'],
+    xz: ['xz-utils'],
+    cpio: ['cpio'],
   },
 }
 
