@@ -51,7 +51,7 @@ function joinedPods(pods: readonly Pod[], namespaces: readonly { readonly metada
   const byName = new Map(namespaces.map(({ metadata }) => [metadata.name, metadata]))
   return pods
     .filter((pod) => !hasEnded(pod))
-    .map((pod) => localWorkload(pod, byName.get(pod.metadata.namespace ?? '')))
+    .map((pod) => localWorkload(pod, byName.get(pod.metadata.namespace ?? ''), [])) // its agent knows what is sandboxed
     .filter(({ joined }) => joined)
 }
 
