@@ -6,7 +6,8 @@
         "native/addon.cc",
         "native/programs.cc",
         "native/sockets.cc",
-        "native/listeners.cc",
+        "native/diag.cc",
+        "native/rights.cc",
         "native/acceptor.cc",
         "native/bpf.c"
       ],

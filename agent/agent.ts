@@ -1,7 +1,11 @@
 // Root of a node's control side: the cluster in, captures and snapshots out, and the admin endpoint over all of it.
 
 import { readFileSync } from 'node:fs'
+import type { Server } from 'node:http'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { pino, type Logger } from 'pino'
+import { Accounting } from './accounting.ts'
 import { Captures } from './captures.ts'
 import { type AgentConfig, listOf } from './config.ts'
 import { announce } from './kube/announce.ts'
@@ -9,99 +13,232 @@ import { connectKube } from './kube/client.ts'
 import { Cluster, type ClusterView } from './kube/cluster.ts'
 import { openKernel } from './kernel/bpf.ts'
 import { findCgroupRoot, findPods } from './kernel/discover.ts'
+import { isLived, offerHandOver, takeOver } from './kernel/hand-over.ts'
+import type { Kernel } from './kernel/kernel.ts'
 import { probe, thisMachine } from './kernel/probe.ts'
-import { startAdmin } from './telemetry/admin.ts'
+import { type AdminPages, startAdmin } from './telemetry/admin.ts'
 import { renderMetrics } from './telemetry/metrics.ts'
 import { renderNodeSeries } from './telemetry/node-series.ts'
 import { agentStatus } from './telemetry/status.ts'
 import { DataSide } from './workers.ts'
 
-/** Runs the agent of one node until SIGTERM or SIGINT. Throws, with one sentence, where the machine cannot carry it. */
+/** How long the port of the admin endpoint is waited for while the agent before gives it up. */
+const ADMIN_WAIT_MS = 10_000
+const ADMIN_POLL_MS = 50
+
+/**
+ * Runs the agent of one node until SIGTERM or SIGINT, or until another has taken its place. On a machine that cannot
+ * capture it says why, once, and stays unready: to end would only have it started again. Throws where it is run amiss.
+ */
 export async function runAgent(config: AgentConfig): Promise<void> {
   const node = config.node as string // agentConfig demands it
   const name = config['agent-name'] ?? `weft-agent-${node}`
   const log = pino({ level: config['log-level'], base: { agent: name } })
-  const ability = probe(thisMachine(config['cgroup-root'] ?? findCgroupRoot()))
-  if (ability.able !== 'yes') throw new Error(ability.able === 'no' ? ability.needs : ability.why)
-  const { cgroupRoot } = ability
-  const client = connectKube(config.kubeconfig)
-  const kernel = openKernel({ cgroupRoot })
-  const data = new DataSide({ type: 'start', handles: kernel.handles(), accessLog: config['access-log'] }, log)
-  const captures = new Captures({
-    kernel,
-    data,
-    find: (uids) => findPods(uids, config['pods-cgroup'] ?? cgroupRoot),
-    retryMs: config['retry-capture-ms'],
-    agentName: name,
-    announce: (workload, agent) => announce(client, workload, agent),
-    log,
-  })
-  const state: { view: ClusterView | null } = { view: null }
-  const cluster = new Cluster(
-    client,
-    {
+  const machine = thisMachine(config['cgroup-root'] ?? findCgroupRoot())
+  const ability = probe(machine)
+  if (ability.able === 'yes') return new Agent({ config, node, name, cgroupRoot: ability.cgroupRoot, log }).run()
+  const reason = ability.able === 'no' ? ability.needs : ability.why
+  if (machine.euid !== 0) throw new Error(reason)
+  await runUnable(config, { node, name, reason, log })
+}
+
+/** Answers that it is not ready, and why, until it is told to stop. */
+async function runUnable(
+  config: AgentConfig,
+  { node, name, reason, log }: { node: string; name: string; reason: string; log: Logger },
+): Promise<void> {
+  const facts = { node, agent: name, version: ownVersion(), pods: [], unready: reason, lacks: [] }
+  const pages: AdminPages = {
+    unready: () => reason,
+    metrics: () => Promise.resolve(''),
+    status: () => Promise.resolve(agentStatus(facts)),
+    snapshot: () => '{}',
+  }
+  const stopped = stopSignal()
+  const admin = await startAdmin(pages, { address: config['admin-address'], port: config['admin-port'] })
+  log.error({ reason }, 'this machine cannot capture pods')
+  await stopped
+  admin.close()
+  admin.closeAllConnections()
+}
+
+interface AgentParts {
+  readonly config: AgentConfig
+  readonly node: string
+  readonly name: string
+  readonly cgroupRoot: string
+  readonly log: Logger
+}
+
+class Agent {
+  readonly #parts: AgentParts
+  readonly #kernel: Kernel
+  readonly #data: DataSide
+  readonly #captures: Captures
+  readonly #accounting: Accounting
+  readonly #cluster: Cluster
+  readonly #handOverPath: string
+  #view: ClusterView | null = null
+
+  constructor(parts: AgentParts) {
+    const { config, node, name, cgroupRoot, log } = parts
+    this.#parts = parts
+    this.#handOverPath = join(config['run-dir'] ?? `/run/weft/${node}`, 'hand-over.sock')
+    const client = connectKube(config.kubeconfig)
+    this.#kernel = openKernel({
+      cgroupRoot,
+      pinRoot: config['pin-root'] ?? `/sys/fs/bpf/weft/${node.replaceAll('.', '_')}`, // bpffs takes no dots
+      ...(config['prober-cgroup'] === null ? {} : { proberCgroup: config['prober-cgroup'] }),
+      onRelease: (...last) => this.#accounting.close(...last),
+    })
+    this.#data = new DataSide({ type: 'start', handles: this.#kernel.handles(), accessLog: config['access-log'] }, log)
+    this.#accounting = new Accounting({ data: this.#data, everyMs: config['account-seconds'] * 1000, log })
+    this.#accounting.watch(this.#kernel)
+    this.#captures = new Captures({
+      kernel: this.#kernel,
+      data: this.#data,
+      find: (uids) => findPods(uids, config['pods-cgroup'] ?? cgroupRoot),
+      retryMs: config['retry-capture-ms'],
+      leaveMs: config['leave-seconds'] * 1000,
+      older: (uid) => this.#accounting.older(uid),
+      agentName: name,
+      announce: (workload, agent) => announce(client, workload, agent),
+      log,
+    })
+    const options = {
       node,
       clusterDomain: config['cluster-domain'],
       rootNamespace: config['root-namespace'],
       sandboxedRuntimes: listOf(config['sandboxed-runtimes']),
       settleMs: config['settle-ms'],
-    },
-    {
-      log,
-      view: (view) => {
-        reportProblems(log, state.view, view)
-        state.view = view
-        data.setInventory(view.inventory)
-        captures.want(view.localPods)
-      },
-    },
-  )
-  const admin = await startAdmin(
-    {
-      unready: () => unready(state.view, data),
-      metrics: async () => {
-        const counters = await data.scrape()
-        const facts = {
-          snapshotVersion: data.appliedVersion,
-          capturedPods: kernel.captured().size,
-          uncaptured: captures.uncaptured(),
-          kernel: { ...kernel.counters() },
-          problems: state.view?.problems ?? [],
-        }
-        const carried = counters === null ? '' : await renderMetrics([counters])
-        return `${carried}\n${await renderNodeSeries(facts)}`
-      },
+    }
+    this.#cluster = new Cluster(client, options, { log, view: (view) => this.#take(view) })
+  }
+
+  async run(): Promise<void> {
+    const { node, log } = this.#parts
+    const stopped = stopSignal()
+    const isSuccessor = isLived(this.#handOverPath)
+    const early = isSuccessor ? null : await this.#startAdmin()
+    void this.#cluster.start() // never rejects: reflectors log and try again
+    log.info({ node, version: process.version, isSuccessor }, 'agent started')
+    const ended = stopped.then(() => 'told' as const)
+    // only who could carry connections takes them from the agent before
+    const begun = await Promise.race([ended, this.#data.whenApplied().then(() => 'able' as const)])
+    if (begun === 'told') return this.#stop(early, 'told')
+    const given = this.#kernel.lasting ? takeOver(this.#handOverPath) : null
+    if (given !== null) this.#kernel.adopt(given)
+    const admin = early ?? (await this.#startAdmin(ADMIN_WAIT_MS))
+    this.#captures.start()
+    const { promise: taken, resolve } = Promise.withResolvers<'taken'>()
+    const offer = this.#kernel.lasting ? this.#offerHandOver(() => resolve('taken')) : null
+    const why = await Promise.race([ended, taken])
+    offer?.close()
+    await this.#stop(admin, why)
+  }
+
+  /** Null where it cannot be offered: the next agent then opens listeners of its own. */
+  #offerHandOver(onTaken: () => void): ReturnType<typeof offerHandOver> | null {
+    try {
+      return offerHandOver(this.#handOverPath, () => this.#kernel.captured().values(), onTaken)
+    } catch (error) {
+      this.#parts.log.warn({ reason: (error as Error).message }, 'no hand-over to a next agent')
+      return null
+    }
+  }
+
+  /** `taken`: another agent carries on, with our listeners. */
+  async #stop(admin: Server | null, why: 'told' | 'taken'): Promise<void> {
+    const { config, log } = this.#parts
+    const how = why === 'taken' || (config['on-stop'] === 'keep' && this.#kernel.lasting) ? 'keep' : 'release'
+    log.info({ captures: how, why }, 'agent stopping')
+    const closeAdmin = (): void => {
+      admin?.close()
+      admin?.closeAllConnections()
+    }
+    if (why === 'taken') closeAdmin() // its port is waited for
+    this.#cluster.stop()
+    await this.#captures.stop(how)
+    if (why === 'told' && how === 'keep') this.#kernel.deafen()
+    await this.#data.stop(config['drain-seconds'] * 1000)
+    this.#accounting.stop()
+    this.#kernel.close(how === 'keep' ? 'keep' : 'remove')
+    closeAdmin()
+  }
+
+  #take(view: ClusterView): void {
+    reportProblems(this.#parts.log, this.#view, view)
+    this.#view = view
+    this.#data.setInventory(view.inventory)
+    this.#accounting.know(view.localPods)
+    this.#captures.want(view.localPods)
+  }
+
+  /** Listens; a port that is taken is waited for so long. Throws where it cannot. */
+  async #startAdmin(waitMs = 0): Promise<Server> {
+    const { config } = this.#parts
+    const deadline = performance.now() + waitMs
+    for (;;) {
+      try {
+        return await startAdmin(this.#pages(), { address: config['admin-address'], port: config['admin-port'] })
+      } catch (error) {
+        const isTaken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
+        if (!isTaken || performance.now() > deadline) throw error
+        await sleep(ADMIN_POLL_MS)
+      }
+    }
+  }
+
+  #pages(): AdminPages {
+    const { node, name } = this.#parts
+    return {
+      unready: () => this.#unready(),
+      metrics: () => this.#metrics(),
       status: async () => {
-        const lacks = (await data.scrape()) === null ? ['the data side does not answer'] : []
-        const facts = { node, agent: name, version: ownVersion(), pods: captures.standings() }
-        return agentStatus({ ...facts, unready: unready(state.view, data), lacks })
+        this.#accounting.read()
+        const silent = (await this.#data.scrape()) === null ? ['the data side does not answer'] : []
+        const facts = { node, agent: name, version: ownVersion(), pods: this.#captures.standings() }
+        return agentStatus({ ...facts, unready: this.#unready(), lacks: [...silent, ...this.#lacks()] })
       },
-      snapshot: () => JSON.stringify({ ...state.view?.inventory, problems: state.view?.problems ?? [] }),
-    },
-    { address: config['admin-address'], port: config['admin-port'] },
-  )
-  const stopped = stopSignal()
-  void cluster.start() // never rejects: reflectors log and try again
-  log.info({ node, version: process.version }, 'agent started')
-  await stopped
-  log.info('agent stopping')
-  cluster.stop()
-  await captures.stop()
-  await data.stop(config['drain-seconds'] * 1000)
-  kernel.close()
-  admin.close()
-  admin.closeAllConnections()
+      snapshot: () => JSON.stringify({ ...this.#view?.inventory, problems: this.#view?.problems ?? [] }),
+    }
+  }
+
+  async #metrics(): Promise<string> {
+    this.#accounting.read()
+    const counters = await this.#data.scrape()
+    const facts = {
+      snapshotVersion: this.#data.appliedVersion,
+      capturedPods: this.#kernel.captured().size,
+      uncaptured: this.#captures.uncaptured(),
+      kernel: { ...this.#kernel.counters() },
+      problems: this.#view?.problems ?? [],
+      traffic: this.#accounting.traffic(),
+      older: this.#accounting.olderByPod(),
+      lacks: this.#lacks(),
+    }
+    const carried = counters === null ? '' : await renderMetrics([counters])
+    return `${carried}\n${await renderNodeSeries(facts)}`
+  }
+
+  /** What the agent serves without. */
+  #lacks(): readonly string[] {
+    const closed = this.#captures.standings().filter(({ onLoss }) => onLoss === 'closed').length
+    if (this.#kernel.lasting || closed === 0) return this.#captures.lacks
+    const sentence = `${closed} fail-closed pods would go direct without this agent: there is no bpffs at --pin-root`
+    return [sentence, ...this.#captures.lacks]
+  }
+
+  /** What the agent waits for before it serves, or null. */
+  #unready(): string | null {
+    if (this.#view === null) return 'waiting for the first list of the cluster'
+    return this.#data.appliedVersion === 0 ? 'waiting for the first snapshot' : null
+  }
 }
 
 /** The version of this very Weft: package.json lies at the same place beside the sources and beside the build. */
 function ownVersion(): string {
   return (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version
-}
-
-/** What the agent waits for before it serves, or null. */
-function unready(view: ClusterView | null, data: DataSide): string | null {
-  if (view === null) return 'waiting for the first list of the cluster'
-  return data.appliedVersion === 0 ? 'waiting for the first snapshot' : null
 }
 
 /** Logs the problems that were not there in the view before. */

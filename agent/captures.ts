@@ -1,111 +1,139 @@
 // Which pods of the node are captured, against which should be: brought in line whenever the node's pods change, and on a
 // tick, fast while they differ.
+//
+//   wanted → captured → held by the data side → proved by a self-dial → announced
+//   unwanted → announcement withdrawn → loosened (what it dials goes direct) → released, leaveMs later
 
-import type { Found } from './kernel/discover.ts'
+import { Announcements, type AnnouncementsOptions } from './announcements.ts'
 import type { Captured, Kernel } from './kernel/kernel.ts'
-import { reconcile, type Standing, type Wanted } from './kernel/reconcile.ts'
+import { type Find, reconcile, type Standing, type Wanted } from './kernel/reconcile.ts'
 import type { Workload } from './model/workload.ts'
 import type { PodStatus } from './telemetry/status.ts'
 import type { DataSide } from './workers.ts'
 
-export interface CapturesOptions {
+export interface CapturesOptions extends AnnouncementsOptions {
   readonly kernel: Kernel
   readonly data: Pick<DataSide, 'capture' | 'release'>
-  /** What captured pods are announced by. */
-  readonly agentName: string
   /** Finds pods' network namespaces: findPods of kernel/discover.ts, at the right directory. */
-  readonly find: (uids: readonly string[]) => ReadonlyMap<string, Found>
-  /** How long to wait before a pod that could not be captured, or announced, is tried again. Milliseconds. */
+  readonly find: Find
+  /** How long to wait before a pod that could not be captured, proved or announced, is tried again. Milliseconds. */
   readonly retryMs: number
-  /** Tells the cluster who has captured the pod; null: nobody. */
-  readonly announce: (workload: Workload, agent: string | null) => Promise<void>
+  /**
+   * How long what dials a pod is still taken after its announcement was withdrawn: others may not have heard of it yet.
+   * Milliseconds.
+   */
+  readonly leaveMs: number
+  /** Open connections of a captured pod that are older than its capture. */
+  readonly older: (uid: string) => number
   readonly log: {
     info(fields: object, message: string): void
     warn(fields: object, message: string): void
   }
 }
 
-/** How often all captures are looked over: a sandbox made anew with its old address shows in no change of the pod. */
+/** How often all captures are looked over: what happens in the kernel or in a namespace shows in no change of the pod. */
 const LOOK_OVER_MS = 5_000
-/** Longest wait between two attempts to announce one pod; the first is `retryMs`, doubled at each failure in a row. */
-const LONGEST_WAIT_MS = 30_000
 /** How long a stop waits for the API server: the kubelet kills after 30 s, and open requests need their part of that. */
 const FAREWELL_MS = 3_000
 
 /** Keeps captures as they are wanted. All its work is one at a time, in order. */
 export class Captures {
   readonly #options: CapturesOptions
-  #pods: readonly Workload[] = []
+  readonly #announcements: Announcements
+  #pods: readonly Workload[] | null = null
   #standings: ReadonlyMap<string, Standing> = new Map()
   /** What the data side holds, by uid. */
   readonly #told = new Map<string, Captured>()
+  /** Cookie of the namespace that a pod's capture was proved in, by uid. */
+  readonly #proved = new Map<string, string>()
+  /** Pods whose proof is under way, or was in vain a moment ago. */
+  readonly #proving = new Set<string>()
+  /** Pods whose last proof was in vain. */
+  readonly #refuted = new Set<string>()
+  /** Since when pods leave, by uid; null: the announcement is not withdrawn yet. */
+  readonly #leaving = new Map<string, number | null>()
   /** Why a pod is not captured, as last logged. */
   readonly #reasons = new Map<string, string>()
-  /** Pods whose announcement failed: how often in a row, and until when they are left alone. */
-  readonly #refused = new Map<string, { readonly times: number; readonly untilMs: number }>()
+  /** What keeps the node from capturing as it should, a sentence each. */
+  #lacks: readonly string[] = []
   #running: Promise<void> | null = null
   #stale = false
+  #started = false
   #stopped = false
   #next: NodeJS.Timeout | null = null
 
   constructor(options: CapturesOptions) {
     this.#options = options
+    this.#announcements = new Announcements(options)
+  }
+
+  /** From now on captures are brought in line; before, what want() says is only kept. */
+  start(): void {
+    this.#started = true
+    this.#wake()
   }
 
   /** Takes the node's pods as they are now. Cheap where nothing changed that bears on captures. */
   want(localPods: readonly Workload[]): void {
-    const isSame = textOf(localPods) === textOf(this.#pods)
+    const isSame = this.#pods !== null && textOf(localPods) === textOf(this.#pods)
     this.#pods = localPods
     if (!isSame) this.#wake()
+  }
+
+  /** What keeps the node from capturing as it should, a sentence each. */
+  get lacks(): readonly string[] {
+    return this.#lacks
   }
 
   /** Joined pods that are not captured, counted by reason. */
   uncaptured(): ReadonlyMap<string, number> {
     const reasons = new Map<string, number>()
-    for (const pod of this.#pods) {
-      if (!pod.joined) continue
-      const reason = this.#reasonAgainst(pod)
-      if (reason !== null) reasons.set(reason, (reasons.get(reason) ?? 0) + 1)
+    for (const { reason, state } of this.standings()) {
+      if (state !== 'leaving' && reason !== null) reasons.set(reason, (reasons.get(reason) ?? 0) + 1)
     }
     return reasons
   }
 
-  /** How every joined pod stands. */
+  /** How every joined pod stands, and every one that is not let go of yet. */
   standings(): readonly PodStatus[] {
-    return this.#pods
-      .filter(({ joined }) => joined)
-      .map((pod) => {
-        const { namespace, name, uid, ips } = pod
-        const reason = this.#reasonAgainst(pod)
-        const state = reason === null ? 'captured' : 'uncaptured'
-        return { namespace, name, uid, ips, state, reason, onLoss: 'open', olderConnections: 0 }
-      })
+    return (this.#pods ?? []).flatMap((pod) => {
+      const { namespace, name, uid, ips, terms } = pod
+      const isLeaving = !pod.joined && this.#leaving.has(uid)
+      if (!pod.joined && !isLeaving) return []
+      const reason = isLeaving ? 'it left the mesh' : this.#reasonAgainst(pod)
+      const state = isLeaving ? 'leaving' : pod.unfit !== null ? 'uncaptured' : reason === null ? 'captured' : 'pending'
+      return [
+        { namespace, name, uid, ips, state, reason, onLoss: terms.onLoss, olderConnections: this.#options.older(uid) },
+      ]
+    })
   }
 
-  /** Withdraws every announcement, then leaves every pod: after it nothing is turned to a data side that drains. */
-  async stop(): Promise<void> {
+  /**
+   * Stops. `release`: every announcement is withdrawn, then every pod left, so that nothing is turned to a data side that
+   * drains. `keep`: what outlives this agent stays as it is, for the next one.
+   */
+  async stop(how: 'keep' | 'release'): Promise<void> {
     this.#stopped = true
     if (this.#next !== null) clearTimeout(this.#next)
     const { promise: late, resolve } = Promise.withResolvers<void>()
     const farewell = setTimeout(resolve, FAREWELL_MS)
-    await Promise.race([this.#withdrawAll(), late])
+    await Promise.race([how === 'keep' ? this.#running : this.#withdrawAll(), late])
     clearTimeout(farewell)
+    if (how === 'keep') return
     const { kernel } = this.#options
     for (const uid of kernel.captured().keys()) kernel.release(uid)
   }
 
   async #withdrawAll(): Promise<void> {
     await this.#running
-    this.#refused.clear()
+    this.#announcements.hurry()
     // what was announced a moment ago may not have come back by the watch yet
-    const announced = this.#pods.filter(
-      ({ uid, captured }) => captured === this.#options.agentName || this.#isCaptured(uid),
-    )
-    await Promise.all(announced.map((pod) => this.#announce(pod, null)))
+    const announced = (this.#pods ?? []).filter((pod) => this.#announcements.isOurs(pod) || this.#proved.has(pod.uid))
+    await Promise.all(announced.map((pod) => this.#announcements.tell(pod, false)))
   }
 
   #wake(): void {
-    if (this.#stopped) return
+    if (this.#stopped || !this.#started || this.#pods === null) return
     this.#stale = true
     this.#running ??= this.#run().finally(() => (this.#running = null))
   }
@@ -113,7 +141,7 @@ export class Captures {
   async #run(): Promise<void> {
     while (this.#stale && !this.#stopped) {
       this.#stale = false
-      const waitMs = await this.#bringInLine().catch((error: unknown) => {
+      const waitMs = await this.#bringInLine(this.#pods ?? []).catch((error: unknown) => {
         this.#options.log.warn({ reason: (error as Error).message }, 'captures cannot be brought in line')
         return LOOK_OVER_MS
       })
@@ -124,41 +152,74 @@ export class Captures {
   }
 
   /** One comparison and what follows from it. Returns after how many milliseconds to do it again. */
-  async #bringInLine(): Promise<number> {
-    const pods = this.#pods
+  async #bringInLine(pods: readonly Workload[]): Promise<number> {
+    const { kernel, find } = this.#options
     this.#forgetAllBut(new Set(pods.map(({ uid }) => uid)))
     const wanted = pods.flatMap(wantedOf)
     const wantedUids = new Set(wanted.map(({ uid }) => uid))
+    const others = pods.filter(({ uid }) => !wantedUids.has(uid))
     // an announcement is withdrawn before the capture ends, whichever agent of this node made it
-    const leaving = pods.filter(({ uid, captured }) => captured !== null && !wantedUids.has(uid))
-    const withdrawn = await Promise.all(leaving.map((pod) => this.#announce(pod, null)))
+    const withdrawn = await Promise.all(others.map((pod) => this.#withdraw(pod)))
     if (this.#stopped) return LOOK_OVER_MS
-    this.#standings = reconcile(this.#options.kernel, wanted, this.#options.find)
+    const { announced, leaving } = this.#stillHeld(others)
+    this.#standings = await reconcile(
+      kernel,
+      { wanted, announced, leaving, others: others.map(({ uid }) => uid) },
+      find,
+    )
     this.#letGo(pods)
     this.#tellDataSide()
+    this.#lookOver()
     const staying = pods.filter(({ uid }) => wantedUids.has(uid))
-    const announced = await Promise.all(staying.map((pod) => this.#announceStanding(pod)))
-    const isCaptured = wanted.every(({ uid }) => this.#isCaptured(uid))
-    const waits = [...withdrawn, ...announced].filter((ms) => ms !== null)
-    return Math.min(LOOK_OVER_MS, ...waits, ...(isCaptured ? [] : [this.#options.retryMs]))
+    const told = await Promise.all(staying.map((pod) => this.#proveAndAnnounce(pod)))
+    const waits = [...withdrawn, ...told].filter((ms) => ms !== null)
+    const untilLeft = leaving.size > 0 ? [this.#options.leaveMs / 4] : []
+    return Math.min(LOOK_OVER_MS, ...waits, ...untilLeft)
   }
 
-  #isCaptured(uid: string): boolean {
-    return this.#standings.get(uid)?.captured === true
+  /** The programs themselves, and what others have put before them. */
+  #lookOver(): void {
+    const { kernel, log } = this.#options
+    const lacks = kernel.look()
+    for (const lack of lacks) if (!this.#lacks.includes(lack)) log.warn({ reason: lack }, 'capture is degraded')
+    this.#lacks = lacks
+  }
+
+  /** Withdraws the word for a pod that is not wanted, and notes since when it leaves. Returns as Announcements.tell(). */
+  async #withdraw(pod: Workload): Promise<number | null> {
+    const { uid } = pod
+    if (this.#told.has(uid) && !this.#leaving.has(uid)) this.#leaving.set(uid, null)
+    const waitMs = pod.captured === null && !this.#proved.has(uid) ? null : await this.#announcements.tell(pod, false)
+    if (waitMs !== null) return waitMs
+    this.#proved.delete(uid)
+    if (this.#leaving.get(uid) === null) this.#leaving.set(uid, performance.now())
+    return null
+  }
+
+  /** Pods that left and are not to be released yet: those still announced, and those that are not. */
+  #stillHeld(others: readonly Workload[]): { announced: ReadonlySet<string>; leaving: ReadonlySet<string> } {
+    const uids = new Set(others.map(({ uid }) => uid))
+    for (const [uid, sinceMs] of this.#leaving) {
+      const isOver = sinceMs !== null && performance.now() - sinceMs >= this.#options.leaveMs
+      if (isOver || !uids.has(uid)) this.#leaving.delete(uid) // it is through, gone, or wanted again
+    }
+    const held = (isAnnounced: boolean): ReadonlySet<string> =>
+      new Set([...this.#leaving].filter(([, sinceMs]) => (sinceMs === null) === isAnnounced).map(([uid]) => uid))
+    return { announced: held(true), leaving: held(false) }
   }
 
   #forgetAllBut(known: ReadonlySet<string>): void {
-    for (const map of [this.#reasons, this.#refused]) {
+    for (const map of [this.#reasons, this.#proved, this.#leaving, this.#refuted]) {
       for (const uid of map.keys()) if (!known.has(uid)) map.delete(uid)
     }
+    this.#announcements.forgetAllBut(known)
   }
 
   /** After the kernel's release: until then connects are turned to listeners that someone must accept on. */
   #letGo(pods: readonly Workload[]): void {
     for (const uid of this.#told.keys()) {
-      if (this.#isCaptured(uid)) continue
-      this.#told.delete(uid)
-      this.#reasons.delete(uid)
+      if (this.#standings.get(uid)?.captured === true || this.#leaving.has(uid)) continue
+      for (const map of [this.#told, this.#reasons, this.#proved]) map.delete(uid)
       const gone = !pods.some((pod) => pod.uid === uid)
       this.#options.data.release(uid, gone)
       this.#options.log.info({ uid, gone }, 'pod released')
@@ -188,51 +249,63 @@ export class Captures {
     this.#options.log.info({ uid, why }, 'pod not captured yet')
   }
 
-  /** Announces a captured pod, and withdraws our word for one that is not captured (any more). Returns as #announce. */
-  async #announceStanding(pod: Workload): Promise<number | null> {
-    const { agentName } = this.#options
-    const isCaptured = this.#isCaptured(pod.uid)
-    if (isCaptured === (pod.captured === agentName)) return null
-    return this.#announce(pod, isCaptured ? agentName : null)
+  /**
+   * Announces a captured pod once it is proved, and withdraws our word for one that is not captured (any more). Returns
+   * null where it is done, or will be with the proof, else after how many milliseconds to try again.
+   */
+  async #proveAndAnnounce(pod: Workload): Promise<number | null> {
+    const standing = this.#standings.get(pod.uid)
+    const isCaptured = standing?.captured === true
+    const isProved = isCaptured && this.#proved.get(pod.uid) === standing.pod.cookie
+    if (isCaptured && !isProved) this.#prove(standing.pod)
+    // what an agent before us has announced stands until we know better
+    if (isCaptured && !isProved && !this.#refuted.has(pod.uid)) return null
+    const waitMs = await this.#announcements.bringInLine(pod, isProved)
+    return waitMs ?? (isCaptured ? null : this.#options.retryMs)
   }
 
-  /** Returns null where it is done, else after how many milliseconds to try again. */
-  async #announce(pod: Workload, agent: string | null): Promise<number | null> {
-    const { uid, namespace, name } = pod
-    const { times, untilMs } = this.#refused.get(uid) ?? { times: 0, untilMs: 0 }
-    const leftMs = untilMs - performance.now()
-    if (leftMs > 0) return leftMs
-    try {
-      await this.#options.announce(pod, agent)
-      this.#refused.delete(uid)
-      return null
-    } catch (error) {
-      const waitMs = Math.min(this.#options.retryMs * 2 ** times, LONGEST_WAIT_MS)
-      this.#refused.set(uid, { times: times + 1, untilMs: performance.now() + waitMs })
-      const reason = (error as Error).message
-      this.#options.log.warn({ pod: `${namespace}/${name}`, reason, waitMs }, 'announcement failed')
-      return waitMs
+  /** Once a namespace: what changes later shows in capture(). Nobody waits for it: it may take its time. */
+  #prove({ uid, cookie }: Captured): void {
+    if (this.#proving.has(uid)) return
+    this.#proving.add(uid)
+    const again = (): void => {
+      this.#proving.delete(uid)
+      this.#wake()
     }
+    this.#options.kernel.prove(uid).then(
+      () => {
+        this.#proved.set(uid, cookie)
+        for (const set of [this.#refuted, this.#reasons]) set.delete(uid)
+        again()
+      },
+      (error: unknown) => {
+        this.#refuted.add(uid)
+        this.#logOnce(uid, (error as Error).message)
+        this.#wake() // its announcement is withdrawn
+        setTimeout(again, this.#options.retryMs).unref()
+      },
+    )
   }
 
   #reasonAgainst(pod: Workload): string | null {
-    if (pod.hostNetwork) return 'hostNetwork'
-    if (wantedOf(pod).length === 0) return 'no IPv4 address yet'
+    if (pod.unfit !== null) return pod.unfit
+    if (pod.ips.length === 0) return 'no address yet'
     const standing = this.#standings.get(pod.uid)
     if (standing === undefined) return 'not looked for yet'
-    return standing.captured ? null : standing.why
+    if (!standing.captured) return standing.why
+    const isProved = this.#proved.get(pod.uid) === standing.pod.cookie
+    return isProved ? null : (this.#reasons.get(pod.uid) ?? 'not proved yet')
   }
 }
 
 /** All that bears on captures, to be compared. */
 function textOf(pods: readonly Workload[]): string {
   return JSON.stringify(
-    pods.map(({ uid, ips, joined, hostNetwork, captured }) => [uid, ips, joined, hostNetwork, captured]),
+    pods.map(({ uid, ips, joined, unfit, captured, terms }) => [uid, ips, joined, unfit, captured, terms]),
   )
 }
 
-/** The pod as something to capture, or nothing: it did not join, shares its node's network, or has no address yet. */
-function wantedOf(pod: Workload): Wanted[] {
-  const ip = pod.ips.find((candidate) => !candidate.includes(':'))
-  return pod.joined && !pod.hostNetwork && ip !== undefined ? [{ uid: pod.uid, ip }] : []
+/** The pod as something to capture, or nothing: it did not join, cannot be captured, or has no address yet. */
+function wantedOf({ uid, ips, terms, joined, unfit }: Workload): Wanted[] {
+  return joined && unfit === null && ips.length > 0 ? [{ uid, ips, terms }] : []
 }

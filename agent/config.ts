@@ -34,6 +34,27 @@ export const AGENT_SETTINGS = {
   'agent-name': { type: 'string', default: null, describe: 'Name to announce captured pods by [weft-agent-<node>]' },
   'cgroup-root': { type: 'string', default: null, describe: 'cgroup2 root to attach to [the mount in /proc/mounts]' },
   'pods-cgroup': { type: 'string', default: null, describe: 'Where to look for pods’ cgroups [the cgroup2 root]' },
+  'pin-root': {
+    type: 'string',
+    default: null,
+    describe: 'Folder on bpffs where captures outlive the agent [/sys/fs/bpf/weft/<node>]',
+  },
+  'run-dir': {
+    type: 'string',
+    default: null,
+    describe: 'Folder in which an agent hands its listeners to the next one [/run/weft/<node>]',
+  },
+  'prober-cgroup': {
+    type: 'string',
+    default: null,
+    describe: 'Directory of the kubelet’s cgroup: only its connects are probes [those of all processes of the node]',
+  },
+  'on-stop': {
+    type: 'string',
+    default: 'keep',
+    choices: ['keep', 'release'],
+    describe: 'What becomes of captures when it stops: kept for the next agent (what outlives it), or released',
+  },
   'cluster-domain': { type: 'string', default: 'cluster.local', describe: 'DNS domain of the cluster' },
   'root-namespace': { type: 'string', default: 'istio-system', describe: 'Namespace of mesh-wide Istio objects' },
   'sandboxed-runtimes': {
@@ -57,6 +78,20 @@ export const AGENT_SETTINGS = {
     min: 20,
     max: 10_000,
     describe: 'How often a pod that has no process yet is looked for',
+  },
+  'leave-seconds': {
+    type: 'number',
+    default: 10,
+    min: 0,
+    max: 300,
+    describe: 'How long what dials a pod is still taken after it left the mesh',
+  },
+  'account-seconds': {
+    type: 'number',
+    default: 10,
+    min: 1,
+    max: 300,
+    describe: 'How often the kernel’s counts of pods’ connections are read',
   },
   'drain-seconds': { type: 'number', default: 5, min: 0, max: 3600, describe: 'Time open requests get when it stops' },
 } as const satisfies Record<string, Setting>

@@ -26,6 +26,8 @@ function obey(port: MessagePort): void {
       case 'capture':
         told.push(`capture ${message.pod.uid}`)
         break
+      case 'flows':
+        break
       case 'release':
         told.push(`release ${message.uid}`)
         break

@@ -46,6 +46,9 @@ function tell(to: DataPlane, message: Exclude<ToWorker, { type: 'start' }>): voi
     case 'release':
       to.release(message.uid, message.gone)
       return
+    case 'flows':
+      to.account(message.flows)
+      return
     case 'scrape':
       say({ type: 'counters', id: message.id, counters: to.counters() })
       return

@@ -2,6 +2,7 @@
 
 import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
+import type { Flow } from './kernel/accounts.ts'
 import type { Captured } from './kernel/kernel.ts'
 import type { Inventory } from './model/snapshot.ts'
 import type { Counters, FromWorker, Start, ToWorker } from './proxy/plane/feed.ts'
@@ -32,6 +33,7 @@ export class DataSide {
   readonly #watch: NodeJS.Timeout
   #inventory: Inventory | null = null
   #appliedVersion = 0
+  readonly #applied = Promise.withResolvers<void>()
   #nextScrape = 0
   #heardAt = performance.now()
   #spawnedAt = performance.now()
@@ -69,6 +71,16 @@ export class DataSide {
   release(uid: string, gone: boolean): void {
     this.#captured.delete(uid)
     this.#tell({ type: 'release', uid, gone })
+  }
+
+  /** What pods' connections carried past the proxy, as the kernel counted it: for the series of the two ends. */
+  account(flows: readonly Flow[]): void {
+    if (flows.length > 0) this.#tell({ type: 'flows', flows })
+  }
+
+  /** Resolves once an inventory is in force. */
+  whenApplied(): Promise<void> {
+    return this.#applied.promise
   }
 
   /** The worker's counters, or null where it does not answer in time. */
@@ -132,6 +144,7 @@ export class DataSide {
     switch (message.type) {
       case 'applied':
         this.#appliedVersion = message.version
+        this.#applied.resolve()
         break
       case 'rejected':
         this.#log.error({ version: message.version, reason: message.why }, 'inventory refused, the one before stays')

@@ -9,6 +9,7 @@
 #include "mesh.h"
 
 #define PODS_MAX 1024
+#define EXCLUDED_MAX 65536 /* of all pods; user space bounds each pod's */
 
 /* netns cookie -> captured pod. User space writes. */
 struct pods_map {
@@ -18,7 +19,43 @@ struct pods_map {
   __type(value, struct pod);
 };
 
-/* Handshakes in flight of one pod, of the connections that its applications dial: local end -> original destination.
+/* Where the pods' specs declare probes -> netns cookie of the pod. User space writes. */
+struct probes_map {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, EXCLUDED_MAX);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct address);
+  __type(value, __u64);
+};
+
+/* User space writes. */
+struct excluded_ports_map {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, EXCLUDED_MAX);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct excluded_port);
+  __type(value, __u32);
+};
+
+/* User space writes. */
+struct excluded_blocks_map {
+  __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+  __uint(max_entries, EXCLUDED_MAX);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct excluded_block);
+  __type(value, __u32);
+};
+
+/* User space writes. */
+struct prober_map {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct prober);
+};
+
+/* Handshakes in flight of one pod, of the connections that its applications dial: ends on loopback -> original
+ * destination.
  * One map a pod, so that its bound is the pod's own: no pod can crowd out another. A plain hash with explicit deletes:
  * an LRU evicts live entries on machines with many cores. max_entries here is only a template; sizes and not types,
  * because clang leaves a type that only an inner map names without its body. */
@@ -26,18 +63,18 @@ struct origins_map {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(max_entries, 1);
   __uint(map_flags, BPF_F_NO_PREALLOC);
-  __uint(key_size, sizeof(struct address));
+  __uint(key_size, sizeof(struct flow));
   __uint(value_size, sizeof(struct address));
 };
 
-/* Handshakes in flight towards one pod, of the connections that the proxy dials: flow -> address to show as the client.
- * These are the SYNs that the pod's inbound program lets pass. */
+/* Handshakes in flight towards one pod, of the connections that the proxy or a probe dials. These are the SYNs that the
+ * pod's inbound program lets pass. */
 struct entries_map {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(max_entries, 1);
   __uint(map_flags, BPF_F_NO_PREALLOC);
   __uint(key_size, sizeof(struct flow));
-  __uint(value_size, sizeof(struct address));
+  __uint(value_size, sizeof(struct entry));
 };
 
 /* Where one pod's applications listen. */
@@ -46,6 +83,15 @@ struct ports_map {
   __uint(max_entries, PORTS_GROUPS);
   __uint(key_size, sizeof(__u32));
   __uint(value_size, sizeof(struct ports));
+};
+
+/* What one pod's connections carried. */
+struct tallies_map {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 1);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(key_size, sizeof(struct tally_key));
+  __uint(value_size, sizeof(struct tally));
 };
 
 /* netns cookie -> the pod's map. Dropping a pod's line forgets all it held; a cookie is never used twice, so what is
@@ -71,10 +117,18 @@ struct ports_by_pod {
   __array(values, struct ports_map);
 };
 
-/* Socket storage: the proxy's own sockets. User space writes, by fd, before connect(). */
+struct tallies_by_pod {
+  __uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
+  __uint(max_entries, PODS_MAX);
+  __type(key, __u64);
+  __array(values, struct tallies_map);
+};
+
+/* Socket storage: the proxy's own sockets, and probes. User space writes, by fd, before connect() or listen(); what a
+ * listener of the proxy accepts is its own too. */
 struct own_map {
   __uint(type, BPF_MAP_TYPE_SK_STORAGE);
-  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
   __type(key, int);
   __type(value, struct own);
 };
@@ -87,6 +141,14 @@ struct address_map {
   __type(value, struct address);
 };
 
+/* Socket storage: which tally a connection of a captured pod's application belongs to. */
+struct counted_map {
+  __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct tally_key);
+};
+
 struct counters_map {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
   __uint(max_entries, COUNTERS);
@@ -97,6 +159,7 @@ struct counters_map {
 extern struct pods_map pods SEC(".maps");
 extern struct address_map peers SEC(".maps");
 extern struct own_map own SEC(".maps");
+extern struct counted_map counted SEC(".maps");
 extern struct counters_map counters SEC(".maps");
 
 static __always_inline void count(enum counter which) {

@@ -15,39 +15,56 @@ int weft_getpeer4(struct bpf_sock_addr *ctx) {
   return 1;
 }
 
-/* Only IPv4 is ever remembered, so the name is a mapped address, as the true one was. */
 SEC("cgroup/getpeername6")
 int weft_getpeer6(struct bpf_sock_addr *ctx) {
   struct address *peer = bpf_sk_storage_get(&peers, ctx->sk, 0, 0);
 
   if (peer) {
+    ctx->user_ip6[0] = peer->ip[0];
+    ctx->user_ip6[1] = peer->ip[1];
+    ctx->user_ip6[2] = peer->ip[2];
     ctx->user_ip6[3] = peer->ip[3];
     ctx->user_port = peer->port;
   }
   return 1;
 }
 
-/* The pod whose address a captured socket shows instead of 127.0.0.1, or NULL. */
-static __always_inline struct pod *shown_pod(struct bpf_sock_addr *ctx, __u32 ip) {
-  if (ip != LOOPBACK || !bpf_sk_storage_get(&peers, ctx->sk, 0, 0)) return NULL;
+/* The address that a captured socket shows instead of a loopback one, or NULL. */
+static __always_inline struct address *shown(struct bpf_sock_addr *ctx, const struct address *is) {
+  struct address *peer;
+  struct pod *pod;
+
+  if (!stays_inside(is)) return NULL;
+  peer = bpf_sk_storage_get(&peers, ctx->sk, 0, 0);
+  if (!peer) return NULL;
   __u64 cookie = bpf_get_netns_cookie(ctx);
-  return bpf_map_lookup_elem(&pods, &cookie);
+  pod = bpf_map_lookup_elem(&pods, &cookie);
+  if (!pod) return NULL;
+  return is_v4(peer) ? &pod->shown4 : &pod->shown6;
 }
 
 SEC("cgroup/getsockname4")
 int weft_getsock4(struct bpf_sock_addr *ctx) {
-  struct pod *pod = shown_pod(ctx, ctx->user_ip4);
+  struct address is, *name;
 
-  if (pod) ctx->user_ip4 = pod->shown.ip[3];
+  set_v4(&is, ctx->user_ip4, 0);
+  name = shown(ctx, &is);
+  if (name) ctx->user_ip4 = name->ip[3];
   return 1;
 }
 
 SEC("cgroup/getsockname6")
 int weft_getsock6(struct bpf_sock_addr *ctx) {
-  if (ctx->user_ip6[0] || ctx->user_ip6[1] || ctx->user_ip6[2] != MAPPED) return 1;
-  struct pod *pod = shown_pod(ctx, ctx->user_ip6[3]);
+  struct address is, *name;
 
-  if (pod) ctx->user_ip6[3] = pod->shown.ip[3];
+  SET_V6(&is, ctx->user_ip6, 0);
+  name = shown(ctx, &is);
+  if (name) {
+    ctx->user_ip6[0] = name->ip[0];
+    ctx->user_ip6[1] = name->ip[1];
+    ctx->user_ip6[2] = name->ip[2];
+    ctx->user_ip6[3] = name->ip[3];
+  }
   return 1;
 }
 

@@ -9,22 +9,20 @@
 
 #include "addr.h"
 
-/* Where a socket listens, as IPv4 sees it; 0: nowhere that a SYN from outside could ask for. The proxy's own listeners
- * are at 127.0.0.1 and so never count. IPV6_V6ONLY cannot be seen from here: such a socket counts at ::. */
+/* Where a socket listens; 0: nowhere that a SYN from outside could ask for. The proxy's own listeners are at 127.0.0.1
+ * and ::1 and so never count. IPV6_V6ONLY cannot be seen from here: such a socket counts for IPv4 too. */
 static __always_inline __u64 place_listened(struct bpf_sock_ops *ctx) {
-  __u32 ip = ctx->local_ip4, a, b, c;
+  struct address at;
 
-  if (ctx->family == AF_INET6) {
-    a = ctx->local_ip6[0];
-    b = ctx->local_ip6[1];
-    c = ctx->local_ip6[2];
-    ip = ctx->local_ip6[3];
-    if (a || b || (c && c != MAPPED) || (!c && ip)) return 0;
-  } else if (ctx->family != AF_INET) {
+  if (ctx->family == AF_INET) {
+    set_v4(&at, ctx->local_ip4, 0);
+  } else if (ctx->family == AF_INET6) {
+    SET_V6(&at, ctx->local_ip6, 0);
+  } else {
     return 0;
   }
-  if (is_loopback(ip)) return 0;
-  return place_of(ip, ctx->local_port);
+  if (is_v4(&at) ? is_loopback4(at.ip[3]) : at.ip[3] && stays_inside(&at)) return 0;
+  return place_of(folded(at.ip, MAPPED), ctx->local_port);
 }
 
 /* Returns 0 where the ports of this remainder have no slot left: from then on all of them pass for open. */
@@ -50,12 +48,13 @@ static __always_inline void vacate(struct ports *ports, __u64 socket) {
   }
 }
 
-static __always_inline int is_held(const struct ports *ports, __u64 place, __u64 anywhere) {
+/* Up to three places, each that of a listener which would get the SYN; 0 = none. */
+static __always_inline int is_held(const struct ports *ports, const __u64 *places) {
   if (ports->crowded) return 1;
   for (int i = 0; i < PORTS_SLOTS; i++) {
     __u64 held = ports->slots[i].place;
 
-    if (held == place || held == anywhere) return 1;
+    if (held && (held == places[0] || held == places[1] || held == places[2])) return 1;
   }
   return 0;
 }

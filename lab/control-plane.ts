@@ -7,6 +7,7 @@ import { once } from 'node:events'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startApi } from './api/server.ts'
+import { mountBpffs } from './bpffs.ts'
 import { type Store, createStore } from './api/store.ts'
 import type { ReadLog } from './api/http/subresources.ts'
 import { loadDefinitions } from './api/definitions.ts'
@@ -70,6 +71,7 @@ class ControlPlane {
     const { nodes, port, mesh } = this.#order
     await makeCgroup(join(this.#cgroup, 'control'), process.pid)
     await mkdir(this.#place.logs, { recursive: true })
+    if (mesh) await mountBpffs(this.#place.bpf)
     tell({ kind: 'progress', text: `network of ${String(nodes)} node${nodes === 1 ? '' : 's'}` })
     await makeNetwork(this.#place.id, nodes)
     tell({ kind: 'progress', text: 'Kubernetes API and controllers' })
@@ -99,7 +101,7 @@ class ControlPlane {
     if (this.#stopping) return
     this.#stopping = true
     const ends = this.#agents
-      .filter((agent) => agent.exitCode === null)
+      .filter((agent) => agent.exitCode === null && agent.signalCode === null)
       .map((agent) => {
         agent.kill('SIGTERM')
         return once(agent, 'exit')
@@ -154,6 +156,7 @@ class ControlPlane {
       this.#place.nodeKubeconfig,
       '--pods-cgroup',
       join(this.#cgroup, name),
+      ...['--pin-root', join(this.#place.bpf, name), '--run-dir', join(this.#place.run, name)],
     ]
     this.#agents.push(await this.#spawn(name, 'agent', [program('agent/main'), 'agent', ...given]))
   }

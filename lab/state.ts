@@ -30,6 +30,10 @@ export interface LabPlace {
   readonly kubeconfig: string
   readonly nodeKubeconfig: string
   readonly logs: string
+  /** A bpffs of the lab's own: where captures outlive an agent, until the lab goes. */
+  readonly bpf: string
+  /** In it a folder a node, in which its agents meet. Not in the state folder: a socket's path must be short. */
+  readonly run: string
 }
 
 /** The places of the lab whose state folder is `folder`. */
@@ -42,13 +46,15 @@ export function labPlace(folder: string): LabPlace {
     kubeconfig: join(absolute, 'kubeconfig'),
     nodeKubeconfig: join(absolute, 'node-kubeconfig'),
     logs: join(absolute, 'logs'),
+    bpf: join(absolute, 'bpf'),
+    run: `/run/weft-lab-${labIdOf(absolute)}`,
   }
 }
 
 /** All that a lab writes into its folder besides the record. */
 const ownFiles = (place: LabPlace): string[] => [
   ...[`${place.record}.new`, place.kubeconfig, place.nodeKubeconfig, place.logs],
-  join(place.folder, 'pods'),
+  ...[join(place.folder, 'pods'), place.bpf],
 ]
 
 /** Where the agent of a node writes. */
@@ -92,7 +98,7 @@ export function startOf(pid: number): string {
 /** Removes what a lab writes into its state folder, and the folder itself where nothing else is in it. */
 export async function removeState(place: LabPlace): Promise<void> {
   // The record last: what is left of a removal that was cut short is still known for a lab's.
-  for (const path of [...ownFiles(place), place.record]) await rm(path, { recursive: true, force: true })
+  for (const path of [place.run, ...ownFiles(place), place.record]) await rm(path, { recursive: true, force: true })
   await rmdir(place.folder).catch(() => undefined)
 }
 

@@ -4,7 +4,8 @@
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exportPrograms(env, exports);
   exportSockets(env, exports);
-  exportListeners(env, exports);
+  exportDiag(env, exports);
+  exportRights(env, exports);
   exportAcceptor(env, exports);
   return exports;
 }

@@ -8,5 +8,6 @@
 
 void exportPrograms(Napi::Env env, Napi::Object exports);
 void exportSockets(Napi::Env env, Napi::Object exports);
-void exportListeners(Napi::Env env, Napi::Object exports);
+void exportDiag(Napi::Env env, Napi::Object exports);
+void exportRights(Napi::Env env, Napi::Object exports);
 void exportAcceptor(Napi::Env env, Napi::Object exports);

@@ -1,117 +1,186 @@
-/* Loads the light skeletons and speaks bpf(2) for maps and links. */
+/* The bpf(2) system call, in the few forms that are needed. */
 #include "bpf.h"
-#include "loader.h"
-#include <fcntl.h>
-
-#include "inbound.lskel.h"
-#include "mesh.lskel.h"
-
-/* Takes an fd out of a skeleton that is about to be destroyed; close-on-exec, as every fd of ours. */
-static int keep(int fd, int *status) {
-  int kept = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-
-  if (kept < 0 && *status == 0) *status = -errno;
-  return kept;
-}
-
-static void close_all(int *fds, size_t count) {
-  for (size_t i = 0; i < count; i++) {
-    if (fds[i] >= 0) close(fds[i]);
-    fds[i] = -1;
-  }
-}
+#include <errno.h>
+#include <linux/bpf.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* The verifier gives up with EAGAIN when a signal is pending, which is delivered on the way back: so try again. */
 #define LOAD_ATTEMPTS 8
 
-static int mesh_try(struct mesh_fds *fds) {
-  struct mesh *skel = mesh__open();
-  int status;
+static int bpf_call(enum bpf_cmd cmd, union bpf_attr *attr) {
+  long result = syscall(SYS_bpf, cmd, attr, sizeof(*attr));
 
-  memset(fds, -1, sizeof(*fds));
-  if (!skel) return -ENOMEM;
-  status = mesh__load(skel);
-  if (status == 0) {
-    fds->pods = keep(skel->maps.pods.map_fd, &status);
-    fds->own = keep(skel->maps.own.map_fd, &status);
-    fds->accepted = keep(skel->maps.accepted.map_fd, &status);
-    fds->counters = keep(skel->maps.counters.map_fd, &status);
-    fds->origins = keep(skel->maps.origins.map_fd, &status);
-    fds->entries = keep(skel->maps.entries.map_fd, &status);
-    fds->listening = keep(skel->maps.listening.map_fd, &status);
-    fds->connect4 = keep(skel->progs.weft_connect4.prog_fd, &status);
-    fds->connect6 = keep(skel->progs.weft_connect6.prog_fd, &status);
-    fds->getpeername4 = keep(skel->progs.weft_getpeer4.prog_fd, &status);
-    fds->getpeername6 = keep(skel->progs.weft_getpeer6.prog_fd, &status);
-    fds->getsockname4 = keep(skel->progs.weft_getsock4.prog_fd, &status);
-    fds->getsockname6 = keep(skel->progs.weft_getsock6.prog_fd, &status);
-    fds->handshake = keep(skel->progs.weft_handshake.prog_fd, &status);
+  return result < 0 ? -errno : (int)result;
+}
+
+static void name_it(char *to, const char *name) {
+  strncpy(to, name, BPF_OBJ_NAME_LEN - 1);
+}
+
+int btf_load(const void *bytes, size_t length) {
+  union bpf_attr attr;
+
+  memset(&attr, 0, sizeof(attr));
+  attr.btf = (long)bytes;
+  attr.btf_size = length;
+  return bpf_call(BPF_BTF_LOAD, &attr);
+}
+
+int map_create(const struct map_wish *wish) {
+  union bpf_attr attr;
+
+  memset(&attr, 0, sizeof(attr));
+  attr.map_type = wish->type;
+  attr.key_size = wish->key_bytes;
+  attr.value_size = wish->value_bytes;
+  attr.max_entries = wish->entries;
+  attr.map_flags = wish->flags;
+  name_it(attr.map_name, wish->name);
+  if (wish->inner >= 0) attr.inner_map_fd = wish->inner;
+  if (wish->btf >= 0) {
+    attr.btf_fd = wish->btf;
+    attr.btf_key_type_id = wish->key_type;
+    attr.btf_value_type_id = wish->value_type;
   }
-  mesh__destroy(skel);
-  if (status < 0) close_all((int *)fds, sizeof(*fds) / sizeof(int));
-  return status;
+  return bpf_call(BPF_MAP_CREATE, &attr);
 }
 
-int mesh_load(struct mesh_fds *fds) {
+int program_load(const struct program_wish *wish) {
   int status = -EAGAIN;
+  union bpf_attr attr;
 
-  for (int i = 0; i < LOAD_ATTEMPTS && status == -EAGAIN; i++)
-    status = mesh_try(fds);
-  return status;
-}
-
-static int inbound_try(struct inbound_fds *fds, uint16_t outbound_port, uint16_t inbound_port, uint32_t bound) {
-  struct inbound *skel = inbound__open();
-  int status;
-
-  memset(fds, -1, sizeof(*fds));
-  if (!skel) return -ENOMEM;
-  skel->rodata->outbound_port = outbound_port;
-  skel->rodata->inbound_port = inbound_port;
-  skel->maps.arrivals.max_entries = bound;
-  status = inbound__load(skel);
-  if (status == 0) {
-    fds->program = keep(skel->progs.weft_inbound.prog_fd, &status);
-    fds->listener = keep(skel->maps.listener.map_fd, &status);
-    fds->arrivals = keep(skel->maps.arrivals.map_fd, &status);
-    fds->ports = keep(skel->maps.ports.map_fd, &status);
-    fds->older = keep(skel->maps.older.map_fd, &status);
-    fds->steering = keep(skel->maps.steering.map_fd, &status);
+  memset(&attr, 0, sizeof(attr));
+  attr.prog_type = wish->type;
+  attr.expected_attach_type = wish->attach_type;
+  attr.insns = (long)wish->code;
+  attr.insn_cnt = wish->code_bytes / sizeof(struct bpf_insn);
+  attr.license = (long)"GPL";
+  name_it(attr.prog_name, wish->name);
+  attr.prog_btf_fd = wish->btf;
+  attr.func_info = (long)wish->functions;
+  attr.func_info_rec_size = sizeof(struct bpf_func_info);
+  attr.func_info_cnt = wish->functions_bytes / sizeof(struct bpf_func_info);
+  if (wish->fields_bytes) {
+    attr.core_relos = (long)wish->fields;
+    attr.core_relo_rec_size = sizeof(struct bpf_core_relo);
+    attr.core_relo_cnt = wish->fields_bytes / sizeof(struct bpf_core_relo);
   }
-  inbound__destroy(skel);
-  if (status < 0) close_all((int *)fds, sizeof(*fds) / sizeof(int));
-  return status;
-}
-
-int inbound_load(struct inbound_fds *fds, uint16_t outbound_port, uint16_t inbound_port, uint32_t bound) {
-  int status = -EAGAIN;
-
+  if (wish->log) {
+    attr.log_level = 1;
+    attr.log_buf = (long)wish->log;
+    attr.log_size = wish->log_bytes;
+  }
   for (int i = 0; i < LOAD_ATTEMPTS && status == -EAGAIN; i++)
-    status = inbound_try(fds, outbound_port, inbound_port, bound);
+    status = bpf_call(BPF_PROG_LOAD, &attr);
   return status;
 }
 
-int link_create(int program, int target, uint32_t type) {
+int link_create(int program, int target, uint32_t attach_type) {
   union bpf_attr attr;
 
   memset(&attr, 0, sizeof(attr));
   attr.link_create.prog_fd = program;
   attr.link_create.target_fd = target;
-  attr.link_create.attach_type = type;
+  attr.link_create.attach_type = attach_type;
   return bpf_call(BPF_LINK_CREATE, &attr);
 }
 
-int hash_create(uint32_t key_bytes, uint32_t value_bytes, uint32_t bound) {
+int link_update(int link, int program) {
   union bpf_attr attr;
 
   memset(&attr, 0, sizeof(attr));
-  attr.map_type = BPF_MAP_TYPE_HASH;
-  attr.map_flags = BPF_F_NO_PREALLOC;
-  attr.key_size = key_bytes;
-  attr.value_size = value_bytes;
-  attr.max_entries = bound;
-  memcpy(attr.map_name, "pod_origins", sizeof("pod_origins"));
-  return bpf_call(BPF_MAP_CREATE, &attr);
+  attr.link_update.link_fd = link;
+  attr.link_update.new_prog_fd = program;
+  return bpf_call(BPF_LINK_UPDATE, &attr);
+}
+
+static int describe(int fd, void *into, uint32_t bytes) {
+  union bpf_attr attr;
+
+  memset(&attr, 0, sizeof(attr));
+  attr.info.bpf_fd = fd;
+  attr.info.info_len = bytes;
+  attr.info.info = (long)into;
+  return bpf_call(BPF_OBJ_GET_INFO_BY_FD, &attr);
+}
+
+int link_read(int link, struct link_state *state) {
+  struct bpf_link_info told;
+  int status;
+
+  memset(&told, 0, sizeof(told));
+  status = describe(link, &told, sizeof(told));
+  if (status < 0) return status;
+  state->program = told.prog_id;
+  state->place = told.type == BPF_LINK_TYPE_NETNS ? told.netns.netns_ino : told.cgroup.cgroup_id;
+  return 0;
+}
+
+int object_pin(int fd, const char *path) {
+  union bpf_attr attr;
+
+  memset(&attr, 0, sizeof(attr));
+  attr.bpf_fd = fd;
+  attr.pathname = (long)path;
+  return bpf_call(BPF_OBJ_PIN, &attr);
+}
+
+int object_open(const char *path) {
+  union bpf_attr attr;
+
+  memset(&attr, 0, sizeof(attr));
+  attr.pathname = (long)path;
+  return bpf_call(BPF_OBJ_GET, &attr);
+}
+
+int map_id(int map) {
+  struct bpf_map_info told;
+  int status;
+
+  memset(&told, 0, sizeof(told));
+  status = describe(map, &told, sizeof(told));
+  return status < 0 ? status : (int)told.id;
+}
+
+int program_id(int program) {
+  struct bpf_prog_info told;
+  int status;
+
+  memset(&told, 0, sizeof(told));
+  status = describe(program, &told, sizeof(told));
+  return status < 0 ? status : (int)told.id;
+}
+
+int program_name(uint32_t id, char *name) {
+  struct bpf_prog_info told;
+  union bpf_attr attr;
+  int fd, status;
+
+  memset(&attr, 0, sizeof(attr));
+  attr.prog_id = id;
+  fd = bpf_call(BPF_PROG_GET_FD_BY_ID, &attr);
+  if (fd < 0) return fd;
+  memset(&told, 0, sizeof(told));
+  status = describe(fd, &told, sizeof(told));
+  close(fd);
+  if (status == 0) memcpy(name, told.name, BPF_OBJ_NAME_LEN);
+  return status;
+}
+
+int attached(int cgroup, uint32_t attach_type, uint32_t *ids, uint32_t most) {
+  union bpf_attr attr;
+  int status;
+
+  memset(&attr, 0, sizeof(attr));
+  attr.query.target_fd = cgroup;
+  attr.query.attach_type = attach_type;
+  attr.query.prog_ids = (long)ids;
+  attr.query.prog_cnt = most;
+  status = bpf_call(BPF_PROG_QUERY, &attr);
+  if (status == -ENOSPC) return (int)most;
+  return status < 0 ? status : (int)attr.query.prog_cnt;
 }
 
 static int element(enum bpf_cmd cmd, int map, const void *key, const void *value) {
@@ -134,4 +203,19 @@ int map_put(int map, const void *key, const void *value) {
 
 int map_remove(int map, const void *key) {
   return element(BPF_MAP_DELETE_ELEM, map, key, NULL);
+}
+
+int map_list(int map, void *keys, void *values, uint32_t most) {
+  union bpf_attr attr;
+  uint8_t next[64]; /* as long as a key, for some kinds of map */
+  int status;
+
+  memset(&attr, 0, sizeof(attr));
+  attr.batch.map_fd = map;
+  attr.batch.out_batch = (long)next;
+  attr.batch.keys = (long)keys;
+  attr.batch.values = (long)values;
+  attr.batch.count = most;
+  status = bpf_call(BPF_MAP_LOOKUP_BATCH, &attr);
+  return status < 0 && status != -ENOENT ? status : (int)attr.batch.count; /* ENOENT: that was all */
 }

@@ -1,4 +1,4 @@
-/* The bpf(2) half of the addon, in C because the light skeletons are. Every function returns an fd or 0, or -errno. */
+/* The bpf(2) system call, in the few forms that are needed. Every function returns an fd, a count or 0, or -errno. */
 #ifndef WEFT_BPF_H
 #define WEFT_BPF_H
 
@@ -9,25 +9,51 @@
 extern "C" {
 #endif
 
-/* What a node has once. The fds are the caller's to close. */
-struct mesh_fds {
-  int pods, own, accepted, counters, origins, entries, listening;
-  int connect4, connect6, getpeername4, getpeername6, getsockname4, getsockname6, handshake;
+struct map_wish {
+  const char *name; /* at most 15 characters */
+  uint32_t type, key_bytes, value_bytes, entries, flags;
+  int inner;                     /* fd of a map like those that it will hold, -1 = it holds none */
+  int btf;                       /* fd, -1 = none */
+  uint32_t key_type, value_type; /* in it */
 };
 
-/* What a node has once a captured pod. */
-struct inbound_fds {
-  int program, listener, arrivals, ports, older, steering;
+struct program_wish {
+  const char *name;
+  uint32_t type, attach_type;
+  const void *code, *functions, *fields; /* instructions, bpf_func_info and bpf_core_relo records */
+  size_t code_bytes, functions_bytes, fields_bytes;
+  int btf;
+  char *log; /* what the verifier says, NULL = it is not asked */
+  size_t log_bytes;
 };
 
-int mesh_load(struct mesh_fds *fds);
-/* Ports in host byte order; `bound` = handshakes in flight at most. */
-int inbound_load(struct inbound_fds *fds, uint16_t outbound_port, uint16_t inbound_port, uint32_t bound);
-int link_create(int program, int target, uint32_t type);
-int hash_create(uint32_t key_bytes, uint32_t value_bytes, uint32_t bound);
+/* A link, as the kernel has it now: place is the inode of its network namespace or the id of its cgroup, 0 once that is
+ * gone. */
+struct link_state {
+  uint32_t program;
+  uint64_t place;
+};
+
+int btf_load(const void *bytes, size_t length);
+int map_create(const struct map_wish *wish);
+int program_load(const struct program_wish *wish);
+int link_create(int program, int target, uint32_t attach_type);
+int link_update(int link, int program);
+int link_read(int link, struct link_state *state);
+int object_pin(int fd, const char *path);
+int object_open(const char *path);
+/* Id of what an fd stands for: of a map or of a program. */
+int map_id(int map);
+int program_id(int program);
+/* Name of a loaded program, 16 bytes with the NUL. */
+int program_name(uint32_t id, char *name);
+/* Ids of the programs attached at a cgroup, in the order in which they run. Returns how many. */
+int attached(int cgroup, uint32_t attach_type, uint32_t *ids, uint32_t most);
 int map_get(int map, const void *key, void *value);
 int map_put(int map, const void *key, const void *value);
 int map_remove(int map, const void *key);
+/* Up to `most` entries of a hash. Returns how many. */
+int map_list(int map, void *keys, void *values, uint32_t most);
 
 #ifdef __cplusplus
 }

@@ -37,10 +37,16 @@ int socketInside(int netns, int home, int family, int type, int protocol) {
   return status;
 }
 
-// A TCP socket made as by socketInside().
-static int makeSocket(int netns, int home) {
-  int fd = socketInside(netns, home, AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+// A TCP socket made as by socketInside(), marked as the proxy's own before anyone can connect or accept by it where
+// `own` (a map, -1 = no mark) says so.
+static int makeSocket(int netns, int home, int family, int own, const uint8_t *mark) {
+  int fd = socketInside(netns, home, family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
   if (fd < 0) return fd;
+  int status = own < 0 ? 0 : map_put(own, &fd, mark);
+  if (status < 0) {
+    close(fd);
+    return status;
+  }
   int on = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
   // Best effort: where cubic is not there, the machine's default stays. BBR without fq paces a relay to a third.
@@ -53,34 +59,45 @@ static int closeWith(int fd, int status) {
   return status;
 }
 
+static int familyOf(const std::string &ip) {
+  return ip.find(':') == std::string::npos ? AF_INET : AF_INET6;
+}
+
 static int bindTo(int fd, const std::string &ip, int port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(uint16_t(port));
-  if (inet_pton(AF_INET, ip.c_str(), &address.sin_addr) != 1) return -EINVAL;
+  if (familyOf(ip) == AF_INET) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(uint16_t(port));
+    if (inet_pton(AF_INET, ip.c_str(), &address.sin_addr) != 1) return -EINVAL;
+    return bind(fd, reinterpret_cast<sockaddr *>(&address), sizeof(address)) < 0 ? -errno : 0;
+  }
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  address.sin6_port = htons(uint16_t(port));
+  if (inet_pton(AF_INET6, ip.c_str(), &address.sin6_addr) != 1) return -EINVAL;
   return bind(fd, reinterpret_cast<sockaddr *>(&address), sizeof(address)) < 0 ? -errno : 0;
 }
 
-// socketIn(netns, home, ownMap, ownValue): fd of a socket marked as the proxy's own before anyone can connect it
+// socketIn(netns, home, family 4 | 6, ownMap, ownValue): fd
 static Napi::Value socketIn(const Napi::CallbackInfo &info) {
-  int fd = makeSocket(toInt(info[0]), toInt(info[1]));
-  int own = toInt(info[2]);
-  if (fd >= 0 && own >= 0) {
-    int status = map_put(own, &fd, info[3].As<Napi::Uint8Array>().Data());
-    if (status < 0) fd = closeWith(fd, status);
-  }
-  return Napi::Number::New(info.Env(), fd);
+  int family = toInt(info[2]) == 6 ? AF_INET6 : AF_INET;
+  const uint8_t *mark = info[4].As<Napi::Uint8Array>().Data();
+  return Napi::Number::New(info.Env(), makeSocket(toInt(info[0]), toInt(info[1]), family, toInt(info[3]), mark));
 }
 
-// listenIn(netns, home, ip, port, backlog): listening fd
+// listenIn(netns, home, { ip, port, backlog, own, mark }): listening fd
 static Napi::Value listenIn(const Napi::CallbackInfo &info) {
-  int fd = makeSocket(toInt(info[0]), toInt(info[1]));
+  Napi::Object wish = info[2].As<Napi::Object>();
+  std::string ip = wish.Get("ip").As<Napi::String>();
+  const uint8_t *mark = wish.Get("mark").As<Napi::Uint8Array>().Data();
+  int fd = makeSocket(toInt(info[0]), toInt(info[1]), familyOf(ip), toInt(wish.Get("own")), mark);
   if (fd < 0) return Napi::Number::New(info.Env(), fd);
   int on = 1;
   // For connections of an earlier agent that are still open on this port; a listener on it still refuses us.
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  int status = bindTo(fd, info[2].As<Napi::String>(), toInt(info[3]));
-  if (status == 0 && listen(fd, toInt(info[4])) < 0) status = -errno;
+  if (familyOf(ip) == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+  int status = bindTo(fd, ip, toInt(wish.Get("port")));
+  if (status == 0 && listen(fd, toInt(wish.Get("backlog"))) < 0) status = -errno;
   return Napi::Number::New(info.Env(), status < 0 ? closeWith(fd, status) : fd);
 }
 
@@ -89,11 +106,29 @@ static Napi::Value bindSocket(const Napi::CallbackInfo &info) {
   return Napi::Number::New(info.Env(), bindTo(toInt(info[0]), info[1].As<Napi::String>(), toInt(info[2])));
 }
 
+// bindSource(fd, ip): status. The port is chosen by connect(), which may give it to one connection a destination.
+static Napi::Value bindSource(const Napi::CallbackInfo &info) {
+  int fd = toInt(info[0]), on = 1;
+  setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+  return Napi::Number::New(info.Env(), bindTo(fd, info[1].As<Napi::String>(), 0));
+}
+
 // netnsCookie(fd of a socket): { status, cookie }, cookie in decimal
 static Napi::Value netnsCookie(const Napi::CallbackInfo &info) {
   uint64_t cookie = 0;
   socklen_t bytes = sizeof(cookie);
   int status = getsockopt(toInt(info[0]), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &bytes) < 0 ? -errno : 0;
+  Napi::Object out = Napi::Object::New(info.Env());
+  out["status"] = status;
+  out["cookie"] = std::to_string(cookie);
+  return out;
+}
+
+// socketCookie(fd): { status, cookie }, cookie in decimal
+static Napi::Value socketCookie(const Napi::CallbackInfo &info) {
+  uint64_t cookie = 0;
+  socklen_t bytes = sizeof(cookie);
+  int status = getsockopt(toInt(info[0]), SOL_SOCKET, SO_COOKIE, &cookie, &bytes) < 0 ? -errno : 0;
   Napi::Object out = Napi::Object::New(info.Env());
   out["status"] = status;
   out["cookie"] = std::to_string(cookie);
@@ -176,6 +211,8 @@ void exportSockets(Napi::Env env, Napi::Object exports) {
   exports["socketIn"] = Napi::Function::New(env, socketIn);
   exports["listenIn"] = Napi::Function::New(env, listenIn);
   exports["bindSocket"] = Napi::Function::New(env, bindSocket);
+  exports["bindSource"] = Napi::Function::New(env, bindSource);
+  exports["socketCookie"] = Napi::Function::New(env, socketCookie);
   exports["netnsCookie"] = Napi::Function::New(env, netnsCookie);
   exports["ends"] = Napi::Function::New(env, ends);
   exports["duplicate"] = Napi::Function::New(env, duplicate);

@@ -5,13 +5,11 @@ import net from 'node:net'
 import type { SocketAddress } from '../model/address.ts'
 import { addressText } from '../model/address.ts'
 import { openAcceptor } from './acceptor.ts'
-import type { AcceptOptions, Captured, Counters, Handles, Kernel } from './kernel.ts'
-import type { PodSockets, PodSource, SocketOptions, Sockets } from './kernel.ts'
+import type { AcceptOptions, Captured, Counters, Direction, Handles, Kernel, OpenConnection } from './kernel.ts'
+import type { PodSockets, PodSource, SocketOptions, Sockets, Tally } from './kernel.ts'
 import { KernelError, LISTEN_BACKLOG, ORIGINS_BOUND } from './kernel.ts'
-import { must, native } from './native.ts'
+import { must, native, NO_MARK } from './native.ts'
 import { endsOf, listenerOf } from './sockets.ts'
-
-const NOWHERE = new Uint8Array(0)
 
 /** For one thread: its Sockets are made by sockets(), not from handles(). `netns` of a PodSource is not looked at. */
 export class FakeKernel implements Kernel {
@@ -22,38 +20,67 @@ export class FakeKernel implements Kernel {
   readonly #origins = new Map<number, SocketAddress>()
   readonly #destinations = new Map<number, SocketAddress>()
   readonly #counters: Counters = {
-    captured: 0,
-    handed: 0,
-    missing: 0,
-    direct: 0,
-    passed: 0,
-    full: 0,
-    noMemory: 0,
-    steered: 0,
-    let: 0,
-    dropped: 0,
-    closed: 0,
-    crowded: 0,
+    ...{ captured: 0, handed: 0, missing: 0, direct: 0, passed: 0, full: 0, noMemory: 0 },
+    ...{ steered: 0, let: 0, dropped: 0, closed: 0, crowded: 0, pending: 0, lost: 0, opened: 0 },
+    ...{ excluded: 0, probes: 0, spilled: 0 },
   }
+  readonly lasting = false
+  /** Pods that are left half: what they dial is no longer turned. */
+  readonly #loose = new Set<string>()
   #cookies = 0
 
   capture(pod: PodSource): Captured {
+    this.#loose.delete(pod.uid)
+    const ip = pod.ips[0] ?? ''
     const known = this.#pods.get(pod.uid)
-    if (known?.ips[0] === pod.ip) return known
+    if (known?.ips[0] === ip) return known
     if (known) this.release(pod.uid)
-    const listeners = (['outbound', 'inbound'] as const).map((direction) => {
-      return { direction, ip: pod.ip, ...listen(pod.ip) }
-    })
-    const captured = { uid: pod.uid, ips: [pod.ip], cookie: `${++this.#cookies}`, netns: -1, listeners }
+    const listeners = (['inbound', 'outbound'] as const).map((direction) => ({ direction, ip, ...listen(ip) }))
+    const captured = { uid: pod.uid, ips: pod.ips, cookie: `${++this.#cookies}`, netns: -1, listeners }
     this.#pods.set(pod.uid, captured)
     return captured
+  }
+
+  async prove(uid: string): Promise<void> {
+    if (!this.#pods.has(uid)) throw new KernelError('ENOENT', `prove ${uid}`)
+  }
+
+  loosen(uid: string): void {
+    if (this.#pods.has(uid)) this.#loose.add(uid)
   }
 
   release(uid: string): void {
     const pod = this.#pods.get(uid)
     if (!pod) return
     this.#pods.delete(uid)
+    this.#loose.delete(uid)
     for (const { fd } of pod.listeners) native().closeFd(fd)
+  }
+
+  inherited(): readonly string[] {
+    return []
+  }
+
+  cookieOf(): string {
+    return '0'
+  }
+
+  disinherit(): void {}
+
+  adopt(): void {}
+
+  deafen(): void {}
+
+  look(): readonly string[] {
+    return []
+  }
+
+  tallies(): readonly Tally[] {
+    return []
+  }
+
+  connections(): readonly OpenConnection[] {
+    return []
   }
 
   captured(): ReadonlyMap<string, Captured> {
@@ -68,8 +95,8 @@ export class FakeKernel implements Kernel {
     return { body: 'fake', own: -1, accepted: -1, home: -1 }
   }
 
-  /** Releases every pod. */
-  close(): void {
+  /** Releases every pod: nothing lasts. */
+  close(_how?: 'keep' | 'remove'): void {
     for (const uid of [...this.#pods.keys()]) this.release(uid)
   }
 
@@ -93,20 +120,20 @@ export class FakeKernel implements Kernel {
 
   /** An application in a pod (captured or not) dials. Resolves once connected; rejects as connect() would. */
   dial(ip: string, to: SocketAddress): Promise<net.Socket> {
-    const pod = [...this.#pods.values()].find((one) => one.ips.includes(ip))
+    const pod = [...this.#pods.values()].find((one) => one.ips[0] === ip && !this.#loose.has(one.uid))
     if (pod && !this.#refused(pod, to)) this.#counters.captured++
     return this.#connect(ip, to, pod ? listenerOf(pod, 'outbound') : to)
   }
 
   /** A caller from another machine dials a pod. */
   reach(to: SocketAddress, fromIp = '127.255.255.254'): Promise<net.Socket> {
-    const pod = [...this.#pods.values()].find((one) => one.ips.includes(to.ip))
+    const pod = [...this.#pods.values()].find((one) => one.ips[0] === to.ip)
     if (pod) this.#counters.steered++
     return this.#connect(fromIp, to, pod ? listenerOf(pod, 'inbound') : to)
   }
 
   #refused(pod: Captured, to: SocketAddress): boolean {
-    const own = pod.ips.includes(to.ip) && pod.listeners.some(({ port }) => port === to.port)
+    const own = to.ip === pod.ips[0] && pod.listeners.some(({ port }) => port === to.port)
     if (!own) return false
     this.#counters.direct++
     throw new KernelError('EPERM', `connect ${addressText(to)}`)
@@ -127,7 +154,7 @@ export class FakeKernel implements Kernel {
     return socket
   }
 
-  #arrive(fd: number, direction: 'outbound' | 'inbound'): void {
+  #arrive(fd: number, direction: Direction): void {
     this.#origins.delete(fd)
     this.#destinations.delete(fd)
     const from = addressText(endsOf(fd).remote)
@@ -140,23 +167,24 @@ export class FakeKernel implements Kernel {
 
 /** Listens at any free port of an address. */
 function listen(ip: string): { fd: number; port: number } {
-  const fd = must(native().listenIn(-1, -1, ip, 0, LISTEN_BACKLOG), `listen at ${ip}`)
+  const wish = { ip, port: 0, backlog: LISTEN_BACKLOG, own: -1, mark: NO_MARK }
+  const fd = must(native().listenIn(-1, -1, wish), `listen at ${ip}`)
   return { fd, port: native().ends(fd).localPort }
 }
 
 function plainSocket(ip: string): number {
-  const fd = must(native().socketIn(-1, -1, -1, NOWHERE), 'make a socket')
+  const fd = must(native().socketIn(-1, -1, 4, -1, NO_MARK), 'make a socket')
   must(native().bindSocket(fd, ip, 0), `bind ${ip}`)
   return fd
 }
 
 class FakePod implements PodSockets {
   readonly captured: Captured
-  readonly #arrive: (fd: number, direction: 'outbound' | 'inbound') => void
+  readonly #arrive: (fd: number, direction: Direction) => void
   readonly #held = new DisposableStack()
-  readonly #listeners: { readonly outbound: number; readonly inbound: number }
+  readonly #listeners: Readonly<Record<Direction, number>>
 
-  constructor(captured: Captured, arrive: (fd: number, direction: 'outbound' | 'inbound') => void) {
+  constructor(captured: Captured, arrive: (fd: number, direction: Direction) => void) {
     this.captured = captured
     this.#arrive = arrive
     const take = (fd: number): number => {
@@ -170,7 +198,7 @@ class FakePod implements PodSockets {
     }
   }
 
-  accept(direction: 'outbound' | 'inbound', options: AcceptOptions): ReturnType<PodSockets['accept']> {
+  accept(direction: Direction, options: AcceptOptions): ReturnType<PodSockets['accept']> {
     if (this.#held.disposed) throw new KernelError('EBADF', `accept for ${this.captured.uid}`)
     const onAccept = (fd: number): void => {
       this.#arrive(fd, direction)
@@ -184,7 +212,7 @@ class FakePod implements PodSockets {
   /** `client` is not shown to the callee: that takes a kernel. */
   socket(_options: SocketOptions): number {
     if (this.#held.disposed) throw new KernelError('EBADF', `make a socket for ${this.captured.uid}`)
-    return plainSocket(this.captured.ips[0] as string)
+    return plainSocket(this.captured.ips[0] ?? '')
   }
 
   close(): void {

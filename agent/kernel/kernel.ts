@@ -1,8 +1,9 @@
 // What the agent asks of the kernel: the control side captures and releases pods (Kernel), the data side takes their
 // connections and dials for them (Sockets). Two bodies: bpf.ts, the real one, and fake.ts for tests.
 import type { IpFamily, SocketAddress } from '../model/address.ts'
+import type { CaptureTerms } from '../model/terms.ts'
 
-/** Ports of the proxy's listeners on 127.0.0.1 inside a pod; where one is taken, another is used. */
+/** Ports of the proxy's listeners on loopback inside a pod; where one is taken, another is used. */
 export const OUTBOUND_PORT = 15001
 export const INBOUND_PORT = 15006
 
@@ -11,25 +12,32 @@ export const LISTEN_BACKLOG = 4096
 
 /**
  * Handshakes in flight, a pod, of connections that its applications dial; later ones are refused. A handshake on loopback
- * takes microseconds, so the bound matters only while a listener's accept queue is full. 128 KiB of kernel memory a pod.
+ * takes microseconds, so the bound matters only while a listener's accept queue is full.
  */
 export const ORIGINS_BOUND = 8192
 
 /** Handshakes in flight, a pod, of connections that the proxy dials to it on its own node. 64 KiB a pod. */
 export const ENTRIES_BOUND = 4096
 
+/** Other ends that a pod's connections are summed by; more than these are summed under none. 400 KiB a pod, once used. */
+export const TALLIES_BOUND = 4096
+
+export type Direction = 'outbound' | 'inbound'
+
 /** A pod to capture. */
 export interface PodSource {
   readonly uid: string
-  /** The pod's IPv4 address; its applications see it as their own name on captured connections. */
-  readonly ip: string
+  /** The pod's addresses, canonical; the first of each family is what its applications see as their own name. */
+  readonly ips: readonly string[]
   /** An fd of its network namespace (discover.ts). Stays the caller's: capture() keeps a duplicate. */
   readonly netns: number
+  readonly terms: CaptureTerms
 }
 
-/** A listener of the proxy inside a pod, on its loopback. */
+/** A listener of the proxy inside a pod. */
 export interface Listener {
-  readonly direction: 'outbound' | 'inbound'
+  readonly direction: Direction
+  /** 127.0.0.1 or ::1 */
   readonly ip: string
   readonly fd: number
   readonly port: number
@@ -41,7 +49,6 @@ export interface Listener {
  */
 export interface Captured {
   readonly uid: string
-  /** The pod's addresses, canonical. */
   readonly ips: readonly string[]
   /** The network namespace's cookie in decimal: never used twice while the machine runs. Names the pod as a callee. */
   readonly cookie: string
@@ -61,7 +68,7 @@ export interface Handles {
   readonly home: number
 }
 
-/** Since the Kernel was opened, all pods together, released ones too. */
+/** Since the programs' maps were made, all pods together, released ones too. */
 export interface Counters {
   /** Outbound connects turned to the proxy. */
   captured: number
@@ -71,17 +78,17 @@ export interface Counters {
   missing: number
   /** Direct dials of a listener of ours from inside a pod, refused. */
   direct: number
-  /** Connections of the proxy that reached an application on this node. */
+  /** Connections of the proxy, and probes, that reached an application on this node. */
   passed: number
   /** Handshakes that found their pod's table full. */
   full: number
-  /** Connects refused because the socket had no storage left (net.core.optmem_max). */
+  /** Connects refused, or connections not counted, because the socket had no storage left (net.core.optmem_max). */
   noMemory: number
   /** SYNs from outside given to the proxy. */
   steered: number
-  /** SYNs of the proxy let through to an application. */
+  /** SYNs of the proxy and of probes let through to an application. */
   let: number
-  /** SYNs from outside refused: dials of the proxy's ports. */
+  /** SYNs refused: dials of the proxy's ports from outside, strangers that were turned to a loopback address. */
   dropped: number
   /** SYNs from outside refused: no application listens there. */
   closed: number
@@ -91,6 +98,49 @@ export interface Counters {
    * read, or are more than 1024 places, counts one more, and all its closed ports do so.
    */
   crowded: number
+  /** Connects refused: the pod is fail-closed and not captured yet. */
+  pending: number
+  /** Connects and SYNs refused: no agent listened, and the pod is fail-closed. */
+  lost: number
+  /** Connects and SYNs that went direct: no agent listened, and the pod is fail-open. */
+  opened: number
+  /** Connects and SYNs that went direct because the pod excludes them. */
+  excluded: number
+  /** Connects of the node's probes. */
+  probes: number
+  /** Connections summed under no address. */
+  spilled: number
+}
+
+/** How a connection passed. */
+export type Passage = 'proxy' | 'direct' | 'probe'
+
+/** The sum of one pod's connections with one other end, as its applications see them. */
+export interface Tally {
+  readonly uid: string
+  readonly direction: Direction
+  readonly passage: Passage
+  /** Whom it dialled, or with port 0 who dialled it; null: many ends together. */
+  readonly remote: SocketAddress | null
+  readonly opened: number
+  readonly closed: number
+  /** Of closed connections, as are the next three. */
+  readonly sentBytes: number
+  readonly receivedBytes: number
+  /** Segments. */
+  readonly retransmits: number
+  /** Sum of the last smoothed round-trip times, in microseconds. */
+  readonly srttUs: number
+}
+
+/** A connection that is open now. */
+export interface OpenConnection {
+  /** The socket's cookie: never used twice while the machine runs. */
+  readonly socket: bigint
+  readonly sentBytes: number
+  readonly receivedBytes: number
+  /** What it will be summed under; null: nothing, it is older than the capture. */
+  readonly tally: Pick<Tally, 'direction' | 'passage' | 'remote'> | null
 }
 
 /** A call into the kernel that failed. */
@@ -105,14 +155,27 @@ export class KernelError extends Error {
   }
 }
 
-/** The control side. Synchronous: every call is a handful of system calls (release waits some ms for the kernel's RCU). */
+/**
+ * The control side. Synchronous but for proofs: every call is a handful of system calls (capture and release wait some ms
+ * for the kernel's RCU). What it says of a pod is compared with the kernel at each call, not with notes of its own.
+ */
 export interface Kernel {
   /**
-   * Joins a pod's traffic: from the return on its new connections come to the listeners; open ones are not touched.
-   * A pod that is captured already under this uid, in the same network namespace and with the same address, is returned
-   * as it is, after another look at listeners that are older than its capture; else it is released first. Throws KernelError, and then the pod is not captured.
+   * Joins a pod's traffic: from the return on its new connections come to the listeners; open ones are not touched. To be
+   * called again at any time: it looks at everything that the capture stands on, mends what is not as it should be, takes
+   * over new terms and addresses, and returns the same object where nothing changed for the data side. Throws
+   * KernelError: then a fail-open pod is not captured, and of a fail-closed one new connections are refused.
    */
   capture(pod: PodSource): Captured
+  /**
+   * Sees by trying that what the pod dials and what dials it comes to this agent's data side, which must hold the pod by
+   * now. Rejects with KernelError.
+   */
+  prove(uid: string): Promise<void>
+  /** The first half of a release: what the pod dials goes direct from now on, what dials it still comes here. */
+  loosen(uid: string): void
+  /** As if this agent listened no more: new connections of all pods go direct or are refused, as their terms say. */
+  deafen(): void
   /**
    * Leaves a pod's traffic and closes the fds. Connections that are open, and those that wait in a listener which the data
    * side still holds, go on. An unknown uid is not an error.
@@ -120,10 +183,31 @@ export interface Kernel {
   release(uid: string): void
   /** The captured pods, by uid. */
   captured(): ReadonlyMap<string, Captured>
+  /** Cookies of pods that an earlier agent has captured and this one has not taken over (yet). */
+  inherited(): readonly string[]
+  /** The cookie of a network namespace, by an fd of it. Throws KernelError. */
+  cookieOf(netns: number): string
+  /** Leaves the traffic of an inherited pod. */
+  disinherit(cookie: string): void
+  /**
+   * Looks at what all captures share and mends it, and drops what is inherited of pods that are gone. Returns what keeps
+   * the node from capturing as it should, a sentence each.
+   */
+  look(): readonly string[]
   counters(): Counters
+  /** Of one captured pod, since its capture began, under whichever agent. Throws KernelError. */
+  tallies(uid: string): readonly Tally[]
+  /** Throws KernelError. */
+  connections(uid: string): readonly OpenConnection[]
+  /** Whether captures outlive this process, and with them a pod's fail-closed. */
+  readonly lasting: boolean
   handles(): Handles
-  /** Releases every pod and detaches the programs. Idempotent. */
-  close(): void
+  /** Takes listeners that another agent has handed over, by the pod's cookie: they are used in place of new ones. */
+  adopt(listeners: ReadonlyMap<string, readonly Listener[]>): void
+  /**
+   * `remove`: releases every pod and detaches the programs. `keep`: closes the fds; what lasts, lasts. Idempotent.
+   */
+  close(how: 'keep' | 'remove'): void
 }
 
 export interface AcceptOptions {
@@ -147,7 +231,7 @@ export interface Acceptor {
 }
 
 export interface SocketOptions {
-  /** Of the address that is to be dialled. */
+  /** Of the address that will be dialled. */
   readonly family: IpFamily
   /**
    * Cookie of the callee where it is a captured pod of this node (the dialling pod itself included): its application then
@@ -161,8 +245,8 @@ export interface SocketOptions {
 /** A captured pod in the hands of the data side. */
 export interface PodSockets {
   readonly captured: Captured
-  /** Takes the pod's outbound or inbound connections from now on. One Acceptor a direction. */
-  accept(direction: 'outbound' | 'inbound', options: AcceptOptions): Acceptor
+  /** Takes the pod's outbound or inbound connections from now on, whatever family. One Acceptor a direction. */
+  accept(direction: Direction, options: AcceptOptions): Acceptor
   /**
    * A socket made in the pod's network namespace, never captured itself, non-blocking, TCP_NODELAY:
    * `new net.Socket({ fd, manualStart: true, … }).connect({ host: ip, port })`. The fd is the caller's.
@@ -177,7 +261,7 @@ export interface PodSockets {
 export interface Ends {
   /** On an inbound connection: the original destination. */
   readonly local: SocketAddress
-  /** On an outbound connection 127.0.0.1 or the pod's address, with the application's port. */
+  /** On an outbound connection a loopback or the pod's address, with the application's port. */
   readonly remote: SocketAddress
 }
 

@@ -5,34 +5,39 @@ import { join } from 'node:path'
 import { getSystemErrorName } from 'node:util'
 import { KernelError } from './kernel.ts'
 
-/** fds of what a node has once; `status` < 0 = -errno, and all are -1. */
-export interface MeshFds {
-  readonly status: number
-  readonly pods: number
-  readonly own: number
-  readonly accepted: number
-  readonly counters: number
-  readonly origins: number
+/** A map to make; `inner`, `btf` -1: none. */
+export interface MapWish {
+  /** At most 15 characters. */
+  readonly name: string
+  readonly type: number
+  readonly keyBytes: number
+  readonly valueBytes: number
   readonly entries: number
-  readonly listening: number
-  readonly connect4: number
-  readonly connect6: number
-  readonly getpeername4: number
-  readonly getpeername6: number
-  readonly getsockname4: number
-  readonly getsockname6: number
-  readonly handshake: number
+  readonly flags: number
+  readonly inner: number
+  readonly btf: number
+  readonly keyType: number
+  readonly valueType: number
 }
 
-/** fds of what a node has once a captured pod. */
-export interface InboundFds {
-  readonly status: number
-  readonly program: number
-  readonly listener: number
-  readonly arrivals: number
-  readonly ports: number
-  readonly older: number
-  readonly steering: number
+/** A program to load: instructions, and the kernel's records of functions and of fields to be found. */
+export interface ProgramWish {
+  readonly name: string
+  readonly type: number
+  readonly attachType: number
+  readonly code: Uint8Array
+  readonly functions: Uint8Array
+  readonly fields: Uint8Array
+  readonly btf: number
+}
+
+export interface ListenWish {
+  readonly ip: string
+  readonly port: number
+  readonly backlog: number
+  /** fd of the map of own sockets, -1: no mark. */
+  readonly own: number
+  readonly mark: Uint8Array
 }
 
 export interface NativeEnds {
@@ -43,6 +48,12 @@ export interface NativeEnds {
   readonly remotePort: number
 }
 
+/** Rows of a dump; layout.ts reads them. */
+export interface NativeRows {
+  readonly status: number
+  readonly found: Uint8Array
+}
+
 export interface NativeAcceptor {
   readonly status: number
   pause(): number
@@ -51,25 +62,47 @@ export interface NativeAcceptor {
   close(): void
 }
 
-/** The addon's exports, in the order of native/. Numbers returned are an fd or 0, or -errno. */
+/** The addon's exports, in the order of native/. Numbers returned are an fd, a count or 0, or -errno. */
 export interface Native {
-  loadMesh(): MeshFds
-  loadInbound(outboundPort: number, inboundPort: number, bound: number): InboundFds
+  loadBtf(bytes: Uint8Array): number
+  createMap(wish: MapWish): number
+  loadProgram(wish: ProgramWish): { readonly status: number; readonly log: string }
   attach(program: number, target: number, type: number): number
-  createHash(keyBytes: number, valueBytes: number, bound: number): number
+  replaceProgram(link: number, program: number): number
+  readLink(link: number): { readonly status: number; readonly program: number; readonly place: string }
+  pin(fd: number, path: string): number
+  openPin(path: string): number
+  mapId(map: number): number
+  programId(program: number): number
+  programName(id: number): string
+  attachedAt(cgroup: number, type: number, ids: Uint32Array): number
   mapGet(map: number, key: Uint8Array, value: Uint8Array): number
   mapPut(map: number, key: Uint8Array, value: Uint8Array): number
   mapRemove(map: number, key: Uint8Array): number
-  socketIn(netns: number, home: number, own: number, value: Uint8Array): number
-  listenIn(netns: number, home: number, ip: string, port: number, backlog: number): number
+  mapList(map: number, keys: Uint8Array, values: Uint8Array, most: number): number
+  socketIn(netns: number, home: number, family: 4 | 6, own: number, mark: Uint8Array): number
+  listenIn(netns: number, home: number, wish: ListenWish): number
   bindSocket(fd: number, ip: string, port: number): number
-  listenersIn(netns: number, home: number): { readonly status: number; readonly found: Uint8Array }
+  bindSource(fd: number, ip: string): number
+  socketCookie(fd: number): { readonly status: number; readonly cookie: string }
   netnsCookie(fd: number): { readonly status: number; readonly cookie: string }
   ends(fd: number): NativeEnds
   duplicate(fd: number): number
   closeFd(fd: number): number
+  listenersIn(netns: number, home: number): NativeRows
+  connectionsIn(
+    ...where: readonly [netns: number, home: number, counted: number, own: number, countedId: number, ownId: number]
+  ): NativeRows
+  unixListen(path: string): number
+  unixConnect(path: string, waitMs: number): number
+  blockFor(fd: number, waitMs: number): number
+  sendFds(fd: number, bytes: Uint8Array, fds: Int32Array): number
+  receiveFds(fd: number): { readonly status: number; readonly bytes: Uint8Array; readonly fds: Int32Array }
   Acceptor: new (listener: number, batch: number, onReady: (fds: number[], status: number) => void) => NativeAcceptor
 }
+
+/** Nothing to mark a socket with. */
+export const NO_MARK = new Uint8Array(0)
 
 let loaded: Native | null = null
 

@@ -2,12 +2,11 @@
 // explains a failure.
 import { release } from 'node:os'
 import { findCgroupRoot } from './discover.ts'
-import { openKernel } from './bpf.ts'
+import { rehearse } from './bpf.ts'
 import { KernelError } from './kernel.ts'
-import { must, native } from './native.ts'
 
-/** The oldest kernel line with everything that is used (netns cookies in sockops). */
-export const KERNEL_FLOOR = '5.15'
+/** The oldest kernel line with everything that is used (bpf_set_retval, by which a refused connect says so). */
+export const KERNEL_FLOOR = '5.18'
 
 export type Ability =
   | { readonly able: 'yes'; readonly cgroupRoot: string }
@@ -24,7 +23,7 @@ export interface Machine {
 }
 
 export function thisMachine(cgroupRoot: string | null = findCgroupRoot()): Machine {
-  return { euid: process.geteuid?.() ?? -1, release: release(), cgroupRoot, attempt }
+  return { euid: process.geteuid?.() ?? -1, release: release(), cgroupRoot, attempt: rehearse }
 }
 
 /** Whether pods can be captured here. Takes some 30 ms and leaves nothing behind. */
@@ -67,12 +66,4 @@ function explain(error: unknown, machine: Machine): Ability {
     default:
       return { able: 'unknown', why: message }
   }
-}
-
-function attempt(cgroupRoot: string): void {
-  openKernel({ cgroupRoot }).close()
-  const inbound = native().loadInbound(1, 1, 1)
-  must(inbound.status, 'load the inbound program')
-  const { status: _, ...fds } = inbound
-  for (const fd of Object.values(fds)) native().closeFd(fd)
 }

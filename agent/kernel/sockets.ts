@@ -1,10 +1,11 @@
 // The data side of the real body: sockets of captured pods, by fd, in any thread of the agent's process.
 import { openAcceptor } from './acceptor.ts'
-import { cookieIn, cookieOf } from './capture.ts'
-import type { AcceptOptions, Acceptor, Captured, Ends, Handles, Listener } from './kernel.ts'
-import type { PodSockets, SocketOptions, Sockets } from './kernel.ts'
+import type { IpFamily } from '../model/address.ts'
+import { cookieIn, cookieOf } from './pod/capture.ts'
+import type { AcceptOptions, Acceptor, Captured, Direction, Ends, Handles } from './kernel.ts'
+import type { Listener, PodSockets, SocketOptions, Sockets } from './kernel.ts'
 import { KernelError } from './kernel.ts'
-import { ADDRESS_BYTES, intBytes, ownValue, readAddress } from './layout.ts'
+import { ADDRESS_BYTES, intBytes, ownValue, readAddress, SPREAD } from './layout.ts'
 import { errorName, must, native } from './native.ts'
 
 /** Opens the data side in this thread from what Kernel.handles() gave. Owns nothing: there is nothing to close. */
@@ -43,26 +44,15 @@ function holdPod(captured: Captured, handles: Handles): PodSockets {
     return kept
   }
   const netns = take(captured.netns)
-  const outbound = listenerOf(captured, 'outbound')
-  const inbound = listenerOf(captured, 'inbound')
-  const listeners = { outbound: take(outbound.fd), inbound: take(inbound.fd) }
+  const listeners = captured.listeners.map((listener) => ({ ...listener, fd: take(listener.fd) }))
   // The numbers came by message: the pod may be gone and they may be another's by now.
-  const proofs = [
-    () => cookieIn(netns, handles.home),
-    () => cookieOf(listeners.outbound),
-    () => cookieOf(listeners.inbound),
-  ]
-  const ports = [native().ends(listeners.outbound).localPort, native().ends(listeners.inbound).localPort]
-  const stale = proofs.some((proof) => !proves(proof, captured.cookie))
-  if (stale || ports[0] !== outbound.port || ports[1] !== inbound.port) {
-    throw new KernelError('ESTALE', `hold ${captured.uid}`)
-  }
+  const isSame =
+    proves(() => cookieIn(netns, handles.home), captured.cookie) &&
+    listeners.every(
+      ({ fd, port }) => proves(() => cookieOf(fd), captured.cookie) && native().ends(fd).localPort === port,
+    )
+  if (!isSame) throw new KernelError('ESTALE', `hold ${captured.uid}`)
   return new HeldPod(captured, { netns, home: handles.home, own: handles.own }, listeners, undo.move())
-}
-
-/** The listener of one direction. */
-export function listenerOf(captured: Captured, direction: Listener['direction']): Listener {
-  return captured.listeners.find((listener) => listener.direction === direction) as Listener // each capture makes both
 }
 
 function proves(cookie: () => string, expected: string): boolean {
@@ -73,16 +63,32 @@ function proves(cookie: () => string, expected: string): boolean {
   }
 }
 
+/** The listener that takes a pod's IPv4 connections of a direction. */
+export function listenerOf({ uid, listeners }: Captured, direction: Direction): Listener {
+  const found = listeners.find((each) => each.direction === direction && !each.ip.includes(':'))
+  if (found === undefined) throw new KernelError('ENOENT', `find the ${direction} listener of ${uid}`)
+  return found
+}
+
+/** One for several listeners. */
+function joined(acceptors: readonly Acceptor[]): Acceptor {
+  const each = (what: 'pause' | 'resume' | 'close') => (): void => {
+    for (const acceptor of acceptors) acceptor[what]()
+  }
+  return { pause: each('pause'), resume: each('resume'), close: each('close') }
+}
+
 class HeldPod implements PodSockets {
   readonly captured: Captured
   readonly #fds: { readonly netns: number; readonly home: number; readonly own: number }
-  readonly #listeners: { readonly outbound: number; readonly inbound: number }
+  readonly #listeners: readonly Listener[]
   readonly #held: DisposableStack
+  #made = 0
 
   constructor(
     captured: Captured,
     fds: { readonly netns: number; readonly home: number; readonly own: number },
-    listeners: { readonly outbound: number; readonly inbound: number },
+    listeners: readonly Listener[],
     held: DisposableStack,
   ) {
     this.captured = captured
@@ -91,22 +97,34 @@ class HeldPod implements PodSockets {
     this.#held = held
   }
 
-  accept(direction: 'outbound' | 'inbound', options: AcceptOptions): Acceptor {
+  accept(direction: Direction, options: AcceptOptions): Acceptor {
     if (this.#held.disposed) throw new KernelError('EBADF', `accept for ${this.captured.uid}`)
-    const acceptor = openAcceptor(this.#listeners[direction], options)
+    const own = this.#listeners.filter((listener) => listener.direction === direction)
+    const acceptor = joined(own.map(({ fd }) => openAcceptor(fd, options)))
     this.#held.defer(() => acceptor.close())
     return acceptor
   }
 
-  socket(options: SocketOptions): number {
+  socket({ family, callee, client }: SocketOptions): number {
     if (this.#held.disposed) throw new KernelError('EBADF', `make a socket for ${this.captured.uid}`)
-    const { callee, client } = options
     const value = ownValue(callee, callee === undefined ? undefined : client)
     const { netns, home, own } = this.#fds
-    return must(native().socketIn(netns, home, own, value), 'make a socket in the pod')
+    const fd = must(native().socketIn(netns, home, family, own, value), 'make a socket in the pod')
+    if (client !== undefined && callee === this.captured.cookie) this.#spread(fd, family)
+    return fd
   }
 
   close(): void {
     this.#held.dispose()
+  }
+
+  /**
+   * The leg to the pod's own application: who dials is shown another name anyway, and from one address there would be
+   * room for some 28 000 connections a port. Best effort: unbound, it has the pod's address.
+   */
+  #spread(fd: number, family: IpFamily): void {
+    const turn = this.#made++ % SPREAD
+    if (family === 4) native().bindSource(fd, `127.0.0.${1 + turn}`)
+    else if (turn % 2 === 0) native().bindSource(fd, '::1')
   }
 }

@@ -1,6 +1,6 @@
 // What a pod asks of its capture: what is to pass it by, what becomes of it without an agent, where it is probed.
 
-import { ipText, ipWords } from './address.ts'
+import { familyOf, ipText, ipWords } from './address.ts'
 
 /** Ports in one list of terms. */
 export const TERM_PORTS_MAX = 64
@@ -58,4 +58,11 @@ export function parseCidr(text: string): string | null {
 /** The mask of a 16-bit word of which the first `bits` belong to the network. */
 function maskOf(bits: number): number {
   return (0xffff << (16 - Math.min(16, Math.max(0, bits)))) & 0xffff
+}
+
+/** Whether a canonical CIDR covers a canonical IP of its family. */
+export function covers(cidr: string, ip: string): boolean {
+  const [network = '', length = ''] = cidr.split('/')
+  if (familyOf(network) !== familyOf(ip)) return false
+  return parseCidr(`${ip}/${length}`) === cidr
 }

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import type { Captured as CapturedPod, PodSockets, Sockets } from '../kernel/kernel.ts'
 import type { SocketAddress } from '../model/address.ts'
 import { MeshError } from '../model/failure.ts'
+import { SELF_DIAL } from '../model/self-dial.ts'
 import { capture, type Captured } from './capture.ts'
 import { DEFAULT_LIMITS } from './plane/limits.ts'
 import type { JoinedPod } from './plane/node.ts'
@@ -31,14 +32,29 @@ function told(origin: SocketAddress | null, local: SocketAddress, remote: Socket
 const at = (ip: string, port: number): SocketAddress => ({ ip, port })
 const channel = {} as Channel // not looked at
 
-function outbound(pod: JoinedPod, to: SocketAddress | null, loopback = '127.0.0.1'): Captured {
-  const sockets = told(to, at(loopback, 15001), at(loopback, 40000))
-  return capture({ fd: 9, channel, direction: 'outbound', pod }, { sockets, limits: DEFAULT_LIMITS })
+const captureIn = (pod: JoinedPod, direction: 'outbound' | 'inbound', sockets: Sockets): Captured | 'self-dial' =>
+  capture({ fd: 9, channel, direction, pod }, { sockets, limits: DEFAULT_LIMITS })
+
+/** What becomes of a dial of the pod's own application. */
+function dial(pod: JoinedPod, to: SocketAddress | null, loopback = '127.0.0.1'): Captured | 'self-dial' {
+  return captureIn(pod, 'outbound', told(to, at(loopback, 15001), at(loopback, 40000)))
 }
 
-function inbound(pod: JoinedPod, dialled: SocketAddress, from: SocketAddress): Captured {
-  const sockets = told(null, dialled, from)
-  return capture({ fd: 9, channel, direction: 'inbound', pod }, { sockets, limits: DEFAULT_LIMITS })
+/** What becomes of a dial that comes from outside. */
+function reach(pod: JoinedPod, dialled: SocketAddress, from: SocketAddress): Captured | 'self-dial' {
+  return captureIn(pod, 'inbound', told(null, dialled, from))
+}
+
+function outbound(...dialled: Parameters<typeof dial>): Captured {
+  const captured = dial(...dialled)
+  assert.ok(captured !== 'self-dial')
+  return captured
+}
+
+function inbound(...reached: Parameters<typeof reach>): Captured {
+  const captured = reach(...reached)
+  assert.ok(captured !== 'self-dial')
+  return captured
 }
 
 const code = (work: () => unknown): string | null => {
@@ -71,38 +87,67 @@ test('what comes in is from where it comes, to where it was sent', () => {
   }
 })
 
-test('a listener of the mesh’s own is refused at every address that leads to it, and nothing else is', () => {
+test('a pod cannot dial a listener of the mesh’s own, at whatever address leads to it, and nothing else is refused', () => {
   const pod = podAt('10.244.0.1', 'fd00:1::1')
   for (const ip of ['127.0.0.1', '127.9.9.9', '0.0.0.0', '::1', '::', '10.244.0.1', 'fd00:1::1']) {
     for (const port of [15001, 15006, 15101]) {
       assert.equal(
-        code(() => outbound(pod, at(ip, port))),
-        'OWN_LISTENER',
-        `${ip} ${port}`,
-      )
-      assert.equal(
-        code(() => inbound(pod, at(ip, port), at('fd00:9::9', 5))),
+        code(() => dial(pod, at(ip, port))),
         'OWN_LISTENER',
         `${ip} ${port}`,
       )
     }
-    assert.equal(
-      code(() => outbound(pod, at(ip, 8080))),
-      null,
-      ip,
-    )
+    assert.deepEqual(outbound(pod, at(ip, 8080)).dialled, at(ip, 8080))
   }
-  for (const ip of ['10.244.0.2', 'fd00:1::2'])
-    assert.equal(
-      code(() => outbound(pod, at(ip, 15001))),
-      null,
-      ip,
-    )
+  for (const ip of ['10.244.0.2', 'fd00:1::2']) assert.deepEqual(outbound(pod, at(ip, 15001)).dialled, at(ip, 15001))
+})
+
+test('what comes from outside to a listener of the mesh’s own is the agent’s look whether capture works', () => {
+  const pod = podAt('10.244.0.1', 'fd00:1::1')
+  for (const ip of ['10.244.0.1', 'fd00:1::1']) {
+    for (const port of [15001, 15006, 15101]) {
+      assert.equal(reach(pod, at(ip, port), at('fd00:9::9', 5)), 'self-dial', `${ip} ${port}`)
+    }
+    assert.deepEqual(inbound(pod, at(ip, 8080), at('fd00:9::9', 5)).dialled, at(ip, 8080))
+  }
+})
+
+test('a dial of the address that nobody has, at its very port, is the agent’s look whether capture works', () => {
+  const pod = podAt('10.244.0.1', 'fd00:1::1')
+  for (const { ip, port } of Object.values(SELF_DIAL)) {
+    assert.equal(dial(pod, at(ip, port)), 'self-dial')
+    assert.deepEqual(outbound(pod, at(ip, port + 1)).dialled, at(ip, port + 1))
+  }
+  assert.deepEqual(outbound(pod, at('192.0.0.9', 9)).dialled, at('192.0.0.9', 9))
 })
 
 test('a connection whose destination nobody knows is refused', () => {
   assert.equal(
-    code(() => outbound(podAt('10.244.0.1'), null)),
+    code(() => dial(podAt('10.244.0.1'), null)),
     'NO_ORIGINAL_DESTINATION',
+  )
+})
+
+test('a caller that has gone already, and one of too many, are refused as such', () => {
+  const pod = podAt('10.244.0.1')
+  const gone: Sockets = {
+    ...told(at('10.96.0.1', 80), at('127.0.0.1', 15001), at('127.0.0.1', 40000)),
+    ends: () => {
+      throw new Error('read the ends: ENOTCONN')
+    },
+  }
+  assert.equal(
+    code(() => captureIn(pod, 'outbound', gone)),
+    'CALLER_RESET',
+  )
+  pod.connections = DEFAULT_LIMITS.podConnections
+  assert.equal(
+    code(() => dial(pod, at('10.96.0.1', 80))),
+    null,
+  )
+  pod.connections++
+  assert.equal(
+    code(() => dial(pod, at('10.96.0.1', 80))),
+    'SOCKET_LIMIT',
   )
 })

@@ -1,6 +1,7 @@
 // Step 1: who dialled, and whom. The kernel knows; without its word nothing is forwarded.
 
 import { familyOf, isLoopback, type SocketAddress } from '../model/address.ts'
+import { isSelfDial } from '../model/self-dial.ts'
 import { MeshError } from '../model/failure.ts'
 import type { Arrival, JoinedPod, MeshNode } from './plane/node.ts'
 import type { Ends } from './transport/transport.ts'
@@ -13,16 +14,19 @@ export interface Captured extends Arrival {
 
 /**
  * Reads the original destination. Throws NO_ORIGINAL_DESTINATION, OWN_LISTENER, CALLER_RESET where the caller has gone
- * already, and SOCKET_LIMIT where its pod has too many connections.
+ * already, and SOCKET_LIMIT where its pod has too many connections. A self-dial is nobody's connection.
  */
-export function capture(arrival: Arrival, node: Pick<MeshNode, 'sockets' | 'limits'>): Captured {
+export function capture(arrival: Arrival, node: Pick<MeshNode, 'sockets' | 'limits'>): Captured | 'self-dial' {
   const { pod, direction, fd } = arrival
   if (pod.connections > node.limits.podConnections)
     throw new MeshError('SOCKET_LIMIT', 'too many connections of one pod')
   const ends = endsOf(fd, node)
   const dialled = direction === 'inbound' ? ends.local : node.sockets.origin(fd)
   if (dialled === null) throw new MeshError('NO_ORIGINAL_DESTINATION', 'the kernel does not know where it was going')
-  if (isOwnListener(dialled, pod)) throw new MeshError('OWN_LISTENER', "a listener of the mesh's own was dialled")
+  const ofOurs = isOwnListener(dialled, pod)
+  // from outside that port can be dialled only while the agent looks whether capture works
+  if (isSelfDial(dialled) || (ofOurs && direction === 'inbound')) return 'self-dial'
+  if (ofOurs) throw new MeshError('OWN_LISTENER', "a listener of the mesh's own was dialled")
   return { ...arrival, dialled, peer: direction === 'inbound' ? ends.remote : selfOf(pod, dialled, ends.remote) }
 }
 

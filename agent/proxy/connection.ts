@@ -6,6 +6,8 @@
 
 import { failureOf } from '../model/failure.ts'
 import { workloadOf } from '../model/identity.ts'
+import { selfDialAnswer } from '../model/self-dial.ts'
+import type { ConnectionLedger } from '../telemetry/ledger.ts'
 import { authenticate } from './authenticate.ts'
 import { capture } from './capture.ts'
 import { classify } from './classify.ts'
@@ -20,6 +22,7 @@ export async function serve(arrival: Arrival, node: MeshNode): Promise<void> {
   const walk = { node, ledger, place }
   try {
     const captured = capture(arrival, node) // who dialled, and whom
+    if (captured === 'self-dial') return answerSelfDial(arrival, ledger)
     ledger.dialled = captured.dialled
     ledger.peer = captured.peer
     const caller = authenticate(captured, node) // a proof, or a reason why there is none
@@ -34,4 +37,12 @@ export async function serve(arrival: Arrival, node: MeshNode): Promise<void> {
     ledger.fail(failureOf(thrown))
     arrival.channel.reset()
   }
+}
+
+/** The agent itself looks whether its capture works: it is told whose listener it has come to. */
+function answerSelfDial({ channel, pod }: Arrival, ledger: ConnectionLedger): void {
+  ledger.isSelfDial = true
+  const answer = Buffer.from(selfDialAnswer(pod.captured.cookie))
+  channel.write(answer, 0, answer.length, null)
+  channel.close()
 }

@@ -48,10 +48,11 @@ export class FlowCells {
   /** Ended connections by response flag. */
   readonly closed = new Map<string, Cell>()
 
-  close(flags: string): void {
+  close(flags: string, count = 1): void {
+    if (count === 0) return
     const cell = this.closed.get(flags)
-    if (cell === undefined) this.closed.set(flags, { value: 1 })
-    else cell.value++
+    if (cell === undefined) this.closed.set(flags, { value: count })
+    else cell.value += count
   }
 }
 

@@ -153,6 +153,8 @@ export class ConnectionLedger extends Ledger implements Disposable {
   peer: SocketAddress | null = null
   /** Status of an answer to what could not be read as a request, 0 for none. */
   status = 0
+  /** Dialled by the agent, to see whether capture works: no application's, and so in no record. */
+  isSelfDial = false
   #requests = 0
   #flows: Pair | null = null
   #settledSent = 0
@@ -194,6 +196,7 @@ export class ConnectionLedger extends Ledger implements Disposable {
     if (this.#written) return
     this.#written = true
     this.account.cells.plain('weft_proxy_connections_open').value--
+    if (this.isSelfDial) return
     if (this.#flows !== null) {
       this.settle()
       for (const edge of this.account.edges.of(this.#flows)) edge.flows.close(this.flags)

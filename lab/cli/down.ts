@@ -1,6 +1,7 @@
 // `weft lab down`: removes all of a lab, whatever state it is in, running, crashed or half removed. Idempotent.
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { unmountBpffs } from '../bpffs.ts'
 import { findCgroup2, labCgroup, removeCgroup } from '../node/cgroup.ts'
 import { removeNetwork } from '../node/network.ts'
 import { AGENT_STOP_MS, type LabPlace, isRunning, labPlace, readRecord, removeState } from '../state.ts'
@@ -32,6 +33,8 @@ export async function tearDown(place: LabPlace): Promise<boolean> {
     found ||= existsSync(cgroup)
     await removeCgroup(cgroup)
   }
+  // with the processes gone, this is the last that holds what agents have pinned
+  found = (await unmountBpffs(place.bpf)) || found
   found = (await removeNetwork(place.id)).length > 0 || found
   // Where there was no lab, the folder is somebody else's, whatever its files are called.
   if (found) await removeState(place)

@@ -90,7 +90,7 @@ describe('Bookinfo', { skip: absent }, () => {
         assert.equal((await inPod('nft', 'list', 'ruleset')).trim(), '', pod)
         const listeners = (await inPod('ss', '-Hltn')).trim().split('\n')
         const ours = listeners.map((line) => line.split(/ +/)[3] ?? '').filter((at) => !at.endsWith(':9080'))
-        assert.deepEqual(ours.sort(), ['127.0.0.1:15001', '127.0.0.1:15006'], pod)
+        assert.deepEqual(ours.sort(), ['127.0.0.1:15001', '127.0.0.1:15006', '[::1]:15001', '[::1]:15006'], pod)
       }
     })
 

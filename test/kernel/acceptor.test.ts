@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline'
 import test from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
-import { native } from '../../agent/kernel/native.ts'
+import { native, NO_MARK } from '../../agent/kernel/native.ts'
 
 const acceptor = new URL('../../agent/kernel/acceptor.ts', import.meta.url).href
 const nativeDoor = new URL('../../agent/kernel/native.ts', import.meta.url).href
@@ -17,7 +17,7 @@ const PROGRAM = `
 import { closeSync, openSync } from 'node:fs'
 import { openAcceptor } from '${acceptor}'
 import { native } from '${nativeDoor}'
-const listener = native().listenIn(-1, -1, '127.0.0.1', 0, 64)
+const listener = native().listenIn(-1, -1, { ip: '127.0.0.1', port: 0, backlog: 64, own: -1, mark: new Uint8Array(0) })
 let faults = 0, code = '', used = process.cpuUsage()
 openAcceptor(listener, {
   onAccept: (fd) => {
@@ -69,7 +69,9 @@ Promise.all([import(workerData.acceptor), import(workerData.native)]).then(([{ o
 })`
 
 test('a thread that is ended while it accepts ends alone', { timeout: 60_000 }, async () => {
-  const listeners = [1, 2, 3].map(() => native().listenIn(-1, -1, '127.0.0.1', 0, 512))
+  const listeners = [1, 2, 3].map(() =>
+    native().listenIn(-1, -1, { ip: '127.0.0.1', port: 0, backlog: 512, own: -1, mark: NO_MARK }),
+  )
   const ports = listeners.map((fd) => native().ends(fd).localPort)
   for (let round = 0; round < 24; round++) {
     const ends = ['terminate', 'exit', 'throw'][round % 3]

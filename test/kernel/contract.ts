@@ -228,8 +228,8 @@ export const CONTRACT: readonly { readonly states: string; readonly run: (world:
     run: async (world) => {
       captureAndHold(world).pod.close()
       captureAndHold(world).pod.close()
-      world.kernel.close()
-      world.kernel.close()
+      world.kernel.close('remove')
+      world.kernel.close('remove')
       assert.equal(world.kernel.captured().size, 0)
       assert.equal(world.kernel.counters().captured, 0)
     },

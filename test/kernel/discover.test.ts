@@ -8,7 +8,8 @@ import { join } from 'node:path'
 import test from 'node:test'
 import { findPods } from '../../agent/kernel/discover.ts'
 import { probe } from '../../agent/kernel/probe.ts'
-import { reconcile } from '../../agent/kernel/reconcile.ts'
+import { reconcile, type Wanted } from '../../agent/kernel/reconcile.ts'
+import { PLAIN_TERMS } from '../../agent/model/terms.ts'
 import { bpfWorld } from './world.ts'
 
 const ability = probe()
@@ -59,20 +60,22 @@ test('pods are found by cgroup, captured, found anew after a sandbox change, and
     assert.match(host.why, /hostNetwork/)
 
     const find = (uids: readonly string[]): ReturnType<typeof findPods> => findPods(uids, root)
-    const wanted = [{ uid: UID, ip: pod.ip }]
-    const first = reconcile(world.kernel, [...wanted, { uid: hostUid, ip: '10.0.0.1' }], find)
+    const want = (uid: string, ip: string): Wanted => ({ uid, ips: [ip], terms: PLAIN_TERMS })
+    const bringInLine = (...wanted: Wanted[]): ReturnType<typeof reconcile> =>
+      reconcile(world.kernel, { wanted, announced: new Set(), leaving: new Set(), others: [] }, find)
+    const first = await bringInLine(want(UID, pod.ip), want(hostUid, '10.0.0.1'))
     assert.equal(first.get(UID)?.captured, true)
     assert.deepEqual(first.get(hostUid), { captured: false, why: host.why })
     const captured = world.kernel.captured().get(UID)
-    assert.deepEqual(reconcile(world.kernel, wanted, find).get(UID), { captured: true, pod: captured })
+    assert.deepEqual((await bringInLine(want(UID, pod.ip))).get(UID), { captured: true, pod: captured })
 
     // the sandbox dies; what is left of the pod is in the other namespace, under another address
     await stop(children.shift()!)
-    const moved = reconcile(world.kernel, [{ uid: UID, ip: other.ip }], find).get(UID)
+    const moved = (await bringInLine(want(UID, other.ip))).get(UID)
     assert.ok(moved?.captured)
     assert.notEqual(moved.pod.cookie, captured?.cookie)
 
-    reconcile(world.kernel, [], find)
+    await bringInLine()
     assert.equal(world.kernel.captured().size, 0)
   } finally {
     for (const child of children) await stop(child)

@@ -16,6 +16,7 @@ function inside(name: string, ...command: string[]): void {
 export interface TestPod {
   readonly name: string
   readonly ip: string
+  readonly ip6: string
   /** fd of its network namespace */
   readonly netns: number
 }
@@ -31,28 +32,33 @@ export class TestNode {
   readonly #fds: number[] = []
   readonly #running = new Set<ChildProcess>()
 
-  /** `net`: the third byte of its pods' addresses, 10.231.<net>.x */
+  /** `net`: the third byte of its pods' addresses, 10.231.<net>.x, and the third word of fd00:231:<net>::x */
   constructor(net: number) {
     this.#net = net
     this.#add(this.name)
-    inside(this.name, 'sysctl', '-qw', 'net.ipv4.ip_forward=1')
+    inside(this.name, 'sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1')
     this.netns = this.#open(this.name)
   }
 
   pod(short: string): TestPod {
     const name = `${this.name}${short}`
     const address = `10.231.${this.#net}.${this.#names.length + 1}`
+    const address6 = `fd00:231:${this.#net}::${this.#names.length + 1}`
     const veth = `v${this.#names.length}`
     this.#add(name)
     ip('-n', this.name, 'link', 'add', veth, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name)
     ip('-n', this.name, 'address', 'add', '169.254.1.1/32', 'dev', veth)
+    ip('-n', this.name, 'address', 'add', 'fe80::1/64', 'dev', veth, 'nodad')
     ip('-n', this.name, 'link', 'set', veth, 'up')
     ip('-n', name, 'address', 'add', `${address}/32`, 'dev', 'eth0')
+    ip('-n', name, 'address', 'add', `${address6}/128`, 'dev', 'eth0', 'nodad')
     ip('-n', name, 'link', 'set', 'eth0', 'up')
     ip('-n', name, 'route', 'add', '169.254.1.1', 'dev', 'eth0')
     ip('-n', name, 'route', 'add', 'default', 'via', '169.254.1.1')
+    ip('-n', name, '-6', 'route', 'add', 'default', 'via', 'fe80::1', 'dev', 'eth0')
     ip('-n', this.name, 'route', 'add', `${address}/32`, 'dev', veth)
-    return { name, ip: address, netns: this.#open(name) }
+    ip('-n', this.name, '-6', 'route', 'add', `${address6}/128`, 'dev', veth)
+    return { name, ip: address, ip6: address6, netns: this.#open(name) }
   }
 
   /** Runs a Python program in the namespace of that name. Its output's first line is awaited where `ready`. */
@@ -73,6 +79,14 @@ export class TestNode {
     child.stdout?.on('data', (chunk: Buffer) => (text += chunk.toString()))
     await once(child, 'close')
     return text.trim()
+  }
+
+  /** The pod ends: nothing of ours holds its namespace any more. */
+  remove(pod: TestPod): void {
+    closeSync(pod.netns)
+    this.#fds.splice(this.#fds.indexOf(pod.netns), 1)
+    ip('netns', 'delete', pod.name)
+    this.#names.splice(this.#names.indexOf(pod.name), 1)
   }
 
   async close(): Promise<void> {

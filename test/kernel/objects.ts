@@ -66,7 +66,7 @@ export function listeners(): { seen: number; older: number; crowded: number } {
 /** The tables of handshakes that this process holds, and the entries in all of them. */
 export function handshakes(): { tables: number; entries: number } {
   const held = objects().map
-  const tables = show('map').filter(({ id, name }) => held.includes(id) && /^(pod_origins|arrivals)$/.test(name ?? ''))
+  const tables = show('map').filter(({ id, name }) => held.includes(id) && /^(turned|arrivals)$/.test(name ?? ''))
   const entries = tables.map(({ id }) => (bpftool('map', 'dump', 'id', `${id}`) as unknown[]).length)
   return { tables: tables.length, entries: entries.reduce((sum, count) => sum + count, 0) }
 }

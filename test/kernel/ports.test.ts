@@ -4,11 +4,10 @@ import { execFileSync } from 'node:child_process'
 import net from 'node:net'
 import test from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { PodSource } from '../../agent/kernel/kernel.ts'
-import { must, native } from '../../agent/kernel/native.ts'
+import { must, native, NO_MARK } from '../../agent/kernel/native.ts'
 import { probe } from '../../agent/kernel/probe.ts'
 import { listeners } from './objects.ts'
-import { bpfWorld, connect } from './world.ts'
+import { bpfWorld, connect, type WorldPod } from './world.ts'
 
 type World = ReturnType<typeof bpfWorld>
 
@@ -16,7 +15,7 @@ const ability = probe()
 let nodes = 40
 
 /** A test in a world of its own, with one captured pod whose inbound connections are accepted and told apart by `hi`. */
-function portsTest(states: string, run: (world: World, source: PodSource) => Promise<void>): void {
+function portsTest(states: string, run: (world: World, source: WorldPod) => Promise<void>): void {
   test(states, { timeout: 60_000 }, async (t) => {
     if (ability.able === 'no') return t.skip(ability.needs)
     const world = bpfWorld(ability.able === 'yes' ? ability.cgroupRoot : '/sys/fs/cgroup', ++nodes)
@@ -28,7 +27,7 @@ function portsTest(states: string, run: (world: World, source: PodSource) => Pro
   })
 }
 
-function join(world: World, source: PodSource): void {
+function join(world: World, source: WorldPod): void {
   const pod = world.sockets.hold(world.kernel.capture(source))
   const onFault = (error: unknown): never => assert.fail(String(error))
   pod.accept('inbound', {
@@ -53,9 +52,12 @@ async function met(dialling: Promise<net.Socket>): Promise<string> {
 const outside = (world: World, ip: string, port: number): Promise<string> => met(world.reach({ ip, port }))
 
 /** Listens as an application of the pod does, from this process; returns how to stop. */
-function listen(world: World, source: PodSource, ip: string, port: number): () => void {
+function listen(world: World, source: WorldPod, ip: string, port: number): () => void {
   const { home } = world.kernel.handles()
-  const fd = must(native().listenIn(source.netns, home, ip, port, 16), `listen at ${ip}:${port}`)
+  const fd = must(
+    native().listenIn(source.netns, home, { ip, port, backlog: 16, own: -1, mark: NO_MARK }),
+    `listen at ${ip}:${port}`,
+  )
   return () => void native().closeFd(fd)
 }
 
@@ -129,7 +131,7 @@ for (const when of ['older than the capture', 'younger than the capture']) {
     assert.equal(await outside(world, second, 8003), 'refused')
     // inside the pod nothing changes
     const home = world.kernel.handles().home
-    const inside = must(native().socketIn(source.netns, home, -1, new Uint8Array(0)), 'dial inside')
+    const inside = must(native().socketIn(source.netns, home, 4, -1, NO_MARK), 'dial inside')
     ;(await connect(inside, { ip: '127.0.0.1', port: 8005 })).destroy()
     const { seen, older } = listeners()
     assert.deepEqual([seen, older], when.startsWith('older') ? [0, 8] : [8, 0])

@@ -3,7 +3,7 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { chmodSync, closeSync, cpSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { link, SKELETONS } from '../../bpf/build.ts'
+import { link, OBJECTS } from '../../bpf/build.ts'
 import type { Unpacked } from './packages.ts'
 
 const repository = join(import.meta.dirname, '..', '..')
@@ -45,8 +45,8 @@ export function layTree(root: string, parts: string): void {
     join(repository, 'build/Release/weft.node'),
   ]
   for (const library of new Set(programs.flatMap(librariesOf))) put(library, library)
-  for (const skeleton of Object.keys(SKELETONS) as (keyof typeof SKELETONS)[]) {
-    put(link(skeleton, parts), `objects/${skeleton}`)
+  for (const object of Object.keys(OBJECTS) as (keyof typeof OBJECTS)[]) {
+    put(link(object, parts), `objects/${object}`)
   }
 }
 

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { test } from 'node:test'
+import { SELF_DIAL, selfDialAnswer } from '../../agent/model/self-dial.ts'
 import { world } from '../../agent/model/world.fixture.ts'
 import { DataPlane } from '../../agent/proxy/plane/plane.ts'
 import { noAccessLog } from '../../agent/telemetry/access.ts'
@@ -36,6 +37,24 @@ test('a dial of the proxy’s own listener is reset, not followed round and roun
   assert.equal(await ending(node.dial('web-1', { ip: '127.0.0.1', port })), 'reset')
   await node.until(() => node.records.length === 1, 'a record')
   assert.equal(node.records[0]?.weft_reason, 'OWN_LISTENER')
+})
+
+test('the agent’s look whether capture works is told whose listener it came to, and is in no record', async (t) => {
+  const shop = one()
+  const node = mesh(t, shop)
+  await node.http('app-v1-1', (_, response) => void response.end('ok'))
+  const { cookie } = node.plane.node.pods.get(shop.pod('web-1').uid)!.captured
+  for (const address of Object.values(SELF_DIAL)) {
+    const { bytes, how } = await drainSocket(await node.dial('web-1', address))
+    assert.deepEqual([bytes.toString(), how], [selfDialAnswer(cookie), 'end'])
+  }
+  await node.until(() => node.count('weft_proxy_connections_open') === 0, 'their end')
+  // an application's connection is in the record, and comes after them
+  const socket = await node.dial('web-1', APP)
+  assert.equal((await ask(socket, GET)).status, 200)
+  await node.until(() => node.records.length > 0, 'a record')
+  assert.ok(node.records.every(({ path }) => path === '/'))
+  assert.equal(node.count('weft_failures_total'), 0)
 })
 
 test('a pod beyond its bound of connections is refused, the others are not', async (t) => {

@@ -9,6 +9,7 @@ import { FakeKernel } from '../../agent/kernel/fake.ts'
 import type { Captured, Sockets } from '../../agent/kernel/kernel.ts'
 import { familyOf, type IpFamily, type SocketAddress } from '../../agent/model/address.ts'
 import { seeded } from '../../agent/model/request.fixture.ts'
+import { PLAIN_TERMS } from '../../agent/model/terms.ts'
 import type { World } from '../../agent/model/world.fixture.ts'
 import type { Limits } from '../../agent/proxy/plane/limits.ts'
 import { DataPlane } from '../../agent/proxy/plane/plane.ts'
@@ -81,7 +82,7 @@ export class Mesh {
     this.apply()
     const pods = captured?.map((name) => world.pod(name)) ?? world.inventory().workloads
     for (const { uid, ips } of pods) {
-      const captured = this.kernel.capture({ uid, ip: real(ips[0] ?? ''), netns: -1 })
+      const captured = this.kernel.capture({ uid, ips: [real(ips[0] ?? '')], netns: -1, terms: PLAIN_TERMS })
       this.plane.capture({ ...captured, ips: [...captured.ips, ...ips.filter((ip) => familyOf(ip) === 6)] })
     }
     this.#ticker = setInterval(() => this.plane.tick(), 20)
@@ -158,7 +159,7 @@ export class Mesh {
   async stop(): Promise<void> {
     clearInterval(this.#ticker)
     await this.plane.stop(0)
-    this.kernel.close()
+    this.kernel.close('remove')
   }
 
   #ip(pod: string): string {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { createServer, type Socket } from 'node:net'
 import { test, type TestContext } from 'node:test'
 import { MeshError } from '../../agent/model/failure.ts'
-import { must, native } from '../../agent/kernel/native.ts'
+import { must, native, NO_MARK } from '../../agent/kernel/native.ts'
 import type { Channel, ChannelSink } from '../../agent/proxy/transport/transport.ts'
 import { nodeTransport } from '../../agent/proxy/transport/transport-node.ts'
 import { drainSocket } from './mesh.ts'
@@ -12,7 +12,7 @@ import { drainSocket } from './mesh.ts'
 const IP = `127.${16 + (process.pid % 200)}.9.1`
 
 function freshSocket(): number {
-  return must(native().socketIn(-1, -1, -1, new Uint8Array(0)), 'make a socket')
+  return must(native().socketIn(-1, -1, 4, -1, NO_MARK), 'make a socket')
 }
 
 interface Pair {

@@ -5,9 +5,8 @@ import { join } from 'node:path'
 
 const repository = join(import.meta.dirname, '..', '..')
 const bin = (name: string): string => join(repository, 'node_modules', '.bin', name)
-const found = (...patterns: string[]): string[] =>
-  globSync(patterns, { cwd: repository }).filter((file) => !file.endsWith('.lskel.h'))
-const c = found('bpf/*.{c,h}', 'native/*.c', 'native/{bpf,loader}.h')
+const found = (...patterns: string[]): string[] => globSync(patterns, { cwd: repository })
+const c = found('bpf/*.{c,h}', 'native/*.c', 'native/bpf.h')
 const cpp = found('native/*.cc', 'native/addon.h')
 
 const steps: Record<string, string[]> = {
@@ -16,7 +15,7 @@ const steps: Record<string, string[]> = {
   format: [bin('prettier'), '--check', '--log-level', 'warn', '.'],
   'format of C': ['clang-format', '--style=file:bpf/.clang-format', '--dry-run', '--Werror', ...c],
   'format of C++': ['clang-format', '--style=file:native/.clang-format', '--dry-run', '--Werror', ...cpp],
-  'BPF skeletons are what their sources make': [process.execPath, 'bpf/build.ts', '--check'],
+  'BPF objects are what their sources make': [process.execPath, 'bpf/build.ts', '--check'],
   'production build': [process.execPath, 'lab/build.mjs'],
   'the production command answers': [process.execPath, 'dist/agent/main.js', '--help'],
   'repository tests': [

@@ -14,6 +14,7 @@ export function tracesNow(): Traces {
     cgroups: globSync(`${cgroupMount()}/weft-*`),
     'BPF programs': bpfPrograms(),
     'pinned objects': globSync('/sys/fs/bpf/weft*'),
+    'mounts and run folders': [...mounts(), ...globSync('/run/weft*')],
     processes: processes(),
   }
 }
@@ -29,6 +30,12 @@ export function newTraces(before: Traces, after: Traces): Traces {
 
 const lines = (command: string, args: string[]): string[] =>
   execFileSync(command, args, { encoding: 'utf8' }).split('\n')
+
+/** File systems of BPF objects that were mounted for a lab or a test. */
+function mounts(): string[] {
+  const all = readFileSync('/proc/self/mounts', 'utf8').split('\n')
+  return all.filter((line) => / bpf /.test(line) && line.includes('weft'))
+}
 
 function cgroupMount(): string {
   const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n')

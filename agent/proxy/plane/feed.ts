@@ -1,5 +1,6 @@
 // What control side and data side say to each other: plain values only, so that they cross between threads.
 
+import type { Flow } from '../../kernel/accounts.ts'
 import type { Captured, Handles } from '../../kernel/kernel.ts'
 import type { Inventory } from '../../model/snapshot.ts'
 import type { Counters } from '../../telemetry/series.ts'
@@ -20,6 +21,7 @@ export type ToWorker =
   | { readonly type: 'capture'; readonly pod: Captured }
   /** `gone`: the pod itself has ended, so what is open of it ends too. */
   | { readonly type: 'release'; readonly uid: string; readonly gone: boolean }
+  | { readonly type: 'flows'; readonly flows: readonly Flow[] }
   | { readonly type: 'scrape'; readonly id: number }
   /** Stop accepting; end what is open when it is done, or after `graceMs`; then end the thread. */
   | { readonly type: 'stop'; readonly graceMs: number }

@@ -1,5 +1,6 @@
 // The data path of one worker: holds the captured pods, takes their connections, and keeps the node's state.
 
+import type { Flow } from '../../kernel/accounts.ts'
 import type { Captured, Sockets } from '../../kernel/kernel.ts'
 import { compile, type Inventory } from '../../model/snapshot.ts'
 import type { Random } from '../../model/route.ts'
@@ -8,6 +9,7 @@ import { Cells } from '../../telemetry/cells.ts'
 import { Account, type Clock, type Direction } from '../../telemetry/ledger.ts'
 import type { Counters } from '../../telemetry/series.ts'
 import { serve } from '../connection.ts'
+import { accountFlows } from './flows.ts'
 import { DEFAULT_LIMITS, type Limits } from './limits.ts'
 import { Live } from './live.ts'
 import { NodeLoad } from './load.ts'
@@ -124,6 +126,11 @@ export class DataPlane {
     this.#sweptAt = nowMs
     node.live.sweep(nowMs)
     node.pools.sweep(nowMs)
+  }
+
+  /** Adds what pods' connections carried past the proxy to the series. */
+  account(flows: readonly Flow[]): void {
+    accountFlows(flows, this.node.snapshot, this.node.account.edges)
   }
 
   /** Every series, as plain data. */

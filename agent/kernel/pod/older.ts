@@ -1,8 +1,8 @@
 // Listeners that the programs have not seen start, of one captured pod: those older than its capture. sock_diag tells
 // them, and only user space writes them down, beside what the programs write: no word has two writers.
-import { LISTENING_BYTES, PORTS_BYTES, PORTS_GROUPS, PORTS_SLOTS, intBytes } from './layout.ts'
-import { crowdedPorts, placeKey, readListening } from './layout.ts'
-import { must, native } from './native.ts'
+import { LISTENING_BYTES, PORTS_BYTES, PORTS_GROUPS, PORTS_SLOTS, intBytes } from '../layout.ts'
+import { crowdedPorts, placeKey, readListening } from '../layout.ts'
+import { must, native } from '../native.ts'
 
 /** The pod's maps: `ports` is written by the programs, `older` here. */
 export interface PortMaps {

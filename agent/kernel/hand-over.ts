@@ -1,0 +1,102 @@
+// The listeners of captured pods, from the agent that goes to the one that takes its place: the same sockets, so what
+// waits in them is not lost. The new agent asks, once it could carry connections; the old one gives, and goes on as before
+// where the new one does not say that it has them.
+import { existsSync, mkdirSync, unlinkSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { openAcceptor } from './acceptor.ts'
+import type { Captured, Direction, Listener } from './kernel.ts'
+import { LAYOUT } from './layout.ts'
+import { errorName, must, native } from './native.ts'
+
+/** How long one message is waited for. The other side is an agent that does nothing else meanwhile. */
+const WAIT_MS = 2_000
+
+/** One captured pod, as it is told; its listeners' fds come with the message, in this order. */
+interface Told {
+  readonly cookie: string
+  readonly listeners: readonly { readonly direction: Direction; readonly ip: string; readonly port: number }[]
+}
+
+/** Whether an agent lives at this path. */
+export function isLived(path: string): boolean {
+  const fd = native().unixConnect(path, WAIT_MS)
+  if (fd >= 0) native().closeFd(fd)
+  return fd >= 0
+}
+
+/** Asked by another agent, gives what `captured` tells; onTaken when that one has it. Returns how to end. */
+export function offerHandOver(
+  path: string,
+  captured: () => Iterable<Captured>,
+  onTaken: () => void,
+): { readonly close: () => void } {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  if (existsSync(path)) unlinkSync(path) // of an agent that has ended, or of the one that we have just replaced
+  const listener = must(native().unixListen(path), `listen at ${path}`)
+  const acceptor = openAcceptor(listener, {
+    onAccept: (fd) => {
+      const isTaken = give(fd, captured())
+      native().closeFd(fd)
+      if (isTaken) onTaken()
+    },
+    onFault: () => undefined, // whoever asks, asks again
+  })
+  return {
+    close: () => {
+      acceptor.close()
+      native().closeFd(listener)
+    },
+  }
+}
+
+/** Returns whether the other side has said that it has all. */
+function give(fd: number, captured: Iterable<Captured>): boolean {
+  if (native().blockFor(fd, WAIT_MS) < 0 || received(fd)?.text !== question()) return false
+  for (const { cookie, listeners } of captured) {
+    const told: Told = { cookie, listeners: listeners.map(({ direction, ip, port }) => ({ direction, ip, port })) }
+    const fds = Int32Array.from(listeners, (each) => each.fd)
+    if (native().sendFds(fd, Buffer.from(JSON.stringify(told)), fds) < 0) return false
+  }
+  return native().sendFds(fd, Buffer.from('all'), new Int32Array(0)) >= 0 && received(fd)?.text === 'taken'
+}
+
+/** Agents of another layout of the maps cannot use the captures that belong to the listeners. */
+const question = (): string => `layout ${LAYOUT}`
+
+/**
+ * Asks the agent that lives at this path for its listeners. They are the caller's then, by the pod's cookie. Null where no
+ * agent lives there, or it gives none. Waits some seconds at most, and nothing else runs meanwhile.
+ */
+export function takeOver(path: string): ReadonlyMap<string, readonly Listener[]> | null {
+  const fd = native().unixConnect(path, WAIT_MS)
+  if (fd < 0) {
+    const code = errorName(fd)
+    if (code === 'ENOENT' || code === 'ECONNREFUSED') return null
+    must(fd, `ask for the hand-over at ${path}`)
+  }
+  const given = new Map<string, readonly Listener[]>()
+  try {
+    if (native().sendFds(fd, Buffer.from(question()), new Int32Array(0)) < 0) return null
+    for (let message = received(fd); message !== null; message = received(fd)) {
+      if (message.text === 'all') {
+        if (native().sendFds(fd, Buffer.from('taken'), new Int32Array(0)) < 0) break
+        return given
+      }
+      const { cookie, listeners } = JSON.parse(message.text) as Told
+      given.set(
+        cookie,
+        listeners.map((each, index) => ({ ...each, fd: message.fds[index] ?? -1 })),
+      )
+    }
+  } finally {
+    native().closeFd(fd)
+  }
+  for (const listeners of given.values()) for (const each of listeners) native().closeFd(each.fd)
+  return null
+}
+
+/** The next message, or null where none comes any more. */
+function received(fd: number): { readonly text: string; readonly fds: Int32Array } | null {
+  const { status, bytes, fds } = native().receiveFds(fd)
+  return status < 0 || bytes.length === 0 ? null : { text: Buffer.from(bytes).toString('utf8'), fds }
+}

@@ -1,0 +1,250 @@
+// An agent that dies, and the one that comes after it: what new connections get meanwhile, and what of a capture lives on.
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { join as joinPath } from 'node:path'
+import type net from 'node:net'
+import { tmpdir } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { PLAIN_TERMS } from '../../agent/model/terms.ts'
+import { AgentProcess, type PodFile } from './agent-process.ts'
+import { testBpffs } from './bpffs.ts'
+import { cgroupRoot, kernelTest } from './kernel-test.ts'
+import type { BpfWorld, NetnsPod } from './world.ts'
+
+const CLOSED = { ...PLAIN_TERMS, onLoss: 'closed' } as const
+
+const fileOf = ({ uid, ips }: NetnsPod, terms: PodFile['terms'] = PLAIN_TERMS): PodFile => ({
+  uid,
+  ips,
+  netns: `/run/netns/${uid}`,
+  terms,
+})
+
+/** A test with a bpffs and agents of its own; the world's own kernel stands for another node's agent, and captures nothing. */
+function lossTest(
+  states: string,
+  third: number,
+  run: (
+    world: BpfWorld,
+    start: (handOver?: string) => Promise<AgentProcess>,
+    places: { readonly pinRoot: string; readonly folder: string },
+  ) => Promise<void>,
+): void {
+  kernelTest(states, { net: third, timeoutMs: 30_000 }, async (world) => {
+    const agents: AgentProcess[] = []
+    using bpffs = testBpffs()
+    const folder = mkdtempSync(joinPath(tmpdir(), 'weft-loss-'))
+    try {
+      await run(
+        world,
+        async (handOver) => {
+          const order = { cgroupRoot, pinRoot: bpffs.path, ...(handOver === undefined ? {} : { handOver }) }
+          const agent = await AgentProcess.start(order)
+          agents.push(agent)
+          return agent
+        },
+        { pinRoot: bpffs.path, folder },
+      )
+    } finally {
+      await Promise.all(agents.map((agent) => agent.kill()))
+      rmSync(folder, { recursive: true })
+    }
+  })
+}
+
+/** What a dial meets: what is said there, or the code of the refusal. */
+async function met(dialling: Promise<net.Socket>): Promise<string> {
+  try {
+    const socket = await dialling
+    const [chunk] = (await once(socket, 'data')) as [Buffer]
+    socket.destroy()
+    return chunk.toString()
+  } catch (error) {
+    return `${(error as NodeJS.ErrnoException).code}`
+  }
+}
+
+lossTest('when its agent is killed an open pod goes direct at once, both ways', 70, async (world, start) => {
+  const [pod, other] = [world.pod(), world.pod()]
+  for (const each of [pod, other]) world.serve(each, 8080, (socket) => socket.end('application'))
+  const agent = await start()
+  await agent.capture(fileOf(pod))
+  assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'application')
+  assert.deepEqual(await agent.tell('seen'), { outbound: [`${other.ip}:8080`], inbound: [] })
+  await agent.kill()
+  const killedAt = performance.now()
+  assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'application')
+  assert.equal(await met(world.dial(other, { ip: pod.ip, port: 8080 })), 'application')
+  assert.equal(await met(world.reach({ ip: pod.ip, port: 8080 })), 'application')
+  const tookMs = performance.now() - killedAt
+  assert.ok(tookMs < 1000, `three connections took ${tookMs} ms after the death`)
+})
+
+lossTest(
+  'when its agent is killed a closed pod is refused both ways, whatever listens in the proxy’s place',
+  71,
+  async (world, start) => {
+    const [pod, other] = [world.pod(), world.pod()]
+    for (const each of [pod, other]) world.serve(each, 8080, (socket) => socket.end('application'))
+    const agent = await start()
+    await agent.capture(fileOf(pod, CLOSED))
+    assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'application')
+    await agent.kill()
+    for (let round = 0; round < 2; round++) {
+      assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'ECONNREFUSED')
+      assert.equal(await met(world.dial(other, { ip: pod.ip, port: 8080 })), 'ECONNREFUSED')
+      assert.equal(await met(world.reach({ ip: pod.ip, port: 8080 })), 'ECONNREFUSED')
+      assert.equal(await met(world.reach({ ip: pod.ip6, port: 8080 })), 'ECONNREFUSED')
+      // an application of the pod takes the ports that are free now
+      for (const port of [15001, 15006])
+        world.serve({ ...pod, ip: '127.0.0.1' }, port + round, (socket) => socket.end('impostor'))
+    }
+  },
+)
+
+lossTest(
+  'the next agent takes the capture over: in force at once, nothing counted is lost',
+  72,
+  async (world, start) => {
+    const [pod, other] = [world.pod(), world.pod()]
+    for (const each of [pod, other]) world.serve(each, 8080, (socket) => socket.end('12345'))
+    const first = await start()
+    await first.capture(fileOf(pod, CLOSED))
+    for (let i = 0; i < 5; i++) assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), '12345')
+    world.serve(other, 8081, (socket) => socket.write('12345'))
+    const open = await world.dial(pod, { ip: other.ip, port: 8081 })
+    await once(open, 'data')
+    const closed = once(open, 'close')
+    await first.kill()
+    await closed // it was relayed and ended with its relay; the programs have counted it
+    assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'ECONNREFUSED')
+    const second = await start()
+    assert.equal(((await second.tell('inherited')) as string[]).length, 1)
+    await second.capture(fileOf(pod, CLOSED))
+    assert.deepEqual(await second.tell('inherited'), [])
+    for (let i = 0; i < 3; i++) assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), '12345')
+    await sleep(50)
+    const sums = (await second.tallies(pod.uid)).map(({ remote, opened, closed, receivedBytes }) => [
+      remote?.port,
+      opened,
+      closed,
+      receivedBytes,
+    ])
+    assert.deepEqual(sums.sort(), [
+      [8080, 8, 8, 40],
+      [8081, 1, 1, 5],
+    ])
+    assert.equal((await second.counters()).captured, 9)
+    await second.of('release', pod.uid)
+    assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), '12345')
+  },
+)
+
+lossTest(
+  'connections that wait in a listener survive its hand-over, and the death of the agent before',
+  73,
+  async (world, start, { folder }) => {
+    const [pod, other] = [world.pod(), world.pod()]
+    world.serve(other, 8080, (socket) => socket.end('served'))
+    const path = joinPath(folder, 'hand-over.sock')
+    const first = await start(path)
+    await first.capture(fileOf(pod), false) // nobody accepts
+    await first.tell('offer')
+    const waiting = Array.from({ length: 50 }, () => world.dial(pod, { ip: other.ip, port: 8080 }))
+    const sockets = await Promise.all(waiting)
+    const second = await start(path)
+    assert.equal(await second.takeOver(), 1)
+    await first.kill()
+    await second.capture(fileOf(pod))
+    const answers = await Promise.all(
+      sockets.map(async (socket) => String(((await once(socket, 'data')) as [Buffer])[0])),
+    )
+    assert.deepEqual(new Set(answers), new Set(['served']))
+    assert.equal(((await second.tell('seen')) as { outbound: string[] }).outbound.length, 50)
+  },
+)
+
+lossTest(
+  'an agent that is asked for a hand-over and not answered goes on as before',
+  74,
+  async (world, start, { folder }) => {
+    const [pod, other] = [world.pod(), world.pod()]
+    world.serve(other, 8080, (socket) => socket.end('served'))
+    const path = joinPath(folder, 'hand-over.sock')
+    const first = await start(path)
+    await first.capture(fileOf(pod))
+    await first.tell('offer')
+    // one that connects and says nothing, and one that says something else
+    execFileSync('python3', [
+      '-c',
+      `
+import socket
+for said in (None, b'layout 0'):
+  s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.connect('${path}')
+  if said: s.send(said)
+  s.close()
+`,
+    ])
+    assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'served')
+  },
+)
+
+lossTest('a stopping agent that keeps its captures turns nothing to itself any more', 75, async (world, start) => {
+  const [open, closed, other] = [world.pod(), world.pod(), world.pod()]
+  for (const each of [open, closed, other]) world.serve(each, 8080, (socket) => socket.end('application'))
+  const agent = await start()
+  await agent.capture(fileOf(open))
+  await agent.capture(fileOf(closed, CLOSED))
+  await agent.tell('deafen')
+  assert.equal(await met(world.dial(open, { ip: other.ip, port: 8080 })), 'application')
+  assert.equal(await met(world.reach({ ip: open.ip, port: 8080 })), 'application')
+  assert.equal(await met(world.dial(closed, { ip: other.ip, port: 8080 })), 'ECONNREFUSED')
+  assert.equal(await met(world.reach({ ip: closed.ip, port: 8080 })), 'ECONNREFUSED')
+  assert.deepEqual(await agent.tell('seen'), { outbound: [], inbound: [] })
+  await agent.tell('keep')
+  await agent.kill()
+  assert.equal(await met(world.dial(open, { ip: other.ip, port: 8080 })), 'application')
+  assert.equal(await met(world.dial(closed, { ip: other.ip, port: 8080 })), 'ECONNREFUSED')
+})
+
+lossTest(
+  'what an earlier agent left of a pod that is gone is dropped by the next look',
+  76,
+  async (world, start, { pinRoot }) => {
+    const pod = world.node.pod('gone')
+    const agent = await start()
+    await agent.capture({ uid: pod.name, ips: [pod.ip], netns: `/run/netns/${pod.name}`, terms: PLAIN_TERMS })
+    await agent.kill()
+    const folders = (): string[] => readdirSync(joinPath(pinRoot, 'layout-1')).filter((name) => name.startsWith('pod-'))
+    assert.equal(folders().length, 1)
+    const next = await start()
+    await next.tell('look')
+    assert.equal(folders().length, 1) // it lives
+    await next.kill()
+    world.node.remove(pod)
+    for (let i = 0; i < 50 && folders().length > 0; i++) {
+      const last = await start()
+      await last.tell('look')
+      await last.kill()
+      await sleep(100)
+    }
+    assert.deepEqual(folders(), [])
+  },
+)
+
+lossTest('captures of another layout are not taken over but replaced', 77, async (world, start, { pinRoot }) => {
+  const [pod, other] = [world.pod(), world.pod()]
+  world.serve(other, 8080, (socket) => socket.end('application'))
+  const first = await start()
+  await first.capture(fileOf(pod))
+  await first.kill()
+  execFileSync('mv', [joinPath(pinRoot, 'layout-1'), joinPath(pinRoot, 'layout-0')])
+  const second = await start()
+  assert.deepEqual(await second.tell('inherited'), [])
+  assert.deepEqual(readdirSync(pinRoot), ['layout-1'])
+  await second.capture(fileOf(pod))
+  assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'application')
+  assert.deepEqual(await second.tell('seen'), { outbound: [`${other.ip}:8080`], inbound: [] })
+})
