@@ -7,6 +7,8 @@ export interface Order {
   readonly count?: number
   readonly concurrency?: number
   readonly headers?: Readonly<Record<string, string>>
+  /** Over new connections: those held from earlier orders are closed first. */
+  readonly anew?: boolean
 }
 
 export interface Tally {
@@ -58,6 +60,10 @@ function agentOf(concurrency: number): Agent {
 }
 
 async function carryOut(order: Order): Promise<Tally> {
+  if (order.anew === true) {
+    for (const agent of agents.values()) agent.destroy()
+    agents.clear()
+  }
   const concurrency = Math.min(order.concurrency ?? 1, CONCURRENCY_LIMIT)
   let left = Math.min(order.count ?? 1, COUNT_LIMIT)
   const statuses: Record<string, number> = {}
