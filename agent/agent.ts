@@ -2,18 +2,17 @@
 
 import { readFileSync } from 'node:fs'
 import type { Server } from 'node:http'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino, type Logger } from 'pino'
 import { Accounting } from './accounting.ts'
 import { Captures } from './captures.ts'
-import { type AgentConfig, listOf } from './config.ts'
+import { type AgentConfig, listOf, pinRootOf, runDirOf } from './config.ts'
 import { announce } from './kube/announce.ts'
 import { connectKube } from './kube/client.ts'
 import { Cluster, type ClusterView } from './kube/cluster.ts'
 import { openKernel } from './kernel/bpf.ts'
 import { findCgroupRoot, findPods } from './kernel/discover.ts'
-import { isLived, offerHandOver, takeOver } from './kernel/hand-over.ts'
+import { handOverPath, isLived, offerHandOver, takeOver } from './kernel/hand-over.ts'
 import type { Kernel } from './kernel/kernel.ts'
 import { probe, thisMachine } from './kernel/probe.ts'
 import { type AdminPages, startAdmin } from './telemetry/admin.ts'
@@ -83,11 +82,11 @@ class Agent {
   constructor(parts: AgentParts) {
     const { config, node, name, cgroupRoot, log } = parts
     this.#parts = parts
-    this.#handOverPath = join(config['run-dir'] ?? `/run/weft/${node}`, 'hand-over.sock')
+    this.#handOverPath = handOverPath(runDirOf(config))
     const client = connectKube(config.kubeconfig)
     this.#kernel = openKernel({
       cgroupRoot,
-      pinRoot: config['pin-root'] ?? `/sys/fs/bpf/weft/${node.replaceAll('.', '_')}`, // bpffs takes no dots
+      pinRoot: pinRootOf(config),
       ...(config['prober-cgroup'] === null ? {} : { proberCgroup: config['prober-cgroup'] }),
       onRelease: (...last) => this.#accounting.close(...last),
     })

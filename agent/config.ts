@@ -184,3 +184,19 @@ function wantedInstead(setting: Setting, value: unknown): string | null {
     }
   }
 }
+
+interface Places {
+  readonly node: string | null
+  readonly 'pin-root': string | null
+  readonly 'run-dir': string | null
+}
+
+/** Folder on bpffs where an agent's captures outlive it. bpffs takes no dots in names. */
+export function pinRootOf({ node, 'pin-root': given }: Places): string {
+  return given ?? `/sys/fs/bpf/weft/${(node ?? '').replaceAll('.', '_')}`
+}
+
+/** Folder in which the agents of a node meet. */
+export function runDirOf({ node, 'run-dir': given }: Places): string {
+  return given ?? `/run/weft/${node}`
+}

@@ -27,6 +27,15 @@ const cli = yargs(hideBin(process.argv))
       process.exitCode = await showStatus(given)
     },
   )
+  .command(
+    'release',
+    'Leave the pods of this node that no agent cares for any more',
+    async (release: Argv) => (await import('./cli/release.ts')).releaseOptions(release),
+    async (given: Record<string, unknown>) => {
+      const { release } = await import('./cli/release.ts')
+      process.exitCode = release(given)
+    },
+  )
   .command('lab', 'A cluster in a box: Kubernetes API and network namespaces on this machine', async (lab: Argv) => {
     const { labCommands } = await import('../lab/main.ts')
     return labCommands(lab)

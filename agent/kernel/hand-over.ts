@@ -2,7 +2,7 @@
 // waits in them is not lost. The new agent asks, once it could carry connections; the old one gives, and goes on as before
 // where the new one does not say that it has them.
 import { existsSync, mkdirSync, unlinkSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { openAcceptor } from './acceptor.ts'
 import type { Captured, Direction, Listener } from './kernel.ts'
 import { LAYOUT } from './layout.ts'
@@ -16,6 +16,9 @@ interface Told {
   readonly cookie: string
   readonly listeners: readonly { readonly direction: Direction; readonly ip: string; readonly port: number }[]
 }
+
+/** Where an agent is asked for its listeners, in the folder in which the agents of a node meet. */
+export const handOverPath = (runDir: string): string => join(runDir, 'hand-over.sock')
 
 /** Whether an agent lives at this path. */
 export function isLived(path: string): boolean {

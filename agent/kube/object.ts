@@ -41,6 +41,10 @@ export interface Container {
   readonly readinessProbe?: Probe
   readonly startupProbe?: Probe
   readonly lifecycle?: { readonly postStart?: Probe; readonly preStop?: Probe }
+  readonly securityContext?: {
+    readonly privileged?: boolean
+    readonly capabilities?: { readonly add?: readonly string[] }
+  }
 }
 
 /** v1 Pod, the fields the agent reads. */

@@ -156,3 +156,22 @@ test('bad terms are told of a pod in the mesh alone', () => {
   assert.equal(podProblems(pod, wished('enabled', 'labels')).length, 1)
   assert.deepEqual(podProblems(pod, undefined), [])
 })
+
+test('a fail-closed pod that rules over its own network is told what that means', () => {
+  const of = (securityContext: object, loss = 'closed'): readonly string[] => {
+    const pod = {
+      metadata: {
+        ...wished('enabled', 'annotations'),
+        annotations: { [MESH]: 'enabled', 'weft.dev/on-agent-loss': loss },
+      },
+      spec: { containers: [{ name: 'plain' }, { name: 'vpn', securityContext }] },
+    }
+    return podProblems(pod, undefined).map(({ field }) => field)
+  }
+  const told = ['spec.containers[vpn].securityContext']
+  assert.deepEqual(of({ privileged: true }), told)
+  assert.deepEqual(of({ capabilities: { add: ['NET_BIND_SERVICE', 'NET_ADMIN'] } }), told)
+  assert.deepEqual(of({ capabilities: { add: ['CAP_NET_ADMIN'] } }), told)
+  assert.deepEqual(of({ capabilities: { add: ['NET_BIND_SERVICE'] } }), [])
+  assert.deepEqual(of({ privileged: true }, 'open'), [])
+})

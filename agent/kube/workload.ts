@@ -6,6 +6,7 @@ import { PLAIN_TERMS } from '../model/terms.ts'
 import type { Workload } from '../model/workload.ts'
 import type { KubeObject, Metadata, Pod } from './object.ts'
 import { readTerms } from './terms.ts'
+import { refOf } from './translate.ts'
 
 /** Asks for, or out of, the mesh: on a Namespace `enabled`; on a Pod `enabled` or `disabled`. Annotation or label. */
 export const MESH = 'weft.dev/mesh'
@@ -76,9 +77,26 @@ export function localWorkload(pod: Pod, namespace: Metadata | undefined, sandbox
   }
 }
 
-/** What a pod of this node asks for and does not get; nothing of one that is not in the mesh. */
+/** Capabilities with which a pod can send and turn packets by itself, past every socket. */
+const OVER_ITS_NETWORK = /^(CAP_)?(NET_ADMIN|SYS_ADMIN|BPF|ALL)$/i
+
+/**
+ * What a pod of this node asks for and does not get, or not as it may think; nothing of one that is not in the mesh.
+ */
 export function podProblems(pod: Pod, namespace: Metadata | undefined): readonly Problem[] {
-  return isJoined(pod.metadata, namespace) ? readTerms(pod, namespace).problems : []
+  if (!isJoined(pod.metadata, namespace)) return []
+  const { terms, problems } = readTerms(pod, namespace)
+  const { containers = [], initContainers = [] } = pod.spec ?? {}
+  const strong = [...containers, ...initContainers].find(
+    ({ securityContext }) =>
+      securityContext?.privileged === true ||
+      securityContext?.capabilities?.add?.some((name) => OVER_ITS_NETWORK.test(name)),
+  )
+  if (terms.onLoss !== 'closed' || strong === undefined) return problems
+  const reason =
+    'can rewrite its own packets: what dials it is held to capture, what it sends past its sockets is not (weft.dev/on-agent-loss: closed)'
+  const field = `spec.containers[${strong.name}].securityContext`
+  return [...problems, { object: refOf('Pod', pod), field, reason }]
 }
 
 /** A pod of another node, of which only the metadata is watched: its addresses come from the EndpointSlices. */

@@ -1,12 +1,13 @@
 // An agent that dies, and the one that comes after it: what new connections get meanwhile, and what of a capture lives on.
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { join as joinPath } from 'node:path'
 import type net from 'node:net'
 import { tmpdir } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import { PLAIN_TERMS } from '../../agent/model/terms.ts'
 import { AgentProcess, type PodFile } from './agent-process.ts'
 import { testBpffs } from './bpffs.ts'
@@ -248,3 +249,29 @@ lossTest('captures of another layout are not taken over but replaced', 77, async
   assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'application')
   assert.deepEqual(await second.tell('seen'), { outbound: [`${other.ip}:8080`], inbound: [] })
 })
+
+lossTest(
+  '`weft release` lets the pods of an agent that is gone go, and no pod of one that lives',
+  78,
+  async (world, start, places) => {
+    const [pod, other] = [world.pod(), world.pod()]
+    for (const each of [pod, other]) world.serve(each, 8080, (socket) => socket.end('application'))
+    const path = joinPath(places.folder, 'hand-over.sock')
+    const release = async (): Promise<{ stdout: string; stderr: string }> => {
+      const command = ['release', '--node', 'n', '--pin-root', places.pinRoot, '--run-dir', places.folder]
+      const weft = joinPath(import.meta.dirname, '../../agent/main.ts')
+      return promisify(execFile)(process.execPath, [weft, ...command]).catch(
+        (error: { stdout: string; stderr: string }) => error,
+      )
+    }
+    const agent = await start(path)
+    await agent.capture(fileOf(pod, CLOSED))
+    await agent.tell('offer')
+    assert.match((await release()).stderr, /an agent of n lives/)
+    await agent.kill()
+    assert.equal(await met(world.reach({ ip: pod.ip, port: 8080 })), 'ECONNREFUSED')
+    assert.match((await release()).stdout, /^1 pods of n/)
+    assert.equal(await met(world.reach({ ip: pod.ip, port: 8080 })), 'application')
+    assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'application')
+  },
+)

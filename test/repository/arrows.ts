@@ -53,10 +53,10 @@ export const arrows: Readonly<Record<string, Arrow>> = {
     door: 'the data path sees a snapshot and interfaces: worker.ts passes the bodies in',
   },
   'agent/cli': {
-    rooms: ['agent/model', 'agent/kube', 'agent/config.ts', ...roots],
+    rooms: ['agent/model', 'agent/kube', 'agent/kernel', 'agent/config.ts', ...roots],
     types: ['agent/telemetry'],
     node: true,
-    door: 'a subcommand asks the cluster through kube and the agents through their admin endpoint, or starts a root',
+    door: 'a subcommand asks the cluster through kube, the kernel through its room, the agents through their admin endpoint',
   },
   'agent/config.ts': { rooms: ['agent/model'], node: true, door: 'config is one table of flags' },
   'agent/worker.ts': {
