@@ -60,20 +60,22 @@ export const CONTRACT: readonly { readonly states: string; readonly run: (world:
       const wanted = Array.from({ length: 50 }, (_, i) => ({ ip: `10.9.${i}.1`, port: 1000 + i }))
       const clients = await Promise.all(wanted.map((to) => world.dial(source, to)))
       await out.until(50)
-      const told = out.fds.map((fd) => {
-        const origin = world.sockets.origin(fd)
-        assert.ok(origin)
-        // the application's port ties the two ends together
-        const { remote } = world.sockets.ends(fd)
-        const client = clients.findIndex((one) => one.localPort === remote.port)
-        assert.deepEqual(origin, wanted[client])
-        return addressText(origin)
-      })
+      clients.forEach((client, index) => client.write(`${index}`))
+      const told = await Promise.all(
+        out.fds.map(async (fd) => {
+          const origin = world.sockets.origin(fd)
+          assert.ok(origin)
+          const accepted = new net.Socket({ fd })
+          const [said] = (await once(accepted, 'data')) as [Buffer]
+          assert.deepEqual(origin, wanted[Number(said)]) // its application says which it is
+          accepted.destroy()
+          return addressText(origin)
+        }),
+      )
       assert.deepEqual(told.sort(), wanted.map(addressText).sort())
       assert.equal(world.kernel.counters().handed, 50)
       assert.equal(world.kernel.counters().missing, 0)
       for (const client of clients) client.destroy()
-      for (const fd of out.fds) world.sockets.close(fd)
       pod.close()
     },
   },

@@ -31,6 +31,8 @@ async function judge(deb: string, tree: string, folder: string): Promise<Verdict
     const booted = run.bootedS === null ? 'never booted' : `boot ${run.bootedS.toFixed(0)} s`
     const took = `${booted}, in all ${run.totalS.toFixed(0)} s`
     console.log(`${good ? '✓' : '✗'} ${kernel.release}: ${verdict.passed} passed, ${verdict.failed} failed (${took})`)
+    const counts = [...run.console.matchAll(/^# (\w+: \d+) instructions verified\r?$/gm)].map(([, count]) => count)
+    if (good) console.log(`  instructions verified: ${counts.join(', ')}`)
     return verdict
   } finally {
     rmSync(folder, { recursive: true })

@@ -32,12 +32,21 @@ function programs(): number {
   return (JSON.parse(execFileSync('bpftool', ['-j', 'prog', 'show'], { encoding: 'utf8' })) as unknown[]).length
 }
 
-/** By libbpf, which tells what the verifier says of a program; the addon's own loader does not. */
+/** Instructions that the verifier may walk through, a program. */
+const BUDGET = 4000
+
+/** By libbpf, which knows more than the agent's own loader; says how many instructions the verifier walked through. */
 function verify(object: string): void {
   const pins = `/sys/fs/bpf/${object}`
-  const loaded = spawnSync('bpftool', ['prog', 'loadall', `/objects/${object}`, pins], { encoding: 'utf8' })
+  const options = { encoding: 'utf8', maxBuffer: 64 << 20 } as const
+  const loaded = spawnSync('bpftool', ['-d', 'prog', 'loadall', `/objects/${object}`, pins], options)
   assert.equal(loaded.status, 0, loaded.stderr.slice(-6000))
   execFileSync('rm', ['-r', pins])
+  const logs = [...loaded.stderr.matchAll(/prog '(\w+)': -- BEGIN PROG LOAD LOG --[^]*?processed (\d+) insns/g)]
+  for (const [, name, count] of logs) {
+    console.log(`# ${name}: ${count} instructions verified`)
+    assert.ok(Number(count) < BUDGET, `${name} has grown to ${count} instructions`)
+  }
 }
 
 async function keep(run: (typeof CONTRACT)[number]['run'], net: number): Promise<void> {

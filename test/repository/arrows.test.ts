@@ -71,7 +71,6 @@ const rows: Record<string, { never: string[]; may: string[] }> = {
   },
   'agent/cli': {
     never: [
-      "import { openKernel } from '../kernel/bpf.ts'",
       "import { startAdmin } from '../telemetry/admin.ts'",
       "import { serve } from '../proxy/connection.ts'",
       "import { KubeConfig } from '@kubernetes/client-node'",
