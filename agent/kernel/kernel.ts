@@ -12,7 +12,7 @@ export const LISTEN_BACKLOG = 4096
 
 /**
  * Handshakes in flight, a pod, of connections that its applications dial; later ones are refused. A handshake on loopback
- * takes microseconds, so the bound matters only while a listener's accept queue is full.
+ * takes microseconds, so the bound matters only while a listener's accept queue is full. 128 KiB of kernel memory a pod.
  */
 export const ORIGINS_BOUND = 8192
 

@@ -112,9 +112,10 @@ export class PodCapture {
     }
     proveAddress(source, this.#netns, home)
     this.#pins = ground.pins.folder(podFolder(this.cookie))
+    const isNew = !ground.pins.folders().includes(podFolder(this.cookie))
     const entries = { turned: bounds.origins, arrivals: bounds.entries, sums: bounds.tallies }
     this.#maps = provideMaps(INBOUND, this.#pins, entries, programs.maps)
-    this.#terms = new PodTerms(programs, this.cookie)
+    this.#terms = new PodTerms(programs, this.cookie, isNew)
     const [own, listeners] = [programs.map('own'), this.#map('listeners')]
     this.#listening = new Listening({ netns: this.#netns, home, own, listeners }, given)
     this.#older = olderListeners(this.#netns, home, { ports: this.#map('ports'), older: this.#map('older') })

@@ -39,9 +39,11 @@ export class PodTerms {
   /** Keys that are there because of this pod, in hexadecimal; null: not known yet, an earlier agent may have written. */
   #written: ReadonlyMap<Table['map'], ReadonlySet<string>> | null = null
 
-  constructor(programs: NodePrograms, cookie: string) {
+  /** `isNew`: nobody has written for this pod yet, so nothing is looked for. */
+  constructor(programs: NodePrograms, cookie: string, isNew = false) {
     this.#programs = programs
     this.#cookie = cookie
+    if (isNew) this.#written = new Map()
   }
 
   /** Writes what is missing and takes out what is too much. Throws KernelError where the tables are full. */
