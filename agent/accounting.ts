@@ -1,5 +1,5 @@
-// Reads the kernel's counts of the captured pods' connections, on a slow tick and at each scrape, and says what they sum up
-// to.
+// Reads the kernel's counts of the captured pods' connections on a slow tick, and says what they sum up to. Scrapes are told
+// the last reading: a walk over the node's sockets is no price for a request that anybody may send.
 
 import { Accounts, type PodSum } from './kernel/accounts.ts'
 import type { Kernel, OpenConnection, Tally } from './kernel/kernel.ts'
@@ -23,10 +23,11 @@ export class Accounting {
   readonly #names = new Map<string, { readonly namespace: string; readonly pod: string }>()
   readonly #tick: NodeJS.Timeout
   #kernel: Kernel | null = null
+  #isReading = false
 
   constructor(options: AccountingOptions) {
     this.#options = options
-    this.#tick = setInterval(() => this.read(), options.everyMs)
+    this.#tick = setInterval(() => void this.#read(), options.everyMs)
   }
 
   /** The kernel whose pods are read from now on. */
@@ -46,17 +47,26 @@ export class Accounting {
     }
   }
 
-  /** Reads every captured pod. One that cannot be read does not hold up another. */
-  read(): void {
+  /** Reads every captured pod, the event loop free in between. One that cannot be read does not hold up another. */
+  async #read(): Promise<void> {
+    if (this.#isReading) return
+    this.#isReading = true
     for (const uid of this.#kernel?.captured().keys() ?? []) {
       try {
-        // in this order: see Accounts.read
-        const tallies = this.#kernel?.tallies(uid) ?? []
-        this.#take(uid, tallies, this.#kernel?.connections(uid) ?? [])
+        this.#readPod(uid)
       } catch (error) {
         this.#options.log.warn({ uid, reason: (error as Error).message }, 'a pod’s connections cannot be read')
       }
+      await turnOfLoop()
     }
+    this.#isReading = false
+  }
+
+  #readPod(uid: string): void {
+    if (this.#kernel?.captured().has(uid) !== true) return // released meanwhile
+    // in this order: see Accounts.read
+    const tallies = this.#kernel.tallies(uid)
+    this.#take(uid, tallies, this.#kernel.connections(uid))
   }
 
   /** Takes what a pod's connections carried at the last: it is being released. */
@@ -93,3 +103,5 @@ export class Accounting {
     return this.#names.get(uid) ?? { namespace: 'unknown', pod: 'unknown' }
   }
 }
+
+const turnOfLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

@@ -11,7 +11,7 @@ import { announce } from './kube/announce.ts'
 import { connectKube } from './kube/client.ts'
 import { Cluster, type ClusterView } from './kube/cluster.ts'
 import { openKernel } from './kernel/bpf.ts'
-import { findCgroupRoot, findPods } from './kernel/discover.ts'
+import { findCgroupRoot, findKubeletCgroup, findPods } from './kernel/discover.ts'
 import { handOverPath, isLived, offerHandOver, takeOver } from './kernel/hand-over.ts'
 import type { Kernel } from './kernel/kernel.ts'
 import { probe, thisMachine } from './kernel/probe.ts'
@@ -24,6 +24,9 @@ import { DataSide } from './workers.ts'
 /** How long the port of the admin endpoint is waited for while the agent before gives it up. */
 const ADMIN_WAIT_MS = 10_000
 const ADMIN_POLL_MS = 50
+/** How long an agent that lives on this node is asked for its listeners. */
+const HAND_OVER_WAIT_MS = 30_000
+const HAND_OVER_POLL_MS = 100
 
 /**
  * Runs the agent of one node until SIGTERM or SIGINT, or until another has taken its place. On a machine that cannot
@@ -87,7 +90,7 @@ class Agent {
     this.#kernel = openKernel({
       cgroupRoot,
       pinRoot: pinRootOf(config),
-      ...(config['prober-cgroup'] === null ? {} : { proberCgroup: config['prober-cgroup'] }),
+      proberCgroup: config['prober-cgroup'] ?? findKubeletCgroup(cgroupRoot),
       onRelease: (...last) => this.#accounting.close(...last),
     })
     this.#data = new DataSide({ type: 'start', handles: this.#kernel.handles(), accessLog: config['access-log'] }, log)
@@ -125,8 +128,7 @@ class Agent {
     // only who could carry connections takes them from the agent before
     const begun = await Promise.race([ended, this.#data.whenApplied().then(() => 'able' as const)])
     if (begun === 'told') return this.#stop(early, 'told')
-    const given = this.#kernel.lasting ? takeOver(this.#handOverPath) : null
-    if (given !== null) this.#kernel.adopt(given)
+    await this.#takeOver()
     const admin = early ?? (await this.#startAdmin(ADMIN_WAIT_MS))
     this.#captures.start()
     const { promise: taken, resolve } = Promise.withResolvers<'taken'>()
@@ -134,6 +136,20 @@ class Agent {
     const why = await Promise.race([ended, taken])
     offer?.close()
     await this.#stop(admin, why)
+  }
+
+  /** Takes the listeners of the agent before, and waits until it has let go: two that capture would be one too many. */
+  async #takeOver(): Promise<void> {
+    const deadline = performance.now() + HAND_OVER_WAIT_MS
+    while (this.#kernel.lasting && isLived(this.#handOverPath)) {
+      const given = takeOver(this.#handOverPath)
+      if (given !== null) this.#kernel.adopt(given)
+      if (performance.now() > deadline) {
+        this.#parts.log.warn('an agent lives on this node and does not hand over: going on without')
+        return
+      }
+      await sleep(HAND_OVER_POLL_MS)
+    }
   }
 
   /** Null where it cannot be offered: the next agent then opens listeners of its own. */
@@ -194,7 +210,6 @@ class Agent {
       unready: () => this.#unready(),
       metrics: () => this.#metrics(),
       status: async () => {
-        this.#accounting.read()
         const silent = (await this.#data.scrape()) === null ? ['the data side does not answer'] : []
         const facts = { node, agent: name, version: ownVersion(), pods: this.#captures.standings() }
         return agentStatus({ ...facts, unready: this.#unready(), lacks: [...silent, ...this.#lacks()] })
@@ -204,7 +219,6 @@ class Agent {
   }
 
   async #metrics(): Promise<string> {
-    this.#accounting.read()
     const counters = await this.#data.scrape()
     const facts = {
       snapshotVersion: this.#data.appliedVersion,

@@ -164,9 +164,10 @@ export class Captures {
     const { announced, leaving } = this.#stillHeld(others)
     this.#standings = await reconcile(
       kernel,
-      { wanted, announced, leaving, others: others.map(({ uid }) => uid) },
+      { wanted, announced, leaving, others: others.map(({ uid }) => uid), isOver: () => this.#stopped },
       find,
     )
+    if (this.#stopped) return LOOK_OVER_MS
     this.#letGo(pods)
     this.#tellDataSide()
     this.#lookOver()

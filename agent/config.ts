@@ -47,7 +47,7 @@ export const AGENT_SETTINGS = {
   'prober-cgroup': {
     type: 'string',
     default: null,
-    describe: 'Directory of the kubelet’s cgroup: only its connects are probes [those of all processes of the node]',
+    describe: 'Directory of the kubelet’s cgroup: only its connects are probes [found by name, else all of the node’s]',
   },
   'on-stop': {
     type: 'string',

@@ -55,6 +55,11 @@ static __always_inline int stays_inside(const struct address *a) {
   return !a->ip[0] && !a->ip[1] && !a->ip[2] && (a->ip[3] == bpf_htonl(1) || a->ip[3] == 0);
 }
 
+/* fe80::/10: means something only together with a link. */
+static __always_inline int is_link_local(const struct address *a) {
+  return (a->ip[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+}
+
 /* Whether a port is one of our listeners', of the family that is dialled: the other may be an application's. */
 static __always_inline int is_listener_port(const struct pod *pod, const struct address *to) {
   if (!to->port) return 0;

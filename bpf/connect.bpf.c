@@ -24,7 +24,7 @@ struct address_map peers SEC(".maps");
 struct counted_map counted SEC(".maps");
 struct counters_map counters SEC(".maps");
 
-/* As a closed port would: applications try again. Before Linux 5.18 it would be EPERM. */
+/* As a closed port would: applications try again. */
 static __always_inline enum verdict refuse(enum counter why) {
   count(why);
   bpf_set_retval(-ECONNREFUSED);
@@ -35,6 +35,12 @@ static __always_inline enum verdict refuse(enum counter why) {
 static __always_inline enum verdict leave(struct bpf_sock *sk) {
   bpf_sk_storage_delete(&peers, sk);
   return LEAVE;
+}
+
+/* To where a pod's traffic is nobody's: it is not counted either. */
+static __always_inline enum verdict leave_inside(struct bpf_sock *sk) {
+  bpf_sk_storage_delete(&counted, sk);
+  return leave(sk);
 }
 
 static __always_inline int is_prober(void) {
@@ -49,7 +55,11 @@ static __always_inline enum verdict probe(struct bpf_sock *sk, const struct addr
   __u64 *callee = bpf_map_lookup_elem(&probes, to);
   struct own *mark;
 
-  if (!callee || !is_prober()) return LEAVE;
+  if (!callee || !is_prober()) {
+    /* a socket that was a probe before is none any more */
+    bpf_sk_storage_delete(&own, sk);
+    return LEAVE;
+  }
   mark = bpf_sk_storage_get(&own, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
   if (!mark) return LEAVE;
   mark->callee = *callee;
@@ -108,6 +118,21 @@ static __always_inline enum verdict leave_counted(struct bpf_sock *sk, const str
   return leave(sk);
 }
 
+/* What cannot be turned goes the way it would without an agent. */
+static __always_inline enum verdict leave_or_refuse(const struct pod *pod, struct bpf_sock *sk,
+                                                    const struct address *to) {
+  if (pod->flags & POD_CLOSED) return refuse(COUNT_LOST);
+  count(COUNT_OPENED);
+  return leave_counted(sk, to);
+}
+
+/* A SYN to loopback through eth0 would hang. Taking the binding off needs what putting it on does not: CAP_NET_RAW. */
+static __always_inline int unbind(struct bpf_sock_addr *ctx) {
+  char none[4] = {};
+
+  return !bpf_setsockopt(ctx, SOL_SOCKET, SO_BINDTODEVICE, none, sizeof(none));
+}
+
 /* Decides, and remembers the destination of what is to be turned. */
 static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, const struct address *to, struct pod **whose) {
   __u64 cookie = bpf_get_netns_cookie(ctx);
@@ -120,7 +145,7 @@ static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, const stru
   sk = ctx->sk; /* loaded once: clang may else keep a pointer that the verifier no longer trusts */
   if (pod->flags & POD_NODE) return probe(sk, to);
   if (stays_inside(to)) {
-    if (!is_listener_port(pod, to)) return leave(sk);
+    if (!is_listener_port(pod, to)) return leave_inside(sk);
     count(COUNT_DIRECT); /* the proxy's own sockets too: the loop guard */
     return REFUSE;
   }
@@ -131,20 +156,14 @@ static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, const stru
     count(COUNT_EXCLUDED);
     return leave_counted(sk, to);
   }
+  if (is_link_local(to)) return leave_or_refuse(pod, sk, to); /* the proxy does not know of which link */
   v6 = !is_v4(to) && pod->outbound6;
-  if (pod->flags & POD_DEAF || !has_agent(ctx, v6 ? pod->outbound6 : pod->outbound4, v6)) {
-    if (pod->flags & POD_CLOSED) return refuse(COUNT_LOST);
-    count(COUNT_OPENED);
-    return leave_counted(sk, to);
-  }
+  if (pod->flags & POD_DEAF || !has_agent(ctx, v6 ? pod->outbound6 : pod->outbound4, v6))
+    return leave_or_refuse(pod, sk, to);
+  if (sk->bound_dev_if && !unbind(ctx)) return leave_or_refuse(pod, sk, to);
   struct address *peer = bpf_sk_storage_get(&peers, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
   if (!peer || !remember(sk, to, PATH_PROXY)) return refuse(COUNT_NO_MEMORY);
   *peer = *to;
-  if (sk->bound_dev_if) {
-    /* a SYN to loopback through eth0 would hang */
-    char none[4] = {};
-    bpf_setsockopt(ctx, SOL_SOCKET, SO_BINDTODEVICE, none, sizeof(none));
-  }
   count(COUNT_CAPTURED);
   *whose = pod;
   return TURN;
@@ -193,7 +212,8 @@ int weft_connect6(struct bpf_sock_addr *ctx) {
     /* there is one loopback address only, so the ports are spread */
     ctx->user_ip6[2] = 0;
     ctx->user_ip6[3] = bpf_htonl(1);
-    ctx->user_port = bpf_htons(bpf_ntohs(pod->outbound6) + bpf_get_prandom_u32() % SPREAD);
+    __u16 port = bpf_ntohs(pod->outbound6) + bpf_get_prandom_u32() % SPREAD;
+    ctx->user_port = port > SPREAD ? bpf_htons(port) : pod->outbound6;
   }
   return LEAVE;
 }

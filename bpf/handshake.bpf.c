@@ -91,20 +91,17 @@ static __always_inline void hand_over(struct bpf_sock *sk, __u64 cookie, const s
 static __always_inline void arrived(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u64 cookie, struct flow *flow) {
   void *map = bpf_map_lookup_elem(&entries, &cookie);
   struct entry *entry = map ? bpf_map_lookup_elem(map, flow) : NULL;
-  struct tally_key key = {.remote = flow->source, .direction = ACCEPTED, .path = PATH_DIRECT};
+  /* who dialled is not kept: that may be anybody, and would fill the table */
+  struct tally_key key = {.direction = ACCEPTED, .path = PATH_DIRECT};
 
   if (entry) {
-    if (entry->client.port) {
-      bpf_sk_storage_get(&peers, sk, &entry->client, BPF_SK_STORAGE_GET_F_CREATE);
-      key.remote = entry->client;
-    }
+    if (entry->client.port) bpf_sk_storage_get(&peers, sk, &entry->client, BPF_SK_STORAGE_GET_F_CREATE);
     key.path = entry->path;
     count(COUNT_PASSED);
     bpf_map_delete_elem(map, flow);
   } else if (stays_inside(&flow->source) || same_ip(&flow->source, &flow->destination)) {
     return; /* inside the pod */
   }
-  key.remote.port = 0;
   if (!bpf_sk_storage_get(&counted, sk, &key, BPF_SK_STORAGE_GET_F_CREATE))
     count(COUNT_NO_MEMORY);
   else if (tally_opened(ctx, &key))

@@ -63,7 +63,7 @@ struct {
   __type(value, struct tally);
 } sums SEC(".maps");
 
-/* Places of listeners that the programs have not seen start: place -> how many sockets. User space writes. */
+/* Places of listeners that the programs have not seen start -> 1. User space writes. */
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(max_entries, OLDER_MAX);
@@ -133,6 +133,8 @@ static __always_inline int arriving(struct bpf_sk_lookup *ctx, const struct pod 
   if (bpf_map_lookup_elem(&arrivals, flow)) return leave_with(INBOUND_LET, SK_PASS);
   if (ours && !(pod->flags & POD_PROVED)) return leave_with(INBOUND_DROPPED, SK_DROP);
   if (pod->flags & POD_PENDING) return leave_with(INBOUND_LOST, SK_DROP);
+  if (is_link_local(to)) /* the proxy does not know of which link */
+    return pod->flags & POD_CLOSED ? leave_with(INBOUND_LOST, SK_DROP) : leave_with(INBOUND_OPENED, SK_PASS);
   if (is_excluded(pod, to->port)) return leave_with(INBOUND_EXCLUDED, SK_PASS);
   if (!ours && !is_open(to, ctx->local_port)) return leave_with(INBOUND_CLOSED, SK_DROP);
   if (!(pod->flags & POD_DEAF) && give(ctx, is_v4(to) ? SLOT_INBOUND4 : SLOT_INBOUND6))
@@ -159,7 +161,8 @@ int weft_inbound(struct bpf_sk_lookup *ctx) {
   if (!pod) return SK_DROP;
   if (stays_inside(&flow.destination)) return inside(ctx, pod, &flow);
   /* ingress_ifindex does not tell loopback: a connect to the pod's own address has eth0 there. A stranger cannot send
-   * from 127/8, ::1 or the pod's own address: the stack drops such packets as martians. */
+   * from 127/8 or ::1, nor from the pod's own IPv4 address: the stack drops such packets as martians. From its own IPv6
+   * address one can send, and never hear what is answered. */
   if (stays_inside(&flow.source) || same_ip(&flow.source, &flow.destination)) return SK_PASS;
   return arriving(ctx, pod, &flow);
 }

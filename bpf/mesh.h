@@ -98,7 +98,7 @@ enum direction { DIALLED, ACCEPTED };
 
 /* Connections that are summed together: those of one pod with one other end. */
 struct tally_key {
-  struct address remote; /* whom it dialled; port 0 for who dialled it; all 0 for those the table had no room for */
+  struct address remote; /* whom it dialled; all 0 for who dialled it, and for those the table had no room for */
   __u16 direction;       /* enum direction */
   __u16 path;            /* enum passage */
 };
@@ -157,8 +157,8 @@ enum counter {
   COUNT_NO_MEMORY, /* no socket storage: connect refused, or a connection not counted */
   COUNT_CROWDED,   /* listeners that found no slot: closed ports of their group look open */
   COUNT_PENDING,   /* connects refused: the pod is not captured yet */
-  COUNT_LOST,      /* connects refused: no agent listens and the pod is closed then */
-  COUNT_OPENED,    /* connects left to go direct: no agent listens and the pod is open then */
+  COUNT_LOST,      /* connects refused: no agent listens, or they cannot be turned, and the pod is closed then */
+  COUNT_OPENED,    /* connects left to go direct: the same, and the pod is open then */
   COUNT_EXCLUDED,  /* connects left to go direct: excluded */
   COUNT_PROBES,    /* connects of the node's probes */
   COUNT_SPILLED,   /* connections summed under no address: the pod's table of tallies was full */

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const bin = join(root, 'node_modules', '.bin')
-const kernelFloor = [5, 18]
+const kernelFloor = [6, 1]
 const installTimeoutMs = 10 * 60_000
 
 /** Ubuntu has no package with kubectl: then it comes from the Kubernetes project itself, checked by its digest. */

@@ -135,13 +135,19 @@ int object_open(const char *path) {
   return bpf_call(BPF_OBJ_GET, &attr);
 }
 
-int map_id(int map) {
+int map_read(int map, struct map_state *state) {
   struct bpf_map_info told;
   int status;
 
   memset(&told, 0, sizeof(told));
   status = describe(map, &told, sizeof(told));
-  return status < 0 ? status : (int)told.id;
+  if (status < 0) return status;
+  state->id = told.id;
+  state->type = told.type;
+  state->key_bytes = told.key_size;
+  state->value_bytes = told.value_size;
+  state->entries = told.max_entries;
+  return 0;
 }
 
 int program_id(int program) {

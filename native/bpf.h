@@ -42,8 +42,12 @@ int link_update(int link, int program);
 int link_read(int link, struct link_state *state);
 int object_pin(int fd, const char *path);
 int object_open(const char *path);
-/* Id of what an fd stands for: of a map or of a program. */
-int map_id(int map);
+/* What the kernel says of a map. */
+struct map_state {
+  uint32_t id, type, key_bytes, value_bytes, entries;
+};
+
+int map_read(int map, struct map_state *state);
 int program_id(int program);
 /* Name of a loaded program, 16 bytes with the NUL. */
 int program_name(uint32_t id, char *name);

@@ -109,9 +109,17 @@ static Napi::Value openPin(const Napi::CallbackInfo &info) {
   return Napi::Number::New(info.Env(), object_open(toText(info[0]).c_str()));
 }
 
-// mapId(map): id
-static Napi::Value mapId(const Napi::CallbackInfo &info) {
-  return Napi::Number::New(info.Env(), map_id(toInt(info[0])));
+// readMap(map): { status, id, type, keyBytes, valueBytes, entries }
+static Napi::Value readMap(const Napi::CallbackInfo &info) {
+  map_state state{};
+  Napi::Object out = Napi::Object::New(info.Env());
+  out["status"] = map_read(toInt(info[0]), &state);
+  out["id"] = state.id;
+  out["type"] = state.type;
+  out["keyBytes"] = state.key_bytes;
+  out["valueBytes"] = state.value_bytes;
+  out["entries"] = state.entries;
+  return out;
 }
 
 // programId(program): id
@@ -163,7 +171,7 @@ void exportPrograms(Napi::Env env, Napi::Object exports) {
   exports["readLink"] = Napi::Function::New(env, readLink);
   exports["pin"] = Napi::Function::New(env, pin);
   exports["openPin"] = Napi::Function::New(env, openPin);
-  exports["mapId"] = Napi::Function::New(env, mapId);
+  exports["readMap"] = Napi::Function::New(env, readMap);
   exports["programId"] = Napi::Function::New(env, programId);
   exports["programName"] = Napi::Function::New(env, programName);
   exports["attachedAt"] = Napi::Function::New(env, attachedAt);

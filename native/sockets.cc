@@ -135,6 +135,14 @@ static Napi::Value socketCookie(const Napi::CallbackInfo &info) {
   return out;
 }
 
+// isListening(fd): 1 or 0, status where it is no socket
+static Napi::Value isListening(const Napi::CallbackInfo &info) {
+  int listens = 0;
+  socklen_t bytes = sizeof(listens);
+  int status = getsockopt(toInt(info[0]), SOL_SOCKET, SO_ACCEPTCONN, &listens, &bytes) < 0 ? -errno : listens;
+  return Napi::Number::New(info.Env(), status);
+}
+
 struct End {
   int status;
   std::string ip;
@@ -213,6 +221,7 @@ void exportSockets(Napi::Env env, Napi::Object exports) {
   exports["bindSocket"] = Napi::Function::New(env, bindSocket);
   exports["bindSource"] = Napi::Function::New(env, bindSource);
   exports["socketCookie"] = Napi::Function::New(env, socketCookie);
+  exports["isListening"] = Napi::Function::New(env, isListening);
   exports["netnsCookie"] = Napi::Function::New(env, netnsCookie);
   exports["ends"] = Napi::Function::New(env, ends);
   exports["duplicate"] = Napi::Function::New(env, duplicate);

@@ -1,11 +1,11 @@
 // The real body of Kernel: eBPF programs at the root of cgroup2 and one more in each captured pod's network namespace.
 import { closeSync, openSync } from 'node:fs'
+import { cookieIn } from './cookie.ts'
 import type { Captured, Counters, Handles, Kernel, Listener, OpenConnection, PodSource, Tally } from './kernel.ts'
 import { ENTRIES_BOUND, KernelError, ORIGINS_BOUND, TALLIES_BOUND } from './kernel.ts'
 import { cookieKey, LAYOUT, POD_BYTES, readCookie } from './layout.ts'
 import { native } from './native.ts'
 import {
-  cookieIn,
   type Ground,
   NO_POD_COUNTERS,
   PodCapture,
@@ -25,8 +25,8 @@ export interface KernelOptions {
   readonly cgroupRoot: string
   /** Where captures are pinned to outlive this agent, and looked for: a folder of its own on bpffs. Absent: nowhere. */
   readonly pinRoot?: string
-  /** Directory of the cgroup of those who probe pods (the kubelet's). Absent: every process in the node's namespace. */
-  readonly proberCgroup?: string
+  /** Directory of the cgroup of those who probe pods (the kubelet's). Absent or null: all processes of the node's namespace. */
+  readonly proberCgroup?: string | null
   /** Told what a pod's connections carried, at the last, when it is released. */
   readonly onRelease?: (uid: string, tallies: readonly Tally[], open: readonly OpenConnection[]) => void
   /** Default ORIGINS_BOUND. */
@@ -40,7 +40,7 @@ export interface KernelOptions {
 /** max_entries of `pods` in bpf/maps.h */
 const PODS_MAX = 1024
 
-/** Loads and attaches the programs, or takes them over. Needs root and Linux 5.18. Throws KernelError, and then nothing new stays. */
+/** Loads and attaches the programs, or takes them over. Needs root and Linux 6.1. Throws KernelError. */
 export function openKernel(options: KernelOptions): Kernel {
   using undo = new DisposableStack()
   const home = openSync('/proc/self/ns/net', 'r')
@@ -50,8 +50,6 @@ export function openKernel(options: KernelOptions): Kernel {
   const { cgroupRoot, proberCgroup = null } = options
   const programs = new NodePrograms({ cgroupRoot, node: cookieIn(home, home), proberCgroup }, pins)
   undo.defer(() => programs.close('keep'))
-  // of another layout nothing can be used on; its open connections keep their ways
-  for (const name of root.folders()) if (name !== `layout-${LAYOUT}`) root.folder(name).remove()
   const kernel = new BpfKernel(programs, { home, pins, root }, options)
   undo.move()
   return kernel
@@ -110,8 +108,8 @@ class BpfKernel implements Kernel {
     try {
       return capture.bringUp(pod)
     } catch (error) {
-      // what half a capture of a fail-closed pod refuses stays refused until the next attempt
-      if (!capture.blocks) this.release(pod.uid)
+      if (capture.blocks) this.#block(capture)
+      else this.release(pod.uid)
       throw error
     }
   }
@@ -137,9 +135,10 @@ class BpfKernel implements Kernel {
     try {
       addTo(this.#past, capture.counters())
       this.#onRelease(uid, capture.tallies(), capture.connections())
-    } finally {
-      capture.takeDown() // whatever cannot be counted
+    } catch {
+      // a pod whose last counts cannot be read is left all the same
     }
+    capture.takeDown()
   }
 
   captured(): ReadonlyMap<string, Captured> {
@@ -147,6 +146,10 @@ class BpfKernel implements Kernel {
       captured === null ? [] : [[uid, captured] as const],
     )
     return new Map(whole)
+  }
+
+  held(): readonly string[] {
+    return [...this.#captures.keys()]
   }
 
   inherited(): readonly string[] {
@@ -162,8 +165,7 @@ class BpfKernel implements Kernel {
   }
 
   disinherit(cookie: string): void {
-    for (const { fd } of this.#given.get(cookie) ?? []) native().closeFd(fd)
-    this.#given.delete(cookie)
+    this.#closeGiven(cookie)
     native().mapRemove(this.#programs.map('pods'), cookieKey(cookie))
     const pins = this.#ground.pins.folder(podFolder(cookie))
     pins.unpin('link')
@@ -175,13 +177,14 @@ class BpfKernel implements Kernel {
   }
 
   look(): readonly string[] {
-    const detached = this.#programs.look()
+    const lacks = this.#programs.look()
     for (const cookie of this.inherited()) if (!this.#lives(cookie)) this.disinherit(cookie)
     this.#forgetStrangers()
-    return [
-      ...detached.map((hook) => `the program at ${hook} had been detached by somebody: attached again`),
-      ...sentencesOf(programsAhead(this.#programs, this.#cgroupRoot)),
-    ]
+    // of another layout nothing can be used on; what is to be captured is by now, so nothing opens with it
+    for (const name of this.#root.folders()) if (name !== `layout-${LAYOUT}`) this.#root.folder(name).remove()
+    // listeners of pods that nobody wants any more would keep their namespaces
+    for (const cookie of this.#given.keys()) this.#closeGiven(cookie)
+    return [...lacks, ...sentencesOf(programsAhead(this.#programs, this.#cgroupRoot))]
   }
 
   counters(): Counters {
@@ -208,7 +211,10 @@ class BpfKernel implements Kernel {
   }
 
   adopt(listeners: ReadonlyMap<string, readonly Listener[]>): void {
-    for (const [cookie, each] of listeners) this.#given.set(cookie, each)
+    for (const [cookie, each] of listeners) {
+      this.#closeGiven(cookie)
+      this.#given.set(cookie, each)
+    }
   }
 
   close(how: 'keep' | 'remove'): void {
@@ -220,7 +226,7 @@ class BpfKernel implements Kernel {
     this.#last = this.counters()
     for (const capture of this.#captures.values()) this.#letGo(capture)
     this.#captures.clear()
-    for (const given of this.#given.values()) for (const { fd } of given) native().closeFd(fd)
+    for (const cookie of this.#given.keys()) this.#closeGiven(cookie)
     this.#programs.close(how)
     if (how === 'remove') this.#root.remove()
     closeSync(this.#ground.home)
@@ -236,6 +242,20 @@ class BpfKernel implements Kernel {
     this.#given.delete(cookie)
     this.#captures.set(pod.uid, capture)
     return capture
+  }
+
+  /** Best effort: what cannot be refused now is tried again with the next capture(). */
+  #block(capture: PodCapture): void {
+    try {
+      capture.block()
+    } catch {
+      // the error that led here is the one to tell
+    }
+  }
+
+  #closeGiven(cookie: string): void {
+    for (const { fd } of this.#given.get(cookie) ?? []) native().closeFd(fd)
+    this.#given.delete(cookie)
   }
 
   /** What does not last must go in order. */

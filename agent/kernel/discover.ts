@@ -1,6 +1,6 @@
 // Finds a pod's network namespace on this machine: pod UID -> cgroup -> oldest process -> namespace. Only the kubelet
 // and the container runtime decide these; nothing that a user can write to a Kubernetes object is asked.
-import { closeSync, fstatSync, openSync, readFileSync, readdirSync, statSync } from 'node:fs'
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** How far below the root a pod's cgroup may be. */
@@ -25,6 +25,22 @@ export function findCgroupRoot(mounts: string = readFileSync('/proc/mounts', 'ut
     return path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)))
   }
   return null
+}
+
+/** Units that run a kubelet: its own, and those of distributions that have it inside. */
+const KUBELET_UNITS = [
+  'kubelet.service',
+  'k3s.service',
+  'k3s-agent.service',
+  'rke2-server.service',
+  'rke2-agent.service',
+]
+const KUBELET_SLICES = ['', 'system.slice', 'runtime.slice', 'podruntime.slice']
+
+/** The kubelet's cgroup directory by the names that distributions give it, or null. */
+export function findKubeletCgroup(root: string): string | null {
+  const places = KUBELET_SLICES.flatMap((slice) => KUBELET_UNITS.map((unit) => join(root, slice, unit)))
+  return places.find((place) => existsSync(place)) ?? null
 }
 
 /**

@@ -87,6 +87,10 @@ export class FakeKernel implements Kernel {
     return new Map(this.#pods)
   }
 
+  held(): readonly string[] {
+    return [...this.#pods.keys()]
+  }
+
   counters(): Counters {
     return { ...this.#counters }
   }

@@ -37,7 +37,7 @@ export interface PodSource {
 /** A listener of the proxy inside a pod. */
 export interface Listener {
   readonly direction: Direction
-  /** 127.0.0.1 or ::1 */
+  /** 127.0.0.1, ::1, or :: in a pod with IPv6 that has no ::1. */
   readonly ip: string
   readonly fd: number
   readonly port: number
@@ -120,7 +120,7 @@ export interface Tally {
   readonly uid: string
   readonly direction: Direction
   readonly passage: Passage
-  /** Whom it dialled, or with port 0 who dialled it; null: many ends together. */
+  /** Whom it dialled; null: many ends together, as all that dialled it. */
   readonly remote: SocketAddress | null
   readonly opened: number
   readonly closed: number
@@ -178,11 +178,13 @@ export interface Kernel {
   deafen(): void
   /**
    * Leaves a pod's traffic and closes the fds. Connections that are open, and those that wait in a listener which the data
-   * side still holds, go on. An unknown uid is not an error.
+   * side still holds, go on. An unknown uid is not an error, and nothing else is.
    */
   release(uid: string): void
   /** The captured pods, by uid. */
   captured(): ReadonlyMap<string, Captured>
+  /** UIDs of all pods that have anything in the kernel of this agent's: those captured, and those refused until they are. */
+  held(): readonly string[]
   /** Cookies of pods that an earlier agent has captured and this one has not taken over (yet). */
   inherited(): readonly string[]
   /** The cookie of a network namespace, by an fd of it. Throws KernelError. */
@@ -191,7 +193,8 @@ export interface Kernel {
   disinherit(cookie: string): void
   /**
    * Looks at what all captures share and mends it, and drops what is inherited of pods that are gone. Returns what keeps
-   * the node from capturing as it should, a sentence each.
+   * the node from capturing as it should, a sentence each. To be called once every pod that is wanted was tried: what an
+   * agent of another layout has left in force is dropped then.
    */
   look(): readonly string[]
   counters(): Counters

@@ -198,7 +198,7 @@ export function proberValue(cgroup: bigint, level: number): Uint8Array {
 export interface TallyKey {
   readonly direction: (typeof DIRECTIONS)[number]
   readonly passage: (typeof PASSAGES)[number]
-  /** Whom the pod dialled; port 0: who dialled it; null: those that the table had no room for. */
+  /** Whom the pod dialled; null: those that the table had no room for, and all that dialled it. */
   readonly remote: SocketAddress | null
 }
 
@@ -290,6 +290,11 @@ export function readListening(bytes: Uint8Array): { readonly socket: bigint; rea
 /** A place (place_of() in bpf/mesh.h) as a map key. */
 export function placeKey(place: bigint): Uint8Array {
   return new Uint8Array(new BigUint64Array([place]).buffer)
+}
+
+/** A place that is a map's key, at an offset of several. */
+export function readPlace(bytes: Uint8Array, offset: number): bigint {
+  return viewOf(bytes).getBigUint64(offset, LITTLE)
 }
 
 /** `struct ports` of a group that passes for open as a whole. */

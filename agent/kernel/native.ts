@@ -1,4 +1,4 @@
-// The one door to the addon. It is thin: sizes are checked here before a call, statuses become KernelError after it.
+// The one door to the addon. It is thin: buffers come in the sizes of layout.ts, statuses become KernelError after a call.
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -48,6 +48,16 @@ export interface NativeEnds {
   readonly remotePort: number
 }
 
+/** What the kernel says of a map. */
+export interface NativeMap {
+  readonly status: number
+  readonly id: number
+  readonly type: number
+  readonly keyBytes: number
+  readonly valueBytes: number
+  readonly entries: number
+}
+
 /** Rows of a dump; layout.ts reads them. */
 export interface NativeRows {
   readonly status: number
@@ -72,7 +82,7 @@ export interface Native {
   readLink(link: number): { readonly status: number; readonly program: number; readonly place: string }
   pin(fd: number, path: string): number
   openPin(path: string): number
-  mapId(map: number): number
+  readMap(map: number): NativeMap
   programId(program: number): number
   programName(id: number): string
   attachedAt(cgroup: number, type: number, ids: Uint32Array): number
@@ -84,6 +94,7 @@ export interface Native {
   listenIn(netns: number, home: number, wish: ListenWish): number
   bindSocket(fd: number, ip: string, port: number): number
   bindSource(fd: number, ip: string): number
+  isListening(fd: number): number
   socketCookie(fd: number): { readonly status: number; readonly cookie: string }
   netnsCookie(fd: number): { readonly status: number; readonly cookie: string }
   ends(fd: number): NativeEnds

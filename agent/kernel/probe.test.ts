@@ -23,7 +23,7 @@ test('what is missing is said in one sentence', () => {
   }
   assert.match(needs({ euid: 1000 }), /needs root/)
   assert.match(needs({ cgroupRoot: null }), /cgroup2/)
-  assert.match(needs({ release: '5.10.0-30-amd64', attempt: refusing('EINVAL') }), /Linux 5\.18 or later.*5\.10/)
+  assert.match(needs({ release: '5.10.0-30-amd64', attempt: refusing('EINVAL') }), /Linux 6\.1 or later.*5\.10/)
   assert.match(needs({ attempt: refusing('EPERM') }), /refused BPF/)
   assert.match(needs({ attempt: refusing('ENOSYS') }), /without BPF/)
 })
@@ -36,6 +36,6 @@ test('a failure that nothing explains is unknown, not a no', () => {
 })
 
 test('kernel releases are compared as numbers', () => {
-  for (const older of ['4.19.0', '5.4.0-1', '5.15.0-91-generic', '5.17.15']) assert.ok(belowFloor(older), older)
-  for (const newer of ['5.18.0', '5.19', '6.1.0-30-amd64', '10.0.1']) assert.ok(!belowFloor(newer), newer)
+  for (const older of ['4.19.0', '5.4.0-1', '5.15.0-91-generic', '6.0.19']) assert.ok(belowFloor(older), older)
+  for (const newer of ['6.1.0', '6.1.0-30-amd64', '6.12', '10.0.1']) assert.ok(!belowFloor(newer), newer)
 })

@@ -5,8 +5,8 @@ import { findCgroupRoot } from './discover.ts'
 import { rehearse } from './bpf.ts'
 import { KernelError } from './kernel.ts'
 
-/** The oldest kernel line with everything that is used (bpf_set_retval, by which a refused connect says so). */
-export const KERNEL_FLOOR = '5.18'
+/** The oldest kernel line with everything that is used (bpf_set_retval at connect hooks). */
+export const KERNEL_FLOOR = '6.1'
 
 export type Ability =
   | { readonly able: 'yes'; readonly cgroupRoot: string }

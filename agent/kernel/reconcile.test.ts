@@ -26,9 +26,15 @@ function wish(wanted: readonly Wanted[], more: Partial<Wish> = {}): Wish {
   return { wanted, announced: new Set(), leaving: new Set(), others: [], ...more }
 }
 
+/** Pods that are captured, and those that are refused until they are. */
+function ofKernel(captures: readonly Captured[], blocked: readonly string[] = []) {
+  const all = new Map(captures.map((pod) => [pod.uid, pod]))
+  return { captured: all, held: [...all.keys(), ...blocked] }
+}
+
 test('what is no longer wanted is released, what is wanted and found is captured', () => {
   const b = want('b', '10.0.0.2')
-  const todo = plan(wish([b]), new Map([['a', captured('a', '10.0.0.1')]]), new Map([['b', at(9)]]))
+  const todo = plan(wish([b]), ofKernel([captured('a', '10.0.0.1')]), new Map([['b', at(9)]]))
   assert.deepEqual(todo.release, ['a'])
   assert.deepEqual(todo.loosen, [])
   assert.deepEqual(todo.capture, [{ ...b, netns: 9 }])
@@ -36,15 +42,20 @@ test('what is no longer wanted is released, what is wanted and found is captured
 })
 
 test('what leaves is loosened and not released, and only where it is captured', () => {
-  const held = new Map(['a', 'b', 'c'].map((uid) => [uid, captured(uid, '10.0.0.1')]))
+  const held = ofKernel(['a', 'b', 'c'].map((uid) => captured(uid, '10.0.0.1')))
   const todo = plan(wish([want('c', '10.0.0.3')], { leaving: new Set(['a', 'c', 'd']) }), held, new Map())
   assert.deepEqual(todo.loosen, ['a']) // and not c, which is wanted again
   assert.deepEqual(todo.release, ['b'])
 })
 
+test('a fail-closed pod whose capture failed is let go when it leaves', () => {
+  const todo = plan(wish([]), ofKernel([], ['a']), new Map())
+  assert.deepEqual(todo.release, ['a'])
+})
+
 test('a pod whose addresses or terms changed is captured once more, without a release before', () => {
   const now: Wanted = { uid: 'a', ips: ['10.0.0.9', 'fd00::9'], terms: { ...PLAIN_TERMS, onLoss: 'closed' } }
-  const todo = plan(wish([now]), new Map([['a', captured('a', '10.0.0.1')]]), new Map([['a', at(9)]]))
+  const todo = plan(wish([now]), ofKernel([captured('a', '10.0.0.1')]), new Map([['a', at(9)]]))
   assert.deepEqual([todo.loosen, todo.release], [[], []])
   assert.deepEqual(todo.capture, [{ ...now, netns: 9 }])
 })
@@ -55,7 +66,7 @@ test('a captured pod without a process stays captured, one that never had any wa
     ['a', lost('no process')],
     ['b', lost('no process')],
   ])
-  const todo = plan(wish(wanted), new Map([['a', captured('a', '10.0.0.1')]]), found)
+  const todo = plan(wish(wanted), ofKernel([captured('a', '10.0.0.1')]), found)
   assert.deepEqual([todo.release, todo.loosen, todo.capture], [[], [], []])
   assert.deepEqual(
     [...todo.waiting],

@@ -23,6 +23,8 @@ export interface Wish {
   readonly announced: ReadonlySet<string>
   /** UIDs of those that are not any more: what they dial goes direct, what dials them is still taken. */
   readonly leaving: ReadonlySet<string>
+  /** Nothing more is to be captured: another agent may do so by now. */
+  readonly isOver?: () => boolean
   /** Other pods of this node, by UID: of what an earlier agent captured, theirs is let go. */
   readonly others: readonly string[]
 }
@@ -47,11 +49,11 @@ export type Find = (uids: readonly string[]) => ReadonlyMap<string, Found>
  */
 export function plan(
   { wanted, leaving, announced }: Wish,
-  captured: ReadonlyMap<string, Captured>,
+  { captured, held }: { readonly captured: ReadonlyMap<string, Captured>; readonly held: readonly string[] },
   found: ReadonlyMap<string, Found>,
 ): Plan {
   const wantedUids = new Set(wanted.map(({ uid }) => uid))
-  const unwanted = [...captured.keys()].filter((uid) => !wantedUids.has(uid))
+  const unwanted = held.filter((uid) => !wantedUids.has(uid))
   const capture: (Wanted & { readonly netns: number })[] = []
   const waiting = new Map<string, string>()
   for (const pod of wanted) {
@@ -76,12 +78,13 @@ export async function reconcile(kernel: Kernel, wish: Wish, find: Find): Promise
   const found = find([...wish.wanted.map(({ uid }) => uid), ...strangers])
   const standings = new Map<string, Standing>()
   try {
-    const todo = plan(wish, kernel.captured(), found)
+    const todo = plan(wish, { captured: kernel.captured(), held: kernel.held() }, found)
     for (const uid of todo.loosen) kernel.loosen(uid)
     for (const uid of todo.release) kernel.release(uid)
     disinherit(kernel, strangers, found)
     for (const [uid, why] of todo.waiting) standings.set(uid, { captured: false, why })
     for (const pod of todo.capture) {
+      if (wish.isOver?.()) break
       standings.set(pod.uid, capture(kernel, pod))
       await turnOfLoop()
     }

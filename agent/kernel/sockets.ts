@@ -1,7 +1,7 @@
 // The data side of the real body: sockets of captured pods, by fd, in any thread of the agent's process.
 import { openAcceptor } from './acceptor.ts'
 import type { IpFamily } from '../model/address.ts'
-import { cookieIn, cookieOf } from './pod/capture.ts'
+import { cookieIn, cookieOf } from './cookie.ts'
 import type { AcceptOptions, Acceptor, Captured, Direction, Ends, Handles } from './kernel.ts'
 import type { Listener, PodSockets, SocketOptions, Sockets } from './kernel.ts'
 import { KernelError } from './kernel.ts'

@@ -15,8 +15,8 @@ const TOOLS = {
   mount: 'mount',
 } as const
 
-/** cgroup.kill came with Linux 5.14; the agent's own floor is 5.18. */
-const KERNEL_FLOOR = [5, 18] as const
+/** cgroup.kill came with Linux 5.14; the agent's own floor is 6.1. */
+const KERNEL_FLOOR = [6, 1] as const
 
 /** Throws a Refusal when this machine cannot run a lab. Returns the cgroup2 mount point. */
 export function requireMachine(): string {

@@ -218,3 +218,36 @@ kernelTest('what somebody detaches or deletes comes back with the next look', { 
   assert.equal(await met(world.reach({ ip: pod.ip, port: 8080 })), 'own')
   assert.deepEqual(relay.seen, { outbound: [`${other.ip}:8080`], inbound: [`${pod.ip}:8080`] })
 })
+
+kernelTest(
+  'listeners of the proxy that the pod itself has ended are opened anew by the next look',
+  { net: 106 },
+  async (world) => {
+    const [pod, other] = [world.pod(), world.pod()]
+    for (const each of [pod, other]) world.serve(each, 8080, (socket) => socket.end('application'))
+    const relay = new Relay(world.sockets, world.kernel, () => undefined)
+    join(world, relay, { ...pod, terms: CLOSED })
+    for (const port of [15001, 15006]) inside(pod, 'ss', '-K', '-l', '-t', `sport = :${port}`)
+    assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'ECONNREFUSED')
+    join(world, relay, { ...pod, terms: CLOSED })
+    assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'application')
+    assert.equal(await met(world.reach({ ip: pod.ip, port: 8080 })), 'application')
+    assert.deepEqual(relay.seen, { outbound: [`${other.ip}:8080`], inbound: [`${pod.ip}:8080`] })
+  },
+)
+
+kernelTest(
+  'a binding to a device that cannot be taken off goes direct, and nowhere from a closed pod',
+  { net: 107 },
+  async (world) => {
+    const [open, closed, other] = [world.pod(), world.pod(), world.pod()]
+    world.serve(other, 8080, (socket) => socket.end('application'))
+    const relay = new Relay(world.sockets, world.kernel)
+    join(world, relay, open)
+    join(world, relay, { ...closed, terms: CLOSED })
+    const bound = `import os\nos.setuid(65534)${SPEAK('c.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")', other.ip)}`
+    assert.equal(await printed(world, open, bound), 'application')
+    assert.equal(await printed(world, closed, bound), '111')
+    assert.deepEqual(relay.seen.outbound, [])
+  },
+)

@@ -1,7 +1,8 @@
 // Every address family: IPv6, IPv4 from AF_INET6 sockets, both at once, and addresses that a pod gets late.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { once } from 'node:events'
+import { PLAIN_TERMS } from '../../agent/model/terms.ts'
 import { DIALLER, join, kernelTest, NAMER, Relay } from './kernel-test.ts'
 import { connect } from './world.ts'
 import { must, native, NO_MARK } from '../../agent/kernel/native.ts'
@@ -114,12 +115,21 @@ kernelTest('a pod that gets IPv6 after its capture is captured there too', { net
   assert.deepEqual(relay.seen.outbound, [`[${other.ip6}]:8080`])
 })
 
-kernelTest('IPv6 without ::1 is captured by way of 127.0.0.1, and shows nothing of it', { net: 66 }, async (world) => {
+kernelTest('IPv6 without ::1 is captured both ways, and shows nothing of it', { net: 66 }, async (world) => {
   const [pod, other] = [world.pod(), world.pod()]
   execFileSync('nsenter', [`--net=/run/netns/${pod.uid}`, 'ip', 'address', 'delete', '::1/128', 'dev', 'lo'])
   const relay = new Relay(world.sockets, world.kernel)
   const { listeners } = join(world, relay, pod)
-  assert.equal(listeners.length, 2)
+  assert.deepEqual(
+    listeners.map(({ direction, ip }) => `${direction} ${ip}`),
+    ['inbound 127.0.0.1', 'inbound ::', 'outbound 127.0.0.1'],
+  )
+  world.serve({ ...pod, ip: pod.ip6 }, 8081, (socket) => socket.end('inbound'))
+  const socket = await world.dial(other, { ip: pod.ip6, port: 8081 })
+  await once(socket.resume(), 'end')
+  socket.destroy()
+  assert.deepEqual(relay.seen.inbound, [`[${pod.ip6}]:8081`])
+  await assert.rejects(world.dial(other, { ip: pod.ip6, port: 15006 }), { code: 'ECONNREFUSED' })
   await world.node.python(other.uid, NAMER('::', 8080), true)
   const told = await world.node.printed(pod.uid, DIALLER(other.ip6, 8080))
   assert.deepEqual(told.split('|').slice(0, 2), [pod.ip6, `${other.ip6} 8080`])
@@ -157,5 +167,27 @@ kernelTest('a second address of either family is captured, whenever it came', { 
     socket.destroy()
   }
   assert.deepEqual(relay.seen.inbound, ['10.231.200.67:8080', '[fd00:231:67::99]:8081'])
-  await sleep(10)
+})
+
+kernelTest('a link-local address goes direct, and nowhere from a closed pod', { net: 68 }, async (world) => {
+  const [open, closed] = [world.pod(), world.pod()]
+  const relay = new Relay(world.sockets, world.kernel)
+  join(world, relay, open)
+  join(world, relay, { ...closed, terms: { ...PLAIN_TERMS, onLoss: 'closed' } })
+  const server = `
+import socket
+s = socket.socket(socket.AF_INET6); s.bind(('::', 7070)); s.listen(16); print('up')
+while True: s.accept()[0].sendall(b'node')
+`
+  await world.node.python(world.node.name, server, true)
+  const dial = `
+import socket
+c = socket.socket(socket.AF_INET6); c.settimeout(3)
+try:
+  c.connect(('fe80::1', 7070, 0, socket.if_nametoindex('eth0'))); print(c.recv(10).decode())
+except OSError as e: print(e.errno)
+`
+  assert.equal(await world.node.printed(open.uid, dial), 'node')
+  assert.equal(await world.node.printed(closed.uid, dial), '111')
+  assert.deepEqual(relay.seen, { outbound: [], inbound: [] })
 })

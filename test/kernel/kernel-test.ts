@@ -65,10 +65,12 @@ export class Relay {
   readonly #sockets: Sockets
   readonly #callees: () => ReadonlyMap<string, Captured>
   readonly #pods: PodSockets[] = []
+  readonly #onFault: (error: unknown) => void
 
-  /** `kernel`: whose captured pods are callees of the same node. */
-  constructor(sockets: Sockets, kernel: Pick<Kernel, 'captured'>) {
+  /** `kernel`: whose captured pods are callees of the same node. `onFault`: hears of listeners that fail. */
+  constructor(sockets: Sockets, kernel: Pick<Kernel, 'captured'>, onFault: (error: unknown) => void = fault) {
     this.#sockets = sockets
+    this.#onFault = onFault
     this.#callees = () =>
       new Map([...kernel.captured().values()].flatMap((pod) => pod.ips.map((ip) => [ip, pod] as const)))
   }
@@ -76,8 +78,8 @@ export class Relay {
   hold(captured: Captured): PodSockets {
     const pod = this.#sockets.hold(captured)
     this.#pods.push(pod)
-    pod.accept('outbound', { onFault: fault, onAccept: (fd) => this.#out(pod, fd) })
-    pod.accept('inbound', { onFault: fault, onAccept: (fd) => this.#in(pod, fd) })
+    pod.accept('outbound', { onFault: this.#onFault, onAccept: (fd) => this.#out(pod, fd) })
+    pod.accept('inbound', { onFault: this.#onFault, onAccept: (fd) => this.#in(pod, fd) })
     return pod
   }
 

@@ -235,20 +235,29 @@ lossTest(
   },
 )
 
-lossTest('captures of another layout are not taken over but replaced', 77, async (world, start, { pinRoot }) => {
-  const [pod, other] = [world.pod(), world.pod()]
-  world.serve(other, 8080, (socket) => socket.end('application'))
-  const first = await start()
-  await first.capture(fileOf(pod))
-  await first.kill()
-  execFileSync('mv', [joinPath(pinRoot, 'layout-1'), joinPath(pinRoot, 'layout-0')])
-  const second = await start()
-  assert.deepEqual(await second.tell('inherited'), [])
-  assert.deepEqual(readdirSync(pinRoot), ['layout-1'])
-  await second.capture(fileOf(pod))
-  assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'application')
-  assert.deepEqual(await second.tell('seen'), { outbound: [`${other.ip}:8080`], inbound: [] })
-})
+lossTest(
+  'captures of another layout are not taken over but replaced, and closed stays closed meanwhile',
+  77,
+  async (world, start, { pinRoot }) => {
+    const [pod, other] = [world.pod(), world.pod()]
+    for (const each of [pod, other]) world.serve(each, 8080, (socket) => socket.end('application'))
+    const first = await start()
+    await first.capture(fileOf(pod, CLOSED))
+    await first.kill()
+    execFileSync('mv', [joinPath(pinRoot, 'layout-1'), joinPath(pinRoot, 'layout-0')])
+    const second = await start()
+    assert.deepEqual(await second.tell('inherited'), [])
+    // closed stays closed until the pod is captured anew
+    for (const dialling of [world.dial(pod, { ip: other.ip, port: 8080 }), world.reach({ ip: pod.ip, port: 8080 })]) {
+      assert.equal(await met(dialling), 'ECONNREFUSED')
+    }
+    await second.capture(fileOf(pod, CLOSED))
+    await second.tell('look')
+    assert.deepEqual(readdirSync(pinRoot), ['layout-1'])
+    assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'application')
+    assert.deepEqual(await second.tell('seen'), { outbound: [`${other.ip}:8080`], inbound: [] })
+  },
+)
 
 lossTest(
   '`weft release` lets the pods of an agent that is gone go, and no pod of one that lives',
@@ -273,5 +282,64 @@ lossTest(
     assert.match((await release()).stdout, /^1 pods of n/)
     assert.equal(await met(world.reach({ ip: pod.ip, port: 8080 })), 'application')
     assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'application')
+  },
+)
+
+lossTest(
+  'an agent that starts while another lives takes nothing from it before the hand-over',
+  79,
+  async (world, start) => {
+    const [pod, other] = [world.pod(), world.pod()]
+    world.serve(other, 8080, (socket) => socket.end('application'))
+    const first = await start()
+    await first.capture(fileOf(pod, CLOSED))
+    const second = await start()
+    for (const agent of [first, second, first]) {
+      assert.deepEqual(await agent.tell('look'), [])
+      assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'application')
+    }
+    await first.capture(fileOf(pod, CLOSED)) // its next look at the pod
+    assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'application')
+    await first.kill()
+    assert.deepEqual(await second.tell('look'), [])
+    await second.capture(fileOf(pod, CLOSED))
+    assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'application')
+    const [tally] = await second.tallies(pod.uid)
+    assert.deepEqual([tally?.opened, tally?.closed], [5, 5])
+  },
+)
+
+lossTest('what somebody unpins is pinned again, and so outlives the agent', 59, async (world, start, { pinRoot }) => {
+  const pod = world.pod()
+  world.serve(pod, 8080, (socket) => socket.end('application'))
+  const agent = await start()
+  await agent.capture(fileOf(pod, CLOSED))
+  execFileSync('rm', ['-r', pinRoot])
+  await agent.tell('look')
+  await agent.capture(fileOf(pod, CLOSED))
+  await agent.kill()
+  assert.equal(await met(world.reach({ ip: pod.ip, port: 8080 })), 'ECONNREFUSED')
+})
+
+lossTest(
+  'a listener older than the capture that closed while no agent lived is forgotten by the next',
+  58,
+  async (world, start) => {
+    const pod = world.pod()
+    const server = (seconds: number): string => `
+import socket, time
+s = socket.create_server(('0.0.0.0', 9000)); print('up'); time.sleep(${seconds})
+`
+    const child = await world.node.python(pod.uid, server(60), true)
+    const first = await start()
+    await first.capture(fileOf(pod))
+    await first.kill()
+    child.kill()
+    await once(child, 'exit')
+    await sleep(100)
+    const second = await start()
+    await second.capture(fileOf(pod))
+    assert.equal(await met(world.reach({ ip: pod.ip, port: 9000 })), 'ECONNREFUSED')
+    assert.deepEqual(await second.tell('seen'), { outbound: [], inbound: [] })
   },
 )

@@ -127,6 +127,16 @@ kernelTest(
     // the same port from another namespace is no probe, whatever address it comes from
     assert.equal(await met(world.reach({ ip: pod.ip, port: 8081 })), 'ECONNREFUSED')
     assert.equal(world.kernel.counters().probes, 1)
+    // nor is a socket that was a probe and is connected once more, elsewhere
+    const twice = `
+import socket, ctypes
+c = socket.socket(); c.connect(('${pod.ip}', 8081)); ctypes.CDLL(None).connect(c.fileno(), bytes(16), 16)
+try:
+  c.connect(('${pod.ip}', 8080)); print('through')
+except OSError as e: print(e.errno)
+`
+    const { stdout } = await promisify(execFile)('python3', ['-c', twice])
+    assert.equal(stdout.trim(), '111')
     join(world, relay, { ...pod, terms: closed })
     assert.equal(await fromNode(pod, 8081), 'application')
     assert.equal(await fromNode(pod, 8080), 'application')
@@ -152,6 +162,14 @@ kernelTest(
     try {
       const { stdout } = await promisify(execFile)('sh', ['-c', enter, dial])
       assert.equal(stdout.trim(), 'application')
+      // the kubelet starts anew, in a cgroup of the same name
+      rmdirSync(joinPath(prober, 'deeper'))
+      rmdirSync(prober)
+      assert.match(world.kernel.look().join(), /no cgroup at/)
+      for (const folder of [prober, joinPath(prober, 'deeper')]) mkdirSync(folder)
+      assert.deepEqual(world.kernel.look(), [])
+      const again = await promisify(execFile)('sh', ['-c', enter, dial])
+      assert.equal(again.stdout.trim(), 'application')
     } finally {
       rmdirSync(joinPath(prober, 'deeper'))
       rmdirSync(prober)
@@ -210,9 +228,19 @@ kernelTest(
     assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'ECONNREFUSED')
     assert.ok(world.kernel.counters().pending >= 1)
     const relay = relayFor(world)
-    join(world, relay, { ...pod, terms: { ...PLAIN_TERMS, onLoss: 'closed' } })
+    const closed = { ...pod, terms: { ...PLAIN_TERMS, onLoss: 'closed' as const } }
+    join(world, relay, closed)
     assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'application')
     assert.equal(await met(world.reach({ ip: pod.ip, port: 8080 })), 'application')
+    // a look that fails later refuses too, and what is refused can be let go
+    const unsound = { ...closed, terms: { ...closed.terms, excludeOutboundCidrs: ['10.0.0.0/99'] } }
+    assert.throws(() => world.kernel.capture(unsound), RangeError)
+    assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'ECONNREFUSED')
+    assert.equal(await met(world.reach({ ip: pod.ip, port: 8080 })), 'ECONNREFUSED')
+    assert.deepEqual(world.kernel.held(), [pod.uid])
+    world.kernel.release(pod.uid)
+    assert.deepEqual(world.kernel.held(), [])
+    assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'application')
   },
 )
 

@@ -3,6 +3,7 @@
 // mends it. A capture that an earlier agent left pinned is thereby taken over, and a damaged one repaired.
 import type { Captured, Counters, Listener, OpenConnection, PodSource, Tally } from '../kernel.ts'
 import { KernelError } from '../kernel.ts'
+import { cookieIn } from '../cookie.ts'
 import { familyOf } from '../../model/address.ts'
 import { FLAG, INBOUND_COUNTERS, POD_BYTES, cookieKey, intBytes, podValue, readInt } from '../layout.ts'
 import { must, native, NO_MARK } from '../native.ts'
@@ -35,23 +36,6 @@ const KNOWN_AS = { origins: 'turned', entries: 'arrivals', listening: 'ports', t
 
 /** The pod's folder of pins. */
 export const podFolder = (cookie: string): string => `pod-${cookie}`
-
-/** The cookie of the network namespace that an fd stands for. Throws KernelError (EINVAL: the fd is no such thing). */
-export function cookieIn(netns: number, home: number): string {
-  const fd = must(native().socketIn(netns, home, 4, -1, NO_MARK), 'make a socket in the pod')
-  try {
-    return cookieOf(fd)
-  } finally {
-    native().closeFd(fd)
-  }
-}
-
-/** The cookie of the network namespace that a socket was made in. */
-export function cookieOf(fd: number): string {
-  const { status, cookie } = native().netnsCookie(fd)
-  must(status, 'read the network namespace cookie')
-  return cookie
-}
 
 /** A namespace that cannot bind the pod's address is not this pod's, whatever led here. */
 function proveAddress(pod: PodSource, netns: number, home: number): void {
@@ -115,6 +99,9 @@ export class PodCapture {
     const isNew = !ground.pins.folders().includes(podFolder(this.cookie))
     const entries = { turned: bounds.origins, arrivals: bounds.entries, sums: bounds.tallies }
     this.#maps = provideMaps(INBOUND, this.#pins, entries, programs.maps)
+    undo.defer(() => {
+      for (const fd of this.#maps.values()) native().closeFd(fd)
+    })
     this.#terms = new PodTerms(programs, this.cookie, isNew)
     const [own, listeners] = [programs.map('own'), this.#map('listeners')]
     this.#listening = new Listening({ netns: this.#netns, home, own, listeners }, given)
@@ -139,17 +126,24 @@ export class PodCapture {
   bringUp(source: PodSource): Captured {
     this.#source = source
     this.#leaving = false
-    this.#terms.write(source.terms, source.ips)
+    this.#keepPins()
     // of a fail-closed pod nothing passes from here on; what an earlier agent has in force stays until it is replaced
-    if (this.blocks && !this.#isGated()) this.#tell(FLAG.pending)
+    if (this.blocks && !this.#isGated()) this.block()
+    this.#terms.write(source.terms, source.ips)
     this.#makeKnown()
     // after the programs know the set, and before anyone asks it: see there
     this.#older.look()
     this.#steer()
-    this.#listening.look()
+    this.#listening.look(source.ips)
     // last: from here on connects are turned, and everything they will meet is there
     this.#tell(0)
     return this.#retold()
+  }
+
+  /** From now on new connections of the pod are refused, both ways, until it is brought up. Throws KernelError. */
+  block(): void {
+    this.#tell(FLAG.pending)
+    this.#steer()
   }
 
   /** Sees that both directions come to the data side. Rejects with KernelError. */
@@ -185,7 +179,7 @@ export class PodCapture {
   }
 
   tallies(): Tally[] {
-    return readTallies(this.#map('sums'), this.#source.uid, this.#ground.bounds.tallies)
+    return readTallies(this.#map('sums'), this.#source.uid)
   }
 
   connections(): OpenConnection[] {
@@ -203,7 +197,11 @@ export class PodCapture {
     for (const map of Object.keys(KNOWN_AS)) native().mapRemove(programs.map(map), key)
     this.#terms.remove()
     this.letGo()
-    this.#pins.remove()
+    try {
+      this.#pins.remove()
+    } catch {
+      // Kernel.look() drops what is pinned of a pod that nobody has
+    }
   }
 
   /** Closes every fd; what is pinned works on. */
@@ -222,6 +220,11 @@ export class PodCapture {
     return fd
   }
 
+  #keepPins(): void {
+    for (const [name, fd] of this.#maps) this.#pins.keep(name, fd)
+    if (this.#link >= 0) this.#pins.keep('link', this.#link)
+  }
+
   /** The programs of all pods find this one's maps by its cookie. Writing waits for RCU, so only what differs is written. */
   #makeKnown(): void {
     const key = cookieKey(this.cookie)
@@ -229,7 +232,7 @@ export class PodCapture {
     keepSpill(this.#map('sums'))
     for (const [outer, inner] of Object.entries(KNOWN_AS)) {
       const [map, own] = [this.#ground.programs.map(outer), this.#map(inner)]
-      const isKnown = native().mapGet(map, key, there) >= 0 && readInt(there) === native().mapId(own)
+      const isKnown = native().mapGet(map, key, there) >= 0 && readInt(there) === native().readMap(own).id
       if (!isKnown) must(native().mapPut(map, key, intBytes(own)), `keep the pod in ${outer}`)
     }
   }

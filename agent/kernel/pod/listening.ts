@@ -1,5 +1,6 @@
 // The proxy's listeners inside a pod: at 127.0.0.1, and at ::1 as soon as the pod has it. Known to the pod's inbound
 // program by a map of sockets, out of which the kernel takes a listener the moment that it is closed.
+import { familyOf } from '../../model/address.ts'
 import { type Direction, INBOUND_PORT, KernelError, LISTEN_BACKLOG, type Listener, OUTBOUND_PORT } from '../kernel.ts'
 import { cookieKey, intBytes, longBytes, ownValue } from '../layout.ts'
 import { errorName, must, native } from '../native.ts'
@@ -16,7 +17,7 @@ const PLACES: readonly { readonly direction: Direction; readonly ip: string; rea
 const NO_IPV6 = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT'])
 
 /** fds of what listeners are made in and known by. */
-export interface Ground {
+export interface ListeningAt {
   readonly netns: number
   readonly home: number
   /** The map of own sockets. */
@@ -27,14 +28,15 @@ export interface Ground {
 
 /** The listeners of one pod. */
 export class Listening {
-  readonly #ground: Ground
+  readonly #at: ListeningAt
   readonly #held: (Listener | null)[]
 
   /** `given`: listeners that another agent has handed over; from now on they are ours to close. */
-  constructor(ground: Ground, given: readonly Listener[]) {
-    this.#ground = ground
+  constructor(at: ListeningAt, given: readonly Listener[]) {
+    this.#at = at
     this.#held = PLACES.map(
-      ({ direction, ip }) => given.find((each) => each.direction === direction && each.ip === ip) ?? null,
+      ({ direction, ip }) =>
+        given.find((each) => each.direction === direction && familyOf(each.ip) === familyOf(ip)) ?? null,
     )
   }
 
@@ -44,18 +46,26 @@ export class Listening {
 
   /** The port of a listener, 0 where there is none. */
   port(direction: Direction, family: 4 | 6): number {
-    const ip = family === 4 ? '127.0.0.1' : '::1'
-    return this.all.find((each) => each.direction === direction && each.ip === ip)?.port ?? 0
+    return this.all.find((each) => each.direction === direction && familyOf(each.ip) === family)?.port ?? 0
   }
 
-  /** Opens what is missing, and makes sure that the program knows all. Throws KernelError. */
-  look(): void {
+  /**
+   * Opens what is missing or has been shut down, and makes sure that the program knows all. `ips`: the pod's addresses.
+   * Throws KernelError.
+   */
+  look(ips: readonly string[]): void {
+    const hasIpv6 = ips.some((ip) => familyOf(ip) === 6)
     PLACES.forEach(({ direction, ip, wished }, slot) => {
       let listener = this.#held[slot] ?? null
-      if (listener === null) {
-        listener = this.#open({ direction, ip, wished })
-        this.#held[slot] = listener
+      // the pod itself may have ended it (SOCK_DESTROY)
+      if (listener !== null && native().isListening(listener.fd) !== 1) {
+        native().closeFd(listener.fd)
+        listener = null
       }
+      listener ??= this.#open({ direction, ip, wished })
+      // a pod with IPv6 and no ::1: what is dialled there directly is dropped; its own dials go by way of 127.0.0.1
+      if (hasIpv6 && direction === 'inbound') listener ??= this.#open({ direction, ip: '::', wished })
+      this.#held[slot] = listener
       if (listener !== null) this.#tell(slot, listener)
     })
   }
@@ -66,7 +76,7 @@ export class Listening {
   }
 
   #open({ direction, ip, wished }: (typeof PLACES)[number]): Listener | null {
-    const { netns, home, own } = this.#ground
+    const { netns, home, own } = this.#at
     for (const port of [wished, wished + 100, 0]) {
       const mark = ownValue(undefined, undefined)
       const fd = native().listenIn(netns, home, { ip, port, backlog: LISTEN_BACKLOG, own, mark })
@@ -80,7 +90,7 @@ export class Listening {
 
   /** Read from user space, the map tells the sockets' cookies. */
   #tell(slot: number, { fd }: Listener): void {
-    const { listeners } = this.#ground
+    const { listeners } = this.#at
     const there = new Uint8Array(8)
     const { status, cookie } = native().socketCookie(fd)
     must(status, 'read the cookie of a listener')

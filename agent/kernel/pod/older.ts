@@ -1,7 +1,7 @@
 // Listeners that the programs have not seen start, of one captured pod: those older than its capture. sock_diag tells
 // them, and only user space writes them down, beside what the programs write: no word has two writers.
 import { LISTENING_BYTES, PORTS_BYTES, PORTS_GROUPS, PORTS_SLOTS, intBytes } from '../layout.ts'
-import { crowdedPorts, placeKey, readListening } from '../layout.ts'
+import { crowdedPorts, placeKey, readListening, readPlace } from '../layout.ts'
 import { must, native } from '../native.ts'
 
 /** The pod's maps: `ports` is written by the programs, `older` here. */
@@ -28,30 +28,46 @@ export interface OlderListeners {
  * program, or is told here. One that closes between the readings below counts as open until look() is called anew.
  */
 export function olderListeners(netns: number, home: number, maps: PortMaps): OlderListeners {
-  let written = new Set<bigint>()
-  let given = false
+  let gaveUp = false
 
   const giveUp = (): void => {
-    given = true
+    gaveUp = true
     for (let group = 0; group < PORTS_GROUPS; group++) {
       must(native().mapPut(maps.ports, intBytes(group), crowdedPorts()), 'give up on closed ports')
     }
   }
 
   const look = (): void => {
-    if (given) return
+    gaveUp ||= isCrowded(maps.ports)
+    if (gaveUp) return
     // A long answer comes in parts, and where a socket closes between two of them another may be left out: not twice.
     const told = [native().listenersIn(netns, home), native().listenersIn(netns, home)]
     if (told.some(({ status }) => status < 0)) return giveUp()
     const places = new Set(told.flatMap(({ found }) => unseen(found, maps.ports)))
+    const written = placesIn(maps.older)
     for (const place of written) if (!places.has(place)) native().mapRemove(maps.older, placeKey(place))
     for (const place of places) {
       if (written.has(place)) continue
       if (native().mapPut(maps.older, placeKey(place), intBytes(1)) < 0) return giveUp()
     }
-    written = places
   }
-  return { look, crowded: () => (given ? 1 : 0) }
+  return { look, crowded: () => (gaveUp ? 1 : 0) }
+}
+
+/** What is written there now: by us, or by an agent before us. */
+function placesIn(older: number): ReadonlySet<bigint> {
+  const { entries } = native().readMap(older)
+  const keys = new Uint8Array(8 * entries)
+  const count = must(native().mapList(older, keys, new Uint8Array(4 * entries), entries), 'read the older listeners')
+  return new Set(Array.from({ length: count }, (_, index) => readPlace(keys, 8 * index)))
+}
+
+/** Whether an agent before us has given up: every group passes for open. */
+function isCrowded(ports: number): boolean {
+  const bytes = new Uint8Array(PORTS_BYTES)
+  return Array.from({ length: PORTS_GROUPS }, (_, group) => group).every(
+    (group) => native().mapGet(ports, intBytes(group), bytes) >= 0 && bytes[0] === 1,
+  )
 }
 
 /** The places of sockets that are not among those the programs hold. */

@@ -18,7 +18,7 @@ export function proveOutbound(pod: Captured, home: number, family: 4 | 6): Promi
 /** Dials the pod from its node; its gate must be open for that (FLAG.proved). */
 export function proveInbound(pod: Captured, home: number, ip: string): Promise<void> {
   const listener = pod.listeners.find((each) => each.direction === 'inbound' && familyOf(each.ip) === familyOf(ip))
-  if (listener === undefined) return Promise.resolve()
+  if (listener === undefined) return Promise.reject(new KernelError('EAFNOSUPPORT', `self-dial into the pod at ${ip}`))
   return expectOurs(pod, { from: -1, home }, { ip, port: listener.port })
 }
 

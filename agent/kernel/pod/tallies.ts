@@ -19,8 +19,9 @@ export function keepSpill(tallies: number): void {
   }
 }
 
-/** All sums of a pod, but that of the agent's own dials. `bound`: entries of its table. Throws KernelError. */
-export function readTallies(tallies: number, uid: string, bound: number): Tally[] {
+/** All sums of a pod, but that of the agent's own dials. Throws KernelError. */
+export function readTallies(tallies: number, uid: string): Tally[] {
+  const bound = native().readMap(tallies).entries // of a map that was pinned, an earlier agent's choice
   const keys = new Uint8Array(bound * TALLY_KEY_BYTES)
   const values = new Uint8Array(bound * TALLY_BYTES)
   const count = must(native().mapList(tallies, keys, values, bound), 'read the tallies')
@@ -34,7 +35,7 @@ export function readTallies(tallies: number, uid: string, bound: number): Tally[
 /** The connections now open in a pod that leave it, but the proxy's own. Throws KernelError. */
 export function readOpen(netns: number, home: number, programs: NodePrograms): OpenConnection[] {
   const [counted, own] = [programs.map('counted'), programs.map('own')]
-  const ids = [native().mapId(counted), native().mapId(own)] as const
+  const ids = [native().readMap(counted).id, native().readMap(own).id] as const
   const { status, found } = native().connectionsIn(netns, home, counted, own, ...ids)
   must(status, 'read the connections of a pod')
   return readConnections(found)

@@ -59,6 +59,17 @@ function makeMap(name: string, shape: MapShape, btf: number, entries = shape.ent
   }
 }
 
+/** A pinned map, or null where there is none that could be used: its number of entries may differ. */
+function openPinned(pins: Pins, name: string, shape: MapShape): number | null {
+  const fd = pins.open(name)
+  if (fd === null) return null
+  const { type, keyBytes, valueBytes } = native().readMap(fd)
+  if (type === shape.type && keyBytes === shape.keyBytes && valueBytes === shape.valueBytes) return fd
+  native().closeFd(fd)
+  pins.unpin(name)
+  return null
+}
+
 /** Opens the maps of an object that are pinned, and makes and pins those that are not. `entries` by name. */
 export function provideMaps(
   object: BpfObject,
@@ -73,7 +84,7 @@ export function provideMaps(
   try {
     for (const { name, ...shape } of object.maps) {
       if (shared.has(name)) continue
-      const pinned = pins.open(name)
+      const pinned = openPinned(pins, name, shape)
       fds.set(name, pinned ?? makeMap(name, shape, btf, entries[name]))
       if (pinned === null) pins.pin(name, fds.get(name) as number)
     }

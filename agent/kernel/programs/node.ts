@@ -1,7 +1,8 @@
 // The BPF objects that an agent has once: programs at the root of cgroup2 and the maps of all pods. Taken over where an
 // earlier agent has pinned them: its maps are used on, its links get the programs of this one, and no connect passes by
 // meanwhile.
-import { closeSync, openSync, statSync } from 'node:fs'
+import { closeSync, openSync, realpathSync, statSync } from 'node:fs'
+import { relative } from 'node:path'
 import { FLAG, COUNTERS, cookieKey, intBytes, podValue, proberValue } from '../layout.ts'
 import { must, native } from '../native.ts'
 import { readCounters } from './counters.ts'
@@ -28,6 +29,10 @@ const [SOCK_OPS, SOCK_ADDR] = [13, 18]
 const HOOKS = ['handshake', 'getpeer4', 'getpeer6', 'getsock4', 'getsock6', 'connect4', 'connect6'] as const
 
 type Hook = (typeof HOOKS)[number]
+
+/** Who probes, where it is not a cgroup: every process of the node's namespace, or none. */
+const ANYBODY = { cgroup: 0n, level: 0 }
+const NOBODY = { cgroup: 2n ** 64n - 1n, level: 0 }
 
 const programOf = (hook: Hook): string => `weft_${hook}`
 
@@ -86,16 +91,23 @@ export class NodePrograms {
     return readCounters(this.map('counters'), COUNTERS)
   }
 
-  /** Attaches again what somebody has detached. Returns which hooks that was. */
+  /**
+   * Mends what somebody has detached, unpinned or deleted. Returns what was, or is, not as it should be, a sentence each. A
+   * link with another's program is left alone: an agent that takes our place has put it there.
+   */
   look(): readonly string[] {
     const lost = HOOKS.filter((hook) => !this.#isAttached(hook))
     for (const hook of lost) {
       const link = this.#links.get(hook)
       if (link !== undefined) native().closeFd(link)
-      this.#pins.unpin(linkName(hook))
-      this.#links.set(hook, this.#attach(hook))
+      this.#links.set(hook, this.#takeOver(hook) ?? this.#attach(hook))
     }
-    return lost
+    for (const [name, fd] of this.maps) this.#pins.keep(name, fd)
+    for (const [hook, fd] of this.#links) this.#pins.keep(linkName(hook), fd)
+    return [
+      ...this.#tellOfNode(),
+      ...lost.map((hook) => `the program at ${hook} had been detached by somebody: attached again`),
+    ]
   }
 
   /** Ids of our programs, by hook. */
@@ -112,20 +124,27 @@ export class NodePrograms {
     if (how === 'remove') this.#pins.remove()
   }
 
-  #tellOfNode(): void {
+  /** The node's line, and who probes: a cgroup that was made anew has another id. Returns what is not there. */
+  #tellOfNode(): readonly string[] {
     const { node, proberCgroup } = this.#site
     const nobody = { shown4: null, shown6: null, outbound4: 0, outbound6: 0, inbound4: 0, inbound6: 0 }
     const value = podValue({ ...nobody, cookie: node, flags: FLAG.node })
     must(native().mapPut(this.map('pods'), cookieKey(node), value), 'tell the programs which namespace is the node’s')
-    const cgroup = proberCgroup === null ? 0n : statSync(proberCgroup, { bigint: true }).ino
-    const prober = proberValue(cgroup, proberCgroup === null ? 0 : this.#levelOf(proberCgroup))
-    must(native().mapPut(this.map('prober'), intBytes(0), prober), 'tell the programs who probes')
+    const prober = proberCgroup === null ? ANYBODY : this.#proberAt(proberCgroup)
+    const bytes = proberValue((prober ?? NOBODY).cgroup, (prober ?? NOBODY).level)
+    must(native().mapPut(this.map('prober'), intBytes(0), bytes), 'tell the programs who probes')
+    return prober === null ? [`there is no cgroup at ${proberCgroup}: no connection counts as a probe`] : []
   }
 
-  /** How far below the root of cgroup2 a cgroup is. */
-  #levelOf(cgroup: string): number {
-    const below = cgroup.slice(this.#site.cgroupRoot.length)
-    return below.split('/').filter((part) => part !== '').length
+  /** Id of a cgroup and how far below the root it is; null where there is none below the root. */
+  #proberAt(folder: string): { readonly cgroup: bigint; readonly level: number } | null {
+    try {
+      const below = relative(realpathSync(this.#site.cgroupRoot), realpathSync(folder)).split('/')
+      if (below[0] === '..') return null
+      return { cgroup: statSync(folder, { bigint: true }).ino, level: below.filter((part) => part !== '').length }
+    } catch {
+      return null
+    }
   }
 
   /** The pinned link with this agent's program, or null where there is none that is attached at this root. */
@@ -153,8 +172,8 @@ export class NodePrograms {
   }
 
   #isAttached(hook: Hook): boolean {
-    const { status, place, program } = native().readLink(this.#links.get(hook) ?? -1)
-    return status >= 0 && place === this.#place() && program === this.idOf(hook)
+    const { status, place } = native().readLink(this.#links.get(hook) ?? -1)
+    return status >= 0 && place === this.#place()
   }
 
   /** Id of the cgroup, which is the inode of its directory. */

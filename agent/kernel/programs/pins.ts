@@ -11,6 +11,8 @@ export interface Pins {
   open(name: string): number | null
   /** Throws KernelError. */
   pin(name: string, fd: number): void
+  /** Pins again what somebody has unpinned. Throws KernelError. */
+  keep(name: string, fd: number): void
   unpin(name: string): void
   folder(name: string): Pins
   folders(): string[]
@@ -23,6 +25,7 @@ export const UNPINNED: Pins = {
   lasting: false,
   open: () => null,
   pin: () => undefined,
+  keep: () => undefined,
   unpin: () => undefined,
   folder: () => UNPINNED,
   folders: () => [],
@@ -56,6 +59,10 @@ class BpfFolder implements Pins {
   pin(name: string, fd: number): void {
     mkdirSync(this.#path, { recursive: true, mode: 0o700 })
     must(native().pin(fd, join(this.#path, name)), `pin ${join(this.#path, name)}`)
+  }
+
+  keep(name: string, fd: number): void {
+    if (!existsSync(join(this.#path, name))) this.pin(name, fd)
   }
 
   unpin(name: string): void {
