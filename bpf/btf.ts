@@ -1,5 +1,6 @@
 // Reads BTF (Documentation/bpf/btf.rst of the kernel): how maps are declared, and the tables of .BTF.ext that the kernel
 // is given with a program.
+import type { MapShape } from '../agent/kernel/programs/load.ts'
 import { textAt } from './elf.ts'
 
 interface Member {
@@ -17,18 +18,6 @@ interface Type {
   readonly length: number
   /** Of a DATASEC: its variables. */
   readonly variables: readonly { readonly type: number; readonly offset: number }[]
-}
-
-/** A map as its declaration says. `inner` is the name of what a map of maps holds, null for others. */
-export interface Declared {
-  readonly type: number
-  readonly keyBytes: number
-  readonly valueBytes: number
-  readonly entries: number
-  readonly flags: number
-  readonly keyType: number
-  readonly valueType: number
-  readonly inner: Declared | null
 }
 
 const [INT, PTR, ARRAY, STRUCT, UNION, ENUM] = [1, 2, 3, 4, 5, 6]
@@ -88,7 +77,7 @@ function bytesAfter(kind: number, count: number): number {
 }
 
 /** The maps of `.maps`, by name. */
-export function declaredMaps(btf: Buffer): ReadonlyMap<string, Declared> {
+export function declaredMaps(btf: Buffer): ReadonlyMap<string, MapShape> {
   const types = readTypes(btf)
   const at = (id: number): Type => {
     const type = types[id]
@@ -104,7 +93,7 @@ export function declaredMaps(btf: Buffer): ReadonlyMap<string, Declared> {
   }
   /** `__uint(name, n)` is a pointer to an array of n. */
   const number = (member: Member | undefined): number => (member ? at(at(member.type).size).length : 0)
-  const declared = (id: number): Declared => {
+  const declared = (id: number): MapShape => {
     const member = (name: string): Member | undefined => at(plain(id)).members.find((each) => each.name === name)
     const pointee = (name: string): number => {
       const found = member(name)

@@ -1,22 +1,10 @@
 // L4 accounting as the kernel keeps it, made into sums that only grow: what closed connections carried, as the programs
 // summed it, and what open ones have carried so far. Pure.
 import type { SocketAddress } from '../model/address.ts'
-import type { Direction, OpenConnection, Passage, Tally } from './kernel.ts'
+import type { Direction, OpenConnection, Passage, Sum, Tally, TallyKey } from './kernel.ts'
 
 /** Sums of pods that are gone are told for so long: a scraper must have seen the last of them. */
 export const GONE_MS = 5 * 60 * 1000
-
-/** What connections carried, as the pod's applications see it. */
-export interface Sum {
-  readonly opened: number
-  readonly closed: number
-  readonly sentBytes: number
-  readonly receivedBytes: number
-  /** Segments, of closed connections, as is the next. */
-  readonly retransmits: number
-  /** Sum of the last smoothed round-trip times, in microseconds. */
-  readonly srttUs: number
-}
 
 /** What a pod's connections carried since the last reading, past the proxy. */
 export interface Flow extends Pick<Sum, 'opened' | 'closed' | 'sentBytes' | 'receivedBytes'> {
@@ -35,7 +23,7 @@ export interface PodSum extends Sum {
 
 const NOTHING: Sum = { opened: 0, closed: 0, sentBytes: 0, receivedBytes: 0, retransmits: 0, srttUs: 0 }
 
-interface Line extends Pick<Tally, 'direction' | 'passage' | 'remote'> {
+interface Line extends TallyKey {
   sum: Sum
 }
 
@@ -57,7 +45,7 @@ export class Accounts {
   read(uid: string, tallies: readonly Tally[], open: readonly OpenConnection[]): Flow[] {
     const account = this.#accountOf(uid)
     const now = new Map<string, Line>()
-    const lineOf = (of: Pick<Tally, 'direction' | 'passage' | 'remote'>): Line => {
+    const lineOf = (of: TallyKey): Line => {
       const key = keyOf(of)
       const known = now.get(key)
       if (known !== undefined) return known
@@ -120,7 +108,7 @@ export class Accounts {
   }
 }
 
-function keyOf({ direction, passage, remote }: Pick<Tally, 'direction' | 'passage' | 'remote'>): string {
+function keyOf({ direction, passage, remote }: TallyKey): string {
   return `${direction} ${passage} ${remote?.ip ?? '*'} ${remote?.port ?? 0}`
 }
 

@@ -115,22 +115,29 @@ export interface Counters {
 /** How a connection passed. */
 export type Passage = 'proxy' | 'direct' | 'probe'
 
-/** The sum of one pod's connections with one other end, as its applications see them. */
-export interface Tally {
-  readonly uid: string
-  readonly direction: Direction
-  readonly passage: Passage
-  /** Whom it dialled; null: many ends together, as all that dialled it. */
-  readonly remote: SocketAddress | null
+/** What connections carried, as a pod's applications see it. */
+export interface Sum {
   readonly opened: number
   readonly closed: number
-  /** Of closed connections, as are the next three. */
   readonly sentBytes: number
   readonly receivedBytes: number
-  /** Segments. */
+  /** Segments, of closed connections, as is the next. */
   readonly retransmits: number
   /** Sum of the last smoothed round-trip times, in microseconds. */
   readonly srttUs: number
+}
+
+/** What connections are summed under. */
+export interface TallyKey {
+  readonly direction: Direction
+  readonly passage: Passage
+  /** Whom the pod dialled; null: many ends together, as all that dialled it. */
+  readonly remote: SocketAddress | null
+}
+
+/** The sum of one pod's closed connections with one other end. */
+export interface Tally extends TallyKey, Sum {
+  readonly uid: string
 }
 
 /** A connection that is open now. */
@@ -140,7 +147,7 @@ export interface OpenConnection {
   readonly sentBytes: number
   readonly receivedBytes: number
   /** What it will be summed under; null: nothing, it is older than the capture. */
-  readonly tally: Pick<Tally, 'direction' | 'passage' | 'remote'> | null
+  readonly tally: TallyKey | null
 }
 
 /** A call into the kernel that failed. */

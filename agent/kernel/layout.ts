@@ -2,6 +2,7 @@
 // is in network byte order.
 import { familyOf, ipText, ipWords, type SocketAddress } from '../model/address.ts'
 import { parseCidr } from '../model/terms.ts'
+import type { OpenConnection, Sum, TallyKey } from './kernel.ts'
 
 /** #define of bpf/mesh.h: pinned maps are taken over only where it is equal. */
 export const LAYOUT = 1
@@ -194,14 +195,6 @@ export function proberValue(cgroup: bigint, level: number): Uint8Array {
   return bytes
 }
 
-/** What connections are summed under. */
-export interface TallyKey {
-  readonly direction: (typeof DIRECTIONS)[number]
-  readonly passage: (typeof PASSAGES)[number]
-  /** Whom the pod dialled; null: those that the table had no room for, and all that dialled it. */
-  readonly remote: SocketAddress | null
-}
-
 /** Reads `struct tally_key`. */
 export function readTallyKey(bytes: Uint8Array, offset: number): TallyKey {
   const view = viewOf(bytes)
@@ -221,20 +214,8 @@ export function spillKey(direction: TallyKey['direction'], passage: TallyKey['pa
   return bytes
 }
 
-/** What `struct tally` says; bytes, retransmits and round trips are of closed connections only. */
-export interface TallyValue {
-  readonly opened: number
-  readonly closed: number
-  readonly sentBytes: number
-  readonly receivedBytes: number
-  /** Segments. */
-  readonly retransmits: number
-  /** Sum of the last smoothed round-trip times, in microseconds. */
-  readonly srttUs: number
-}
-
 /** Reads `struct tally`. */
-export function readTally(bytes: Uint8Array, offset: number): TallyValue {
+export function readTally(bytes: Uint8Array, offset: number): Sum {
   const view = viewOf(bytes)
   const word = (index: number): number => Number(view.getBigUint64(offset + 8 * index, LITTLE))
   return {
@@ -248,13 +229,7 @@ export function readTally(bytes: Uint8Array, offset: number): TallyValue {
 }
 
 /** A connection that is open now, as sock_diag tells it. */
-export interface ConnectionRow {
-  /** The socket's cookie: never used twice while the machine runs. */
-  readonly socket: bigint
-  readonly sentBytes: number
-  readonly receivedBytes: number
-  /** Null: it belongs to no tally, for one because it is older than the capture. */
-  readonly tally: TallyKey | null
+export interface ConnectionRow extends OpenConnection {
   /** The proxy's own, or a probe's. */
   readonly own: boolean
   /** It does not leave the pod. */

@@ -2,33 +2,14 @@
 // unseen, also while no agent listens.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { once } from 'node:events'
-import type net from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { PLAIN_TERMS } from '../../agent/model/terms.ts'
 import { openAcceptor } from '../../agent/kernel/acceptor.ts'
 import { must, native, NO_MARK } from '../../agent/kernel/native.ts'
-import { join, kernelTest, Relay, take } from './kernel-test.ts'
+import { join, kernelTest, met, Relay, take } from './kernel-test.ts'
 import { objects } from './objects.ts'
 import { type BpfWorld, connect, type NetnsPod } from './world.ts'
 
 const CLOSED = { ...PLAIN_TERMS, onLoss: 'closed' } as const
-
-/** What a dial meets: what is said there, or the code of the refusal; `nothing` where a second passes. */
-async function met(dialling: Promise<net.Socket>): Promise<string> {
-  const silence = sleep(1000, 'nothing', { ref: false })
-  const talk = async (): Promise<string> => {
-    try {
-      const socket = await dialling
-      const [chunk] = (await once(socket, 'data')) as [Buffer]
-      socket.destroy()
-      return chunk.toString()
-    } catch (error) {
-      return `${(error as NodeJS.ErrnoException).code}`
-    }
-  }
-  return Promise.race([talk(), silence])
-}
 
 function inside(pod: NetnsPod, ...command: string[]): void {
   execFileSync('nsenter', [`--net=/run/netns/${pod.uid}`, ...command], { stdio: ['ignore', 'ignore', 'pipe'] })

@@ -1,8 +1,10 @@
 // The frame of a test of the real body: a world of its own with pods as namespaces, a data side that relays as the proxy
 // does, and everything gone afterwards.
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import net from 'node:net'
 import test from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { KernelOptions } from '../../agent/kernel/bpf.ts'
 import type { Captured, Kernel, PodSockets, Sockets } from '../../agent/kernel/kernel.ts'
 import { probe } from '../../agent/kernel/probe.ts'
@@ -48,6 +50,22 @@ export function take(fd: number, options: object = {}): net.Socket {
   const socket = new net.Socket({ fd, ...options })
   taken.add(socket)
   return socket.on('close', () => taken.delete(socket)).on('error', () => undefined)
+}
+
+/** What a dial meets: what is said there, the code of the refusal, or `nothing` where two seconds pass. */
+export async function met(dialling: Promise<net.Socket>): Promise<string> {
+  const silence = sleep(2000, 'nothing', { ref: false })
+  const talk = async (): Promise<string> => {
+    try {
+      const socket = await dialling
+      const [chunk] = (await once(socket, 'data')) as [Buffer]
+      socket.destroy()
+      return chunk.toString()
+    } catch (error) {
+      return `${(error as NodeJS.ErrnoException).code}`
+    }
+  }
+  return Promise.race([talk(), silence])
 }
 
 /** What came to a pod's listeners, by where it was going. */

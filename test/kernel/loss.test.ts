@@ -4,14 +4,13 @@ import { execFile, execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { join as joinPath } from 'node:path'
-import type net from 'node:net'
 import { tmpdir } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { PLAIN_TERMS } from '../../agent/model/terms.ts'
 import { AgentProcess, type PodFile } from './agent-process.ts'
 import { testBpffs } from './bpffs.ts'
-import { cgroupRoot, kernelTest } from './kernel-test.ts'
+import { cgroupRoot, kernelTest, met } from './kernel-test.ts'
 import type { BpfWorld, NetnsPod } from './world.ts'
 
 const CLOSED = { ...PLAIN_TERMS, onLoss: 'closed' } as const
@@ -53,18 +52,6 @@ function lossTest(
       rmSync(folder, { recursive: true })
     }
   })
-}
-
-/** What a dial meets: what is said there, or the code of the refusal. */
-async function met(dialling: Promise<net.Socket>): Promise<string> {
-  try {
-    const socket = await dialling
-    const [chunk] = (await once(socket, 'data')) as [Buffer]
-    socket.destroy()
-    return chunk.toString()
-  } catch (error) {
-    return `${(error as NodeJS.ErrnoException).code}`
-  }
 }
 
 lossTest('when its agent is killed an open pod goes direct at once, both ways', 70, async (world, start) => {

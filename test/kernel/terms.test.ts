@@ -1,29 +1,16 @@
 // What a pod's terms say: exclusions go direct, probes pass in the kernel, a fail-closed pod is refused until it is captured.
 import assert from 'node:assert/strict'
 import { execFile, execFileSync } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdirSync, rmdirSync } from 'node:fs'
 import net from 'node:net'
 import { join as joinPath } from 'node:path'
 import { promisify } from 'node:util'
 import { PLAIN_TERMS } from '../../agent/model/terms.ts'
-import { cgroupRoot, fault, join, kernelTest, Relay, take } from './kernel-test.ts'
+import { cgroupRoot, fault, join, kernelTest, met, Relay, take } from './kernel-test.ts'
 import type { BpfWorld, NetnsPod } from './world.ts'
 
 function relayFor(world: BpfWorld): Relay {
   return new Relay(world.sockets, world.kernel)
-}
-
-/** What a dial meets: what is said there, or the code of the refusal. */
-async function met(dialling: Promise<net.Socket>): Promise<string> {
-  try {
-    const socket = await dialling
-    const [chunk] = (await once(socket, 'data')) as [Buffer]
-    socket.destroy()
-    return chunk.toString()
-  } catch (error) {
-    return `${(error as NodeJS.ErrnoException).code}`
-  }
 }
 
 /** Applications that say their name, on some ports of both families. */
