@@ -35,6 +35,8 @@ export interface LabOrder {
   /** 0: any free port. */
   readonly port: number
   readonly mesh: boolean
+  /** NAME=VALUE, for every agent. */
+  readonly agentFlags: readonly string[]
 }
 
 /** What the control plane tells `weft lab up`. */
@@ -157,6 +159,7 @@ class ControlPlane {
       '--pods-cgroup',
       join(this.#cgroup, name),
       ...['--pin-root', join(this.#place.bpf, name), '--run-dir', join(this.#place.run, name)],
+      ...this.#order.agentFlags.map((flag) => `--${flag}`),
     ]
     this.#agents.push(await this.#spawn(name, 'agent', [program('agent/main'), 'agent', ...given]))
   }

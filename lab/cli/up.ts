@@ -1,7 +1,7 @@
 // `weft lab up`: starts a lab, applies manifests, waits until all is ready, and stays until Ctrl-C (or not, with --detach).
 import { spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { LabOrder, LabWord } from '../control-plane.ts'
@@ -38,6 +38,8 @@ export async function up(wish: UpWish): Promise<void> {
   if (!Number.isInteger(wish.nodes) || wish.nodes < 1 || wish.nodes > MAX_NODES) {
     throw new Refusal(`--nodes takes 1 to ${String(MAX_NODES)}`)
   }
+  const wrong = wish.agentFlag.find((flag) => !/^[a-z][a-z-]*=/.test(flag))
+  if (wrong !== undefined) throw new Refusal(`--agent-flag takes NAME=VALUE, not ${wrong}`)
   requireMachine()
   const place = labPlace(wish.dir)
   await requireFree(place)
@@ -82,8 +84,8 @@ async function requireFree(place: LabPlace): Promise<void> {
   if (foreign !== undefined) throw new Refusal(`${foreign} is not a lab's: name another folder with --dir`)
 }
 
-function startControlPlane(place: LabPlace, { nodes, port, mesh }: UpWish): Promise<string> {
-  const order: LabOrder = { folder: place.folder, nodes, port, mesh }
+function startControlPlane(place: LabPlace, { nodes, port, mesh, agentFlag }: UpWish): Promise<string> {
+  const order: LabOrder = { folder: place.folder, nodes, port, mesh, agentFlags: agentFlag }
   return mkdir(place.logs, { recursive: true }).then(
     () =>
       new Promise<string>((resolve, reject) => {
@@ -148,7 +150,15 @@ async function settle(api: Api, manifests: readonly Manifest[], wish: UpWish, si
 async function requireAgents({ dir, nodes }: UpWish): Promise<void> {
   const place = labPlace(dir)
   const [dead] = await agentless(place, nodes)
-  if (dead !== undefined) throw new NotReady(`the agent of ${dead} ended: see ${agentLog(place, dead)}`)
+  if (dead !== undefined) {
+    const file = agentLog(place, dead)
+    throw new NotReady(`the agent of ${dead} ended (see ${file}): ${await lastLine(file)}`)
+  }
+}
+
+async function lastLine(file: string): Promise<string> {
+  const text = await readFile(file, 'utf8').catch(() => '')
+  return text.trimEnd().split('\n').at(-1) || 'it said nothing'
 }
 
 function announce(place: LabPlace, tookMs: number, detached: boolean): void {
