@@ -2,7 +2,7 @@
 // connections that carry a ping every 100 ms. Everything that does not go as it should is told, with when and why.
 import http from 'node:http'
 import net from 'node:net'
-import { createInterface } from 'node:readline'
+import { takeOrders } from './orders.ts'
 
 /** Where load goes. */
 export interface Target {
@@ -250,14 +250,4 @@ async function carryOut(order: LoadOrder): Promise<unknown> {
   return order.pings === 'quiet' ? holding.quiet() : order.pings === 'ended' ? holding.ended() : holding.pings()
 }
 
-const lines = createInterface({ input: process.stdin })
-lines.on('close', () => process.exit())
-// in the order that they came, so that answers are too; what begins goes on meanwhile
-let last: Promise<unknown> = Promise.resolve()
-lines.on('line', (line) => {
-  const done = last.then(() => carryOut(JSON.parse(line) as LoadOrder))
-  last = done.then(
-    (answer) => process.stdout.write(`${JSON.stringify(answer)}\n`),
-    (error: Error) => process.stdout.write(`${JSON.stringify({ failed: error.message })}\n`),
-  )
-})
+takeOrders(carryOut)

@@ -112,7 +112,9 @@ export class PodProgram {
       })
       this.#waiting.push((line) => {
         clearTimeout(timer)
-        resolve(JSON.parse(line) as Answer)
+        const answer = JSON.parse(line) as Answer & { readonly failed?: unknown }
+        if (typeof answer?.failed === 'string') reject(new Error(`${this.#name}: ${answer.failed}`))
+        else resolve(answer)
       })
       this.#child.stdin!.write(`${JSON.stringify(order)}\n`)
     })
