@@ -2,25 +2,15 @@
 import assert from 'node:assert/strict'
 import { after, before, test, type TestContext } from 'node:test'
 import type { V1Pod } from '@kubernetes/client-node'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MeshStatus } from '../../agent/cli/mesh-status.ts'
 import { eventually, TestLab } from './lab.ts'
 import type { LoadOrder, Pings, Tally, Target } from './load.ts'
-import { PodProgram, samples, statusNow, sumOf, upWithAgents, weftStatus } from './mesh.ts'
+import { podManifest, PodProgram, samples, statusNow, sumOf, upWithAgents, weftStatus } from './mesh.ts'
 
 const ROUNDS = 10
 const PER_SECOND = 500
 
-const pod = (name: string, node: string): string => `
-apiVersion: v1
-kind: Pod
-metadata: { name: ${name.split('/')[1]}, namespace: ${name.split('/')[0]}, labels: { app: ${name.split('/')[1]?.split('-')[0]} } }
-spec:
-  nodeName: ${node}
-  containers:
-  - { name: main, image: none, command: ["${process.execPath}", "${join(import.meta.dirname, 'application.ts')}"], readinessProbe: { httpGet: { port: 8080, path: /ready }, periodSeconds: 1 } }
----`
 const MANIFESTS = `
 apiVersion: v1
 kind: Namespace
@@ -34,7 +24,14 @@ apiVersion: v1
 kind: Service
 metadata: { name: web, namespace: shop }
 spec: { selector: { app: web }, ports: [{ name: http, port: 80, targetPort: 8080 }] }
----${pod('shop/web-1', 'node-1')}${pod('shop/web-2', 'node-2')}${pod('shop/caller', 'node-1')}${pod('aside/other', 'node-2')}
+---
+${podManifest({ name: 'web-1', namespace: 'shop', node: 'node-1', app: 'web' })}
+---
+${podManifest({ name: 'web-2', namespace: 'shop', node: 'node-2', app: 'web' })}
+---
+${podManifest({ name: 'caller', namespace: 'shop', node: 'node-1' })}
+---
+${podManifest({ name: 'other', namespace: 'aside', node: 'node-2' })}
 `
 
 let lab: TestLab
@@ -89,7 +86,7 @@ test('a namespace joins and leaves ten times under load: no request is lost and 
   const web2 = await at('shop/pods/web-2', 8080)
   const targets = [web1, web2, await at('shop/services/web', 80)]
   const hold = (from: PodProgram, to: Target, count: number): Promise<Pings> =>
-    from.ask<Pings>({ hold: to, count } satisfies LoadOrder)
+    from.ask<Pings>({ hold: 'held', to, count } satisfies LoadOrder)
   const holdEach = async (): Promise<void> => {
     await hold(caller, { ...(await at('aside/pods/other', 9000)) }, 5)
     await hold(other, { ...web1, port: 9000 }, 3)
@@ -134,7 +131,7 @@ test('a namespace joins and leaves ten times under load: no request is lost and 
     ['opened by the namespace', caller],
     ['opened to it', other],
   ] as const) {
-    const { open, lost, sent, answered, slowestMs } = await program.ask<Pings>({ pings: 'ended' })
+    const { open, lost, sent, answered, slowestMs } = await program.ask<Pings>({ pings: 'held', when: 'ended' })
     t.diagnostic(
       `${open} connections ${what}: ${sent} pings, ${sent - answered} unanswered, slowest ${slowestMs.toFixed(0)} ms`,
     )

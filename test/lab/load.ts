@@ -20,10 +20,10 @@ export type LoadOrder =
       readonly perSecond: number
     }
   | { readonly end: string }
-  /** Opens connections that ping; answers with a Pings once they are open. */
-  | { readonly hold: Target; readonly count: number }
-  /** Answers with a Pings: `quiet` once no ping is on its way and no more are sent, `ended` once all are closed. */
-  | { readonly pings: 'now' | 'quiet' | 'ended' }
+  /** Opens connections that ping, under a name; answers with their Pings once they are open. */
+  | { readonly hold: string; readonly to: Target; readonly count: number }
+  /** Answers with the Pings of a name: `quiet` once no ping is on its way and no more are sent, `ended` once all are closed. */
+  | { readonly pings: string; readonly when: 'now' | 'quiet' | 'ended' }
   /** One HTTP request on a connection of its own, answered after `ms`. */
   | { readonly slow: Target; readonly ms: number }
 
@@ -42,6 +42,8 @@ export interface Tally {
   readonly fineAtMs: number[]
   slowestMs: number
   connections: number
+  /** That the lines of answered dials had, each way. */
+  bytes: number
 }
 
 export interface Pings {
@@ -50,6 +52,8 @@ export interface Pings {
   readonly sent: number
   readonly answered: number
   readonly slowestMs: number
+  /** That the answered ones had, each way. */
+  readonly bytes: number
 }
 
 const ANSWER_TIMEOUT_MS = 10_000
@@ -61,7 +65,7 @@ const codeOf = (error: Error): string => (error as NodeJS.ErrnoException).code ?
 type Begin = Extract<LoadOrder, { readonly begin: string }>
 
 class Load {
-  readonly tally: Tally = { begun: 0, answered: 0, failed: [], fineAtMs: [], slowestMs: 0, connections: 0 }
+  readonly tally: Tally = { begun: 0, answered: 0, failed: [], fineAtMs: [], slowestMs: 0, connections: 0, bytes: 0 }
   readonly #order: Begin
   readonly #kept = new http.Agent({ keepAlive: true })
   readonly #beganMs = performance.now()
@@ -141,7 +145,11 @@ class Load {
       socket.setTimeout(ANSWER_TIMEOUT_MS, () => socket.destroy(new Error('no answer in time')))
       socket.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
       socket.on('error', (error) => resolve(codeOf(error)))
-      socket.on('close', () => resolve(text === `${id}\n` ? null : `closed after ${text.length} bytes`))
+      socket.on('close', () => {
+        const isAnswered = text === `${id}\n`
+        if (isAnswered) this.tally.bytes += text.length
+        resolve(isAnswered ? null : `closed after ${text.length} bytes`)
+      })
       socket.end(`${id}\n`)
     })
   }
@@ -158,6 +166,7 @@ class Holding {
   #sent = 0
   #answered = 0
   #slowestMs = 0
+  #bytes = 0
 
   async hold(target: Target, count: number): Promise<Pings> {
     await Promise.all(Array.from({ length: count }, () => this.#connect(target)))
@@ -183,7 +192,7 @@ class Holding {
 
   pings(): Pings {
     const [open, lost] = [this.#sockets.size, this.#lost]
-    return { open, lost, sent: this.#sent, answered: this.#answered, slowestMs: this.#slowestMs }
+    return { open, lost, sent: this.#sent, answered: this.#answered, slowestMs: this.#slowestMs, bytes: this.#bytes }
   }
 
   #connect(target: Target): Promise<void> {
@@ -227,13 +236,20 @@ class Holding {
     if (waited === undefined) return ''
     this.#waiting.delete(socket)
     this.#answered += 1
+    this.#bytes += text.length
     this.#slowestMs = Math.max(this.#slowestMs, performance.now() - waited.at)
     return ''
   }
 }
 
 const loads = new Map<string, Load>()
-let holding: Holding | null = null
+const holdings = new Map<string, Holding>()
+
+function holdingOf(name: string): Holding {
+  const known = holdings.get(name) ?? new Holding()
+  holdings.set(name, known)
+  return known
+}
 
 async function carryOut(order: LoadOrder): Promise<unknown> {
   if ('begin' in order) {
@@ -245,9 +261,9 @@ async function carryOut(order: LoadOrder): Promise<unknown> {
     const response = await fetch(`http://${order.slow.host}:${order.slow.port}/?id=1&ms=${order.ms}`)
     return `${response.status} ${await response.text()}`
   }
-  holding ??= new Holding()
-  if ('hold' in order) return holding.hold(order.hold, order.count)
-  return order.pings === 'quiet' ? holding.quiet() : order.pings === 'ended' ? holding.ended() : holding.pings()
+  if ('hold' in order) return holdingOf(order.hold).hold(order.to, order.count)
+  const holding = holdingOf(order.pings)
+  return order.when === 'quiet' ? holding.quiet() : order.when === 'ended' ? holding.ended() : holding.pings()
 }
 
 takeOrders(carryOut)

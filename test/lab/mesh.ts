@@ -1,7 +1,7 @@
 // A test's view of a lab with agents: how the mesh stands, what agents count, their processes, and programs run inside pods.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { openSync, closeSync, readFileSync } from 'node:fs'
+import { closeSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { askMesh } from '../../agent/cli/ask-agents.ts'
@@ -15,6 +15,26 @@ import { type Ran, ran, type TestLab } from './lab.ts'
 
 /** An order to a program in a pod may take this long. */
 const ORDER_TIMEOUT_MS = 60_000
+
+/** A pod that runs application.ts on a node. Its readiness and liveness are asked for once a second and must not fail once. */
+export function podManifest(pod: {
+  readonly name: string
+  readonly namespace: string
+  readonly node: string
+  readonly app?: string
+  readonly annotations?: Readonly<Record<string, string>>
+}): string {
+  const { name, namespace, node, app = name, annotations = {} } = pod
+  const probe = { httpGet: { port: 8080, path: '/ready' }, periodSeconds: 1, timeoutSeconds: 3, failureThreshold: 1 }
+  const command = [process.execPath, join(import.meta.dirname, 'application.ts')]
+  const probes = { readinessProbe: probe, livenessProbe: { ...probe, initialDelaySeconds: 3 } }
+  return JSON.stringify({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace, labels: { app }, annotations },
+    spec: { nodeName: node, containers: [{ name: 'main', image: 'none', command, ...probes }] },
+  })
+}
 
 /** `weft lab up` with agents that are told `flags` (NAME=VALUE). Throws what it said when it fails. */
 export async function upWithAgents(lab: TestLab, manifests: string, flags: readonly string[]): Promise<void> {
