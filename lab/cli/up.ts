@@ -26,6 +26,7 @@ import { agentless, readCluster, standingOf } from './standing.ts'
 import type { UpWish } from './wish.ts'
 
 const READY_POLL_MS = 150
+const LAST_WORDS_TRIES = 7
 /** A thing that is waited for is named when it takes longer than this, and again when it changes. */
 const SLOW_MS = 5_000
 
@@ -152,13 +153,18 @@ async function requireAgents({ dir, nodes }: UpWish): Promise<void> {
   const [dead] = await agentless(place, nodes)
   if (dead !== undefined) {
     const file = agentLog(place, dead)
-    throw new NotReady(`the agent of ${dead} ended (see ${file}): ${await lastLine(file)}`)
+    throw new NotReady(`the agent of ${dead} ended (see ${file}): ${await lastWords(file)}`)
   }
 }
 
-async function lastLine(file: string): Promise<string> {
-  const text = await readFile(file, 'utf8').catch(() => '')
-  return text.trimEnd().split('\n').at(-1) || 'it said nothing'
+/** The last line of an agent's log. What it said at its end comes a moment after that. */
+async function lastWords(file: string): Promise<string> {
+  for (let tries = 0; tries < LAST_WORDS_TRIES; tries += 1) {
+    const line = (await readFile(file, 'utf8').catch(() => '')).trimEnd().split('\n').at(-1)
+    if (line) return line
+    await sleep(READY_POLL_MS)
+  }
+  return 'it said nothing'
 }
 
 function announce(place: LabPlace, tookMs: number, detached: boolean): void {
