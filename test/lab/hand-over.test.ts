@@ -12,6 +12,8 @@ import {
   agentPids,
   commandOf,
   page,
+  samples,
+  sumOf,
   podManifest,
   PodProgram,
   startAgent,
@@ -43,7 +45,7 @@ let second: ChildProcess | null = null
 
 before(async () => {
   lab = await TestLab.make()
-  await upWithAgents(lab, MANIFESTS, ['leave-seconds=1'])
+  await upWithAgents(lab, MANIFESTS, ['account-seconds=1'])
   for (const { metadata, status } of (await lab.api.get<{ items: V1Pod[] }>('/api/v1/pods')).items) {
     const name = metadata?.name ?? ''
     hosts.set(name, status?.podIP ?? '')
@@ -115,13 +117,20 @@ test('a second agent takes the place of a living one: no new connection fails, r
   assert.equal(how, 'exit code 0')
   assert.deepEqual(agentPids(lab, 'node-1'), [second.pid])
   await sleep(500)
+  let ofNear = 5 + 1 // those that are held, and the slow one's
   for (const [from, to, kind] of WAYS) {
-    const { begun, answered, failed, slowestMs } = await ask<Tally>(from, { end: `${to} ${kind}` })
-    t.diagnostic(
-      `${from} to ${to}, ${kind === 'dial' ? 'TCP' : `HTTP (${kind})`}: ${begun}, ${failed.length} failed, slowest ${slowestMs.toFixed(0)} ms`,
-    )
-    assert.deepEqual([failed, answered], [[], begun], `${from} to ${to}`)
+    const { begun, answered, failed, slowestMs, connections } = await ask<Tally>(from, { end: `${to} ${kind}` })
+    const what = `${from} to ${to}, ${kind === 'dial' ? 'TCP' : `HTTP (${kind})`}`
+    t.diagnostic(`${what}: ${begun}, ${failed.length} failed, slowest ${slowestMs.toFixed(0)} ms`)
+    assert.deepEqual([failed, answered], [[], begun], what)
+    if (from === 'near') ofNear += connections
   }
+  const opened = async (labels: Record<string, string>): Promise<number> =>
+    sumOf(await samples(lab, 'node-1'), 'weft_kernel_tcp_connections_opened_total', labels)
+  const counted = (): Promise<number> => opened({ pod: 'near', direction: 'outbound', passage: 'proxy' })
+  await eventually('all are counted', async () => (await counted()) >= ofNear)
+  assert.equal(await counted(), ofNear, 'counted by either agent')
+  assert.equal(await opened({ passage: 'direct' }), 0, 'nothing passed the proxies by')
   const held = await ask<Pings>('near', { pings: 'held', when: 'now' })
   t.diagnostic(`long-lived TCP connections through the first, past its drain: ${held.lost.length} of 5 ended`)
   assert.equal((await weftStatus(lab)).code, 0)
