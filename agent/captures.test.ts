@@ -283,6 +283,19 @@ test('what dials a pod that left is taken for as long as others may not have hea
   assert.ok(performance.now() - begunMs >= 400)
 })
 
+test('a pod that left is told as leaving before its turn has come', async (t) => {
+  const { captures, events, refusals, stateOf } = await withCapturedPod(t)
+  const { promise, resolve } = Promise.withResolvers<void>()
+  refusals.silence = promise
+  captures.want([pod('a', { captured: 'agent-1' }), pod('b')])
+  await settled(() => events.includes('prove b')) // it is announced now, for as long as the cluster is silent
+  captures.want([pod('a', { joined: false }), pod('b')])
+  assert.equal(stateOf('a')?.state, 'leaving')
+  resolve()
+  await settled(() => events.includes('release a'))
+  assert.equal(stateOf('a'), undefined)
+})
+
 test('a pod that becomes unfit leaves as any other, and its reason is told', async (t) => {
   const { captures, events, stateOf } = await withCapturedPod(t)
   captures.want([pod('a', { unfit: 'hostNetwork' })])

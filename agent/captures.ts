@@ -98,7 +98,7 @@ export class Captures {
   standings(): readonly PodStatus[] {
     return (this.#pods ?? []).flatMap((pod) => {
       const { namespace, name, uid, ips, terms } = pod
-      const isLeaving = !pod.joined && this.#leaving.has(uid)
+      const isLeaving = !pod.joined && this.#told.has(uid)
       if (!pod.joined && !isLeaving) return []
       const reason = isLeaving ? 'it left the mesh' : this.#reasonAgainst(pod)
       const state = isLeaving ? 'leaving' : pod.unfit !== null ? 'uncaptured' : reason === null ? 'captured' : 'pending'

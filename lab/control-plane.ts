@@ -13,7 +13,7 @@ import type { ReadLog } from './api/http/subresources.ts'
 import { loadDefinitions } from './api/definitions.ts'
 import { startControllers } from './controllers/start.ts'
 import { type DialWord, NodeDialler } from './node/dial.ts'
-import { findCgroup2, killCgroup, labCgroup, makeCgroup } from './node/cgroup.ts'
+import { findCgroup2, killCgroup, labCgroup, makeCgroup, processesOf } from './node/cgroup.ts'
 import { LogFile, logFolder, readLogs } from './node/logs.ts'
 import type { NodeOrder, NodeWord } from './node/main.ts'
 import {
@@ -35,6 +35,8 @@ export interface LabOrder {
   /** 0: any free port. */
   readonly port: number
   readonly mesh: boolean
+  /** NAME=VALUE, for every agent. */
+  readonly agentFlags: readonly string[]
 }
 
 /** What the control plane tells `weft lab up`. */
@@ -45,6 +47,7 @@ export type LabWord =
 
 /** A node process must be there within this time. */
 export const NODE_START_MS = 20_000
+const ENTER_POLL_MS = 5
 
 const log = (sentence: string): void => {
   process.stderr.write(`${new Date().toISOString()} ${sentence}\n`)
@@ -157,8 +160,11 @@ class ControlPlane {
       '--pods-cgroup',
       join(this.#cgroup, name),
       ...['--pin-root', join(this.#place.bpf, name), '--run-dir', join(this.#place.run, name)],
+      ...this.#order.agentFlags.map((flag) => `--${flag}`),
     ]
-    this.#agents.push(await this.#spawn(name, 'agent', [program('agent/main'), 'agent', ...given]))
+    const agent = await this.#spawn(name, 'agent', [program('agent/main'), 'agent', ...given])
+    this.#agents.push(agent)
+    await entered(agent, join(this.#cgroup, name, 'agent'))
   }
 
   /** Starts a program of ours in a node's network namespace and cgroup, its output in a bounded log file. */
@@ -188,6 +194,16 @@ class ControlPlane {
       file.close()
     })
     return child
+  }
+}
+
+/** Waits until a child is in the cgroup that it moves itself to, or has ended: a cgroup without it means that it ended. */
+async function entered(child: ChildProcess, cgroup: string): Promise<void> {
+  const deadline = Date.now() + NODE_START_MS
+  const hasEnded = (): boolean => child.exitCode !== null || child.signalCode !== null
+  while (!hasEnded() && !(await processesOf(cgroup)).includes(child.pid ?? 0)) {
+    if (Date.now() > deadline) throw new Error(`nothing enters ${cgroup}`)
+    await sleep(ENTER_POLL_MS)
   }
 }
 

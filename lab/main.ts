@@ -87,6 +87,13 @@ const upOptions = (of: Argv) =>
     port: { type: 'number', default: 0, describe: 'Port of the Kubernetes API on loopback (0: any free one)' },
     detach: { type: 'boolean', alias: 'd', default: false, describe: 'Leave it running and return when it is ready' },
     mesh: { type: 'boolean', default: true, describe: 'Run the agent on each node (--no-mesh: without)' },
+    'agent-flag': {
+      type: 'string',
+      array: true,
+      nargs: 1,
+      default: [] as string[],
+      describe: 'NAME=VALUE, given to every agent as --NAME VALUE; may be repeated (names: `weft agent --help`)',
+    },
     timeout: { type: 'number', default: DEFAULT_READY_SECONDS, describe: 'Seconds to wait for all to be ready' },
   })
 

@@ -1,7 +1,7 @@
 // `weft lab up`: starts a lab, applies manifests, waits until all is ready, and stays until Ctrl-C (or not, with --detach).
 import { spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { LabOrder, LabWord } from '../control-plane.ts'
@@ -26,6 +26,7 @@ import { agentless, readCluster, standingOf } from './standing.ts'
 import type { UpWish } from './wish.ts'
 
 const READY_POLL_MS = 150
+const LAST_WORDS_TRIES = 7
 /** A thing that is waited for is named when it takes longer than this, and again when it changes. */
 const SLOW_MS = 5_000
 
@@ -38,6 +39,8 @@ export async function up(wish: UpWish): Promise<void> {
   if (!Number.isInteger(wish.nodes) || wish.nodes < 1 || wish.nodes > MAX_NODES) {
     throw new Refusal(`--nodes takes 1 to ${String(MAX_NODES)}`)
   }
+  const wrong = wish.agentFlag.find((flag) => !/^[a-z][a-z-]*=/.test(flag))
+  if (wrong !== undefined) throw new Refusal(`--agent-flag takes NAME=VALUE, not ${wrong}`)
   requireMachine()
   const place = labPlace(wish.dir)
   await requireFree(place)
@@ -82,8 +85,8 @@ async function requireFree(place: LabPlace): Promise<void> {
   if (foreign !== undefined) throw new Refusal(`${foreign} is not a lab's: name another folder with --dir`)
 }
 
-function startControlPlane(place: LabPlace, { nodes, port, mesh }: UpWish): Promise<string> {
-  const order: LabOrder = { folder: place.folder, nodes, port, mesh }
+function startControlPlane(place: LabPlace, { nodes, port, mesh, agentFlag }: UpWish): Promise<string> {
+  const order: LabOrder = { folder: place.folder, nodes, port, mesh, agentFlags: agentFlag }
   return mkdir(place.logs, { recursive: true }).then(
     () =>
       new Promise<string>((resolve, reject) => {
@@ -148,7 +151,20 @@ async function settle(api: Api, manifests: readonly Manifest[], wish: UpWish, si
 async function requireAgents({ dir, nodes }: UpWish): Promise<void> {
   const place = labPlace(dir)
   const [dead] = await agentless(place, nodes)
-  if (dead !== undefined) throw new NotReady(`the agent of ${dead} ended: see ${agentLog(place, dead)}`)
+  if (dead !== undefined) {
+    const file = agentLog(place, dead)
+    throw new NotReady(`the agent of ${dead} ended (see ${file}): ${await lastWords(file)}`)
+  }
+}
+
+/** The last line of an agent's log. What it said at its end comes a moment after that. */
+async function lastWords(file: string): Promise<string> {
+  for (let tries = 0; tries < LAST_WORDS_TRIES; tries += 1) {
+    const line = (await readFile(file, 'utf8').catch(() => '')).trimEnd().split('\n').at(-1)
+    if (line) return line
+    await sleep(READY_POLL_MS)
+  }
+  return 'it said nothing'
 }
 
 function announce(place: LabPlace, tookMs: number, detached: boolean): void {

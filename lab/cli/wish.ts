@@ -11,4 +11,6 @@ export interface UpWish {
   readonly mesh: boolean
   readonly timeout: number
   readonly file: readonly string[]
+  /** NAME=VALUE: what each agent is told beside what it needs. */
+  readonly agentFlag: readonly string[]
 }

@@ -5,7 +5,9 @@ import { existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } 
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { findCgroup2, labCgroup } from '../../lab/node/cgroup.ts'
+import { isRunning, readRecord } from '../../lab/state.ts'
 import { TestLab, eventually, ran } from './lab.ts'
+import { agentPids, upWithAgents } from './mesh.ts'
 
 const MANIFESTS = `
 apiVersion: apps/v1
@@ -38,10 +40,27 @@ async function traces(lab: TestLab): Promise<object> {
     routes: await said('ip', 'route', 'show', 'table', 'all'),
     rules: await said('nft', 'list', 'ruleset'),
     cgroup: existsSync(cgroupOf(lab)),
+    run: existsSync(lab.place.run),
     mounts: ofLab(readFileSync('/proc/mounts', 'utf8')),
     files: globSync(`${dirname(lab.place.folder)}/.lab/**`),
   }
 }
+
+const isAlive = (pid: number): boolean => existsSync(`/proc/${String(pid)}/ns/net`)
+
+/** Ids of the BPF programs behind the links that the lab's agents have pinned. */
+async function pinnedPrograms(lab: TestLab): Promise<number[]> {
+  const ids: number[] = []
+  for (const path of globSync(`${lab.place.bpf}/**/link*`)) {
+    const { code, stdout, stderr } = await ran('bpftool', ['-j', 'link', 'show', 'pinned', path])
+    assert.equal(code, 0, stderr)
+    ids.push((JSON.parse(stdout) as { prog_id: number }).prog_id)
+  }
+  return ids
+}
+
+const isLoaded = async (id: number): Promise<boolean> =>
+  (await ran('bpftool', ['prog', 'show', 'id', String(id)])).code === 0
 
 /** Kills every process of the lab, one by one, as a crash of the machine's memory killer would. */
 async function killAll(lab: TestLab): Promise<number> {
@@ -60,7 +79,7 @@ test('down leaves nothing of a running lab, and is content to find none', async 
     assert.ok(pids.length >= 3 + 3 * 3, `only ${String(pids.length)} processes`)
     assert.match((await lab.run('down')).stdout, /is gone/)
     assert.deepEqual(await traces(lab), before)
-    for (const pid of pids) assert.ok(!existsSync(`/proc/${String(pid)}/ns/net`), `process ${String(pid)} lives`)
+    assert.deepEqual(pids.filter(isAlive), [])
     const again = await lab.run('down')
     assert.deepEqual([again.code, /^no lab in/.test(again.stdout)], [0, true])
   } finally {
@@ -77,6 +96,34 @@ test('down leaves nothing after every process was killed and the record is lost'
     rmSync(lab.place.record)
     assert.match((await lab.run('down')).stdout, /is gone/)
     assert.deepEqual(await traces(lab), before)
+  } finally {
+    await lab.end()
+  }
+})
+
+test('down leaves nothing of captured pods after an agent and the control plane were killed', async () => {
+  const lab = await TestLab.make()
+  try {
+    const before = await traces(lab)
+    const joined = `apiVersion: v1
+kind: Namespace
+metadata: { name: default, annotations: { weft.dev/mesh: enabled, weft.dev/on-agent-loss: closed } }
+---`
+    await upWithAgents(lab, joined + MANIFESTS, [])
+    rmSync(await lab.write(''))
+    const programs = await pinnedPrograms(lab)
+    assert.ok(programs.length >= 2 * 7 + 3, `only ${String(programs.length)} programs are pinned`)
+    for (const id of programs) assert.ok(await isLoaded(id))
+    const pids = processesIn(cgroupOf(lab))
+    const [agent = 0] = agentPids(lab, 'node-1')
+    for (const pid of [agent, readRecord(lab.place)?.controlPid ?? 0]) process.kill(pid, 'SIGKILL')
+    await eventually('both are dead', () => Promise.resolve(!isRunning(readRecord(lab.place)) && !isAlive(agent)))
+    for (const id of programs) assert.ok(await isLoaded(id), 'captures outlive their agent')
+    assert.match((await lab.run('down')).stdout, /is gone/)
+    assert.deepEqual(await traces(lab), before)
+    // the kernel frees a program a moment after its last link has gone
+    for (const id of programs) await eventually(`program ${String(id)} is gone`, async () => !(await isLoaded(id)))
+    assert.deepEqual(pids.filter(isAlive), [])
   } finally {
     await lab.end()
   }

@@ -65,6 +65,12 @@ export class TestLab {
     return spawn(process.execPath, command, { stdio: ['ignore', 'pipe', 'pipe'], cwd: this.#folder })
   }
 
+  /** Starts a program in a pod (NAMESPACE/POD) by `weft lab exec` and leaves it running, its input and output ours. */
+  startIn(pod: string, command: readonly string[]): ChildProcess {
+    const exec = [join(PROJECT, 'lab/main.ts'), 'exec', pod, '--', ...command]
+    return spawn(process.execPath, exec, { stdio: ['pipe', 'pipe', 'inherit'], cwd: this.#folder })
+  }
+
   /** `up --detach` without agents, with manifests given as text. Throws what it said when it fails. */
   async up(manifests: string, ...args: string[]): Promise<string> {
     const file = await this.write(manifests)

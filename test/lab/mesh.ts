@@ -1,0 +1,150 @@
+// A test's view of a lab with agents: how the mesh stands, what agents count, their processes, and programs run inside pods.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, openSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { askMesh } from '../../agent/cli/ask-agents.ts'
+import { type MeshStatus, meshStatus } from '../../agent/cli/mesh-status.ts'
+import { connectAsUser } from '../../agent/kube/client.ts'
+import { readExposition, type Sample } from '../../lab/demo/exposition.ts'
+import { findCgroup2, labCgroup, makeCgroup } from '../../lab/node/cgroup.ts'
+import { NETNS_FOLDER, nodeNetns } from '../../lab/node/network.ts'
+import { agentLog, PROJECT } from '../../lab/state.ts'
+import { type Ran, ran, type TestLab } from './lab.ts'
+
+/** An order to a program in a pod may take this long. */
+const ORDER_TIMEOUT_MS = 60_000
+
+/** A pod that runs application.ts on a node. Its readiness and liveness are asked for once a second and must not fail once. */
+export function podManifest(pod: {
+  readonly name: string
+  readonly namespace: string
+  readonly node: string
+  readonly app?: string
+  readonly annotations?: Readonly<Record<string, string>>
+}): string {
+  const { name, namespace, node, app = name, annotations = {} } = pod
+  const probe = { httpGet: { port: 8080, path: '/ready' }, periodSeconds: 1, timeoutSeconds: 3, failureThreshold: 1 }
+  const command = [process.execPath, join(import.meta.dirname, 'application.ts')]
+  const probes = { readinessProbe: probe, livenessProbe: { ...probe, initialDelaySeconds: 3 } }
+  return JSON.stringify({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace, labels: { app }, annotations },
+    spec: { nodeName: node, containers: [{ name: 'main', image: 'none', command, ...probes }] },
+  })
+}
+
+/** `weft lab up` with agents that are told `flags` (NAME=VALUE). Throws what it said when it fails. */
+export async function upWithAgents(lab: TestLab, manifests: string, flags: readonly string[]): Promise<void> {
+  const file = await lab.write(manifests)
+  const given = flags.flatMap((flag) => ['--agent-flag', flag])
+  const { code, stdout, stderr } = await lab.run('up', '--detach', '--timeout', '45', ...given, '-f', file)
+  if (code !== 0) throw new Error(`up failed: ${stdout}${stderr}`)
+}
+
+/** `weft status ARGS` as a user runs it. */
+export function weftStatus(lab: TestLab, ...args: string[]): Promise<Ran> {
+  const command = [process.execPath, join(PROJECT, 'agent/main.ts'), 'status', ...args]
+  return ran('env', [`KUBECONFIG=${lab.place.kubeconfig}`, ...command])
+}
+
+/** What `weft status` would say now, without a process of its own: for asking often. */
+export async function statusNow(lab: TestLab): Promise<MeshStatus> {
+  return meshStatus(await askMesh(connectAsUser(lab.place.kubeconfig), { namespace: null, node: null }))
+}
+
+/** A page of a node's agent, asked through the API server. */
+export function page(lab: TestLab, node: string, path: string): Promise<Response> {
+  return fetch(`${lab.url}/api/v1/nodes/${node}:15020/proxy/${path}`, { signal: AbortSignal.timeout(10_000) })
+}
+
+/** Every sample that a node's agent counts now. */
+export async function samples(lab: TestLab, node: string): Promise<Sample[]> {
+  const response = await page(lab, node, 'metrics')
+  if (response.status !== 200) throw new Error(`${node}: /metrics answers ${response.status}`)
+  return readExposition(await response.text())
+}
+
+/** The sum of a series over the samples that carry `labels`. */
+export function sumOf(all: readonly Sample[], name: string, labels: Readonly<Record<string, string>>): number {
+  const wanted = Object.entries(labels)
+  const isMeant = (sample: Sample): boolean =>
+    sample.name === name && wanted.every(([key, value]) => sample.labels[key] === value)
+  return all.filter(isMeant).reduce((sum, { value }) => sum + value, 0)
+}
+
+/** Folder of the cgroup that a node's agents live in. */
+const agentCgroup = (lab: TestLab, node: string): string =>
+  join(labCgroup(findCgroup2() ?? '', lab.place.id), node, 'agent')
+
+/** Process ids of a node's agents. */
+export function agentPids(lab: TestLab, node: string): number[] {
+  const text = readFileSync(join(agentCgroup(lab, node), 'cgroup.procs'), 'utf8')
+  return text.split('\n').filter(Boolean).map(Number)
+}
+
+/** The words of a process's command line. */
+export const commandOf = (pid: number): string[] =>
+  readFileSync(`/proc/${String(pid)}/cmdline`, 'utf8')
+    .split('\0')
+    .slice(0, -1)
+
+/** Starts an agent on a node beside those that the lab started, where these live: `weft lab down` ends it too. */
+export async function startAgent(lab: TestLab, node: string, command: readonly string[]): Promise<ChildProcess> {
+  const cgroup = agentCgroup(lab, node)
+  await makeCgroup(cgroup)
+  const netns = `--net=${NETNS_FOLDER}/${nodeNetns(lab.place.id, node)}`
+  const log = openSync(`${agentLog(lab.place, node)}.next`, 'a')
+  const enter = ['/bin/sh', '-c', 'echo $$ >"$0/cgroup.procs" && exec "$@"', cgroup]
+  const child = spawn('nsenter', [netns, ...enter, ...command], { stdio: ['ignore', log, log], cwd: PROJECT })
+  closeSync(log)
+  await once(child, 'spawn')
+  return child
+}
+
+/** A program of this folder inside a pod: it takes orders, a line of JSON each, and answers each with one. */
+export class PodProgram {
+  readonly #child: ChildProcess
+  readonly #waiting: ((line: string) => void)[] = []
+  readonly #ended: Promise<void>
+  readonly #name: string
+
+  /** `pod` is NAMESPACE/POD. */
+  constructor(lab: TestLab, pod: string, file: string) {
+    this.#name = `${file} in ${pod}`
+    this.#child = lab.startIn(pod, [process.execPath, join(import.meta.dirname, file)])
+    createInterface({ input: this.#child.stdout! }).on('line', (line) => this.#waiting.shift()?.(line))
+    this.#ended = new Promise<void>((resolve) => this.#child.once('exit', () => resolve()))
+  }
+
+  /** Answers come in the order of the orders. */
+  ask<Answer>(order: object): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(
+        () => reject(new Error(`${this.#name}: no answer to ${JSON.stringify(order)}`)),
+        ORDER_TIMEOUT_MS,
+      )
+      void this.#ended.then(() => {
+        clearTimeout(timer)
+        reject(new Error(`${this.#name} has ended`))
+      })
+      this.#waiting.push((line) => {
+        clearTimeout(timer)
+        const answer = JSON.parse(line) as Answer & { readonly failed?: unknown }
+        if (typeof answer?.failed === 'string') reject(new Error(`${this.#name}: ${answer.failed}`))
+        else resolve(answer)
+      })
+      this.#child.stdin!.write(`${JSON.stringify(order)}\n`)
+    })
+  }
+
+  /** Ends it; idempotent. */
+  async close(): Promise<void> {
+    this.#child.stdin!.end()
+    const timer = setTimeout(() => this.#child.kill('SIGTERM'), 2_000)
+    await this.#ended
+    clearTimeout(timer)
+  }
+}
