@@ -160,6 +160,7 @@ class ControlPlane {
       '--pods-cgroup',
       join(this.#cgroup, name),
       ...['--pin-root', join(this.#place.bpf, name), '--run-dir', join(this.#place.run, name)],
+      ...['--prober-cgroup', join(this.#cgroup, name, 'lab')], // the kubelet's stand-in runs there
       ...this.#order.agentFlags.map((flag) => `--${flag}`),
     ]
     const agent = await this.#spawn(name, 'agent', [program('agent/main'), 'agent', ...given])
