@@ -9,7 +9,7 @@ import { poolKey } from './plane/pool.ts'
 
 /** Puts the connection in its place; disposing it closes what was kept for this connection alone. */
 export function occupyWithHttp(side: Http1Caller, call: Call, { place, node }: Walk): Disposable {
-  const { idleMs, headMs } = node.limits
+  const { idleMs, headMs, quietMs } = node.limits
   place.occupant = {
     overdue: (nowMs) => {
       if (side.headSince !== null && nowMs - side.headSince > headMs) {
@@ -19,7 +19,10 @@ export function occupyWithHttp(side: Http1Caller, call: Call, { place, node }: W
     },
     forbidden: () => null, // each request asks for its own permit
     stop: (reason) => side.expire(reason),
-    drain: () => side.drain(),
+    // a caller that was heard a moment ago may be sending now: its next request is answered, and told to be the last
+    drain: (nowMs) => {
+      if (!side.idle || nowMs - side.activeAt >= quietMs) side.drain()
+    },
   }
   return {
     [Symbol.dispose]: () => {

@@ -501,6 +501,42 @@ test('inbound HTTP is counted by the destination, and two callers never share an
   assert.equal(node.count('istio_requests_total'), 4)
 })
 
+test('a kept connection that was in use when its node stopped gets one more answer, told to be its last', async (t) => {
+  const node = mesh(t, one(), { limits: { quietMs: 500 } })
+  await node.http('app-v1-1', (_, response) => response.end('done'))
+  node.plane.tick()
+  const [used, silent] = [await node.dial('web-1', APP), await node.dial('web-1', APP)]
+  for (const socket of [used, silent]) assert.equal((await ask(socket, get('/'))).headers['connection'], undefined)
+  const ends = [drainSocket(used), drainSocket(silent)] as const
+  const beganMs = performance.now()
+  const stopped = node.plane.stop(5000)
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  used.write(get('/'))
+  const { bytes, how } = await ends[0]
+  const answer = parseAnswer(bytes.toString())
+  assert.deepEqual([answer.body, answer.headers['connection'], how], ['done', 'close', 'end'])
+  assert.equal((await ends[1]).how, 'end')
+  await stopped
+  assert.ok(performance.now() - beganMs < 2000, 'nobody waits for who says nothing')
+})
+
+test('a response whose head has gone when its node stops is not the last: the next one says so', async (t) => {
+  const node = mesh(t, one())
+  await node.http('app-v1-1', (_, response) => {
+    response.setHeader('content-length', 4).write('do')
+    setTimeout(() => response.end('ne'), 200)
+  })
+  const socket = await node.dial('web-1', APP)
+  const first = ask(socket, get('/'))
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  const stopped = node.plane.stop(5000)
+  const { body, headers } = await first
+  assert.deepEqual([body, headers['connection']], ['done', undefined])
+  const second = await ask(socket, get('/'))
+  assert.deepEqual([second.body, second.headers['connection']], ['done', 'close'])
+  await stopped
+})
+
 test('a stopping node ends idle connections and lets a request under way finish', async (t) => {
   const node = mesh(t, one())
   await node.http('app-v1-1', (_, response) => void setTimeout(() => response.end('done'), 100))

@@ -42,7 +42,7 @@ test('an upstream whose last answer a caller does not read serves the next calle
 test('a connection to be ended waits for a slow caller to have read its last answer', async (t) => {
   const node = mesh(t, one())
   const { socket, answers } = await stuck(node)
-  node.plane.node.live.drain()
+  node.plane.node.live.drain(Infinity)
   await sleep(50)
   assert.equal(node.plane.node.live.size, 1)
   const { bytes, how } = await drainSocket(socket)

@@ -160,8 +160,9 @@ export class Http1Caller implements ChannelSink {
     this.#gone(new MeshError('CALLER_RESET', `the caller's connection broke: ${cause.message}`, cause))
   }
 
-  /** Ends the connection from this side: at once where idle, else behind the response under way. */
+  /** Ends the connection from this side: at once where idle, else behind the response under way, if that can still tell. */
   drain(): void {
+    if (this.#exchange?.answered === true) return
     this.#closeAfter = true
     if (!this.idle || this.#waiter === null) return
     this.#finish()

@@ -12,6 +12,8 @@ export interface Limits {
   readonly sniffBytes: number
   /** A connection without a byte either way is ended after this. */
   readonly idleMs: number
+  /** While the node stops, a kept connection between two requests is ended once it was silent for so long. */
+  readonly quietMs: number
   /** How long a request head may take from its first byte. */
   readonly headMs: number
   /** Longest injected delay. */
@@ -33,6 +35,7 @@ export const DEFAULT_LIMITS: Limits = {
   sniffMs: 100,
   sniffBytes: 64,
   idleMs: 60 * 60 * 1000,
+  quietMs: 1000,
   headMs: 60_000,
   delayMs: 60 * 60 * 1000,
   idlePerEndpoint: 64,

@@ -13,8 +13,8 @@ export interface Occupant {
   forbidden(snapshot: Snapshot): MeshError | null
   /** Ends it now. */
   stop(reason: MeshError): void
-  /** Ends it as soon as nothing is lost by that. */
-  drain(): void
+  /** Ends it where nothing is lost by that: asked again and again. `nowMs` is the time of the coarse clock. */
+  drain(nowMs: number): void
 }
 
 /** A connection's place in the register. */
@@ -102,8 +102,9 @@ export class Live {
     for (const { ledger } of this.#places) ledger.settle()
   }
 
-  drain(): void {
-    for (const { occupant } of this.#places) occupant.drain()
+  /** Ends what nothing is lost by. */
+  drain(nowMs: number): void {
+    for (const { occupant } of this.#places) occupant.drain(nowMs)
   }
 
   /** Ends what a pod left open when it ended: nobody is there any more, and each fd keeps its network namespace. */

@@ -142,14 +142,16 @@ export class DataPlane {
     return account.cells.dump(Date.now(), (uid) => snapshot.workloadByUid.has(uid))
   }
 
-  /** Stops accepting, ends connections as they become idle, and all of them after `graceMs`. */
+  /** Stops accepting, ends connections with their next answer or as they fall silent, and all of them after `graceMs`. */
   async stop(graceMs: number): Promise<void> {
     const { node } = this
     node.draining = true
     for (const uid of [...node.pods.keys()]) this.release(uid)
-    node.live.drain()
     const until = performance.now() + graceMs
-    while (node.live.size > 0 && performance.now() < until) await delay(Math.min(STOP_POLL_MS, graceMs))
+    for (let nowMs = performance.now(); node.live.size > 0 && nowMs < until; nowMs = performance.now()) {
+      node.live.drain(nowMs)
+      await delay(Math.min(STOP_POLL_MS, graceMs))
+    }
     node.live.stop()
     node.pools.drain()
     await delay(0)
