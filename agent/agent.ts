@@ -24,8 +24,8 @@ import { DataSide } from './workers.ts'
 /** How long the port of the admin endpoint is waited for while the agent before gives it up. */
 const ADMIN_WAIT_MS = 10_000
 const ADMIN_POLL_MS = 50
-/** How long an agent that lives on this node is asked for its listeners. */
-const HAND_OVER_WAIT_MS = 30_000
+/** An agent that lives on this node and does not hand over is spoken of after so long. */
+const HAND_OVER_PATIENCE_MS = 30_000
 const HAND_OVER_POLL_MS = 100
 
 /**
@@ -127,8 +127,9 @@ class Agent {
     const ended = stopped.then(() => 'told' as const)
     // only who could carry connections takes them from the agent before
     const begun = await Promise.race([ended, this.#data.whenApplied().then(() => 'able' as const)])
-    if (begun === 'told') return this.#stop(early, 'told')
-    await this.#takeOver()
+    const isFree = begun === 'able' && (await this.#takeOver(ended))
+    // captures have not begun: whatever is in force is another's
+    if (!isFree) return this.#stop(early, 'unbegun')
     const admin = early ?? (await this.#startAdmin(ADMIN_WAIT_MS))
     this.#captures.start()
     const { promise: taken, resolve } = Promise.withResolvers<'taken'>()
@@ -138,18 +139,29 @@ class Agent {
     await this.#stop(admin, why)
   }
 
-  /** Takes the listeners of the agent before, and waits until it has let go: two that capture would be one too many. */
-  async #takeOver(): Promise<void> {
-    const deadline = performance.now() + HAND_OVER_WAIT_MS
-    while (this.#kernel.lasting && isLived(this.#handOverPath)) {
-      const given = takeOver(this.#handOverPath)
-      if (given !== null) this.#kernel.adopt(given)
-      if (performance.now() > deadline) {
-        this.#parts.log.warn('an agent lives on this node and does not hand over: going on without')
-        return
+  /**
+   * Takes the listeners of the agent before, and waits until it has let go: two that capture would be one too many. Returns
+   * false where this one was told to stop first.
+   */
+  async #takeOver(ended: Promise<unknown>): Promise<boolean> {
+    let isOver = false
+    void ended.then(() => (isOver = true))
+    const askedMs = performance.now()
+    let isLogged = false
+    while (!isOver && this.#kernel.lasting && isLived(this.#handOverPath)) {
+      try {
+        const given = takeOver(this.#handOverPath)
+        if (given !== null) this.#kernel.adopt(given)
+      } catch (error) {
+        this.#parts.log.warn({ reason: (error as Error).message }, 'the agent before cannot be asked')
+      }
+      if (!isLogged && performance.now() - askedMs > HAND_OVER_PATIENCE_MS) {
+        isLogged = true
+        this.#parts.log.warn('an agent lives on this node and does not hand over: waiting for its end')
       }
       await sleep(HAND_OVER_POLL_MS)
     }
+    return !isOver
   }
 
   /** Null where it cannot be offered: the next agent then opens listeners of its own. */
@@ -162,22 +174,26 @@ class Agent {
     }
   }
 
-  /** `taken`: another agent carries on, with our listeners. */
-  async #stop(admin: Server | null, why: 'told' | 'taken'): Promise<void> {
+  /** `taken`: another agent carries on, with our listeners. `unbegun`: nothing is captured yet by this one. */
+  async #stop(admin: Server | null, why: 'told' | 'taken' | 'unbegun'): Promise<void> {
     const { config, log } = this.#parts
-    const how = why === 'taken' || (config['on-stop'] === 'keep' && this.#kernel.lasting) ? 'keep' : 'release'
+    const how = why !== 'told' || (config['on-stop'] === 'keep' && this.#kernel.lasting) ? 'keep' : 'release'
     log.info({ captures: how, why }, 'agent stopping')
     const closeAdmin = (): void => {
       admin?.close()
       admin?.closeAllConnections()
     }
-    if (why === 'taken') closeAdmin() // its port is waited for
+    if (why === 'taken') {
+      this.#kernel.retire()
+      closeAdmin() // its port is waited for
+    }
     this.#cluster.stop()
     await this.#captures.stop(how)
     if (why === 'told' && how === 'keep') this.#kernel.deafen()
     await this.#data.stop(config['drain-seconds'] * 1000)
     this.#accounting.stop()
-    this.#kernel.close(how === 'keep' ? 'keep' : 'remove')
+    // one that has come meanwhile has taken over what there is
+    this.#kernel.close(how === 'keep' || (this.#kernel.lasting && isLived(this.#handOverPath)) ? 'keep' : 'remove')
     closeAdmin()
   }
 

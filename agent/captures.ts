@@ -171,6 +171,7 @@ export class Captures {
     this.#letGo(pods)
     this.#tellDataSide()
     this.#lookOver()
+    if (wanted.every(({ uid }) => this.#standings.get(uid)?.captured === true)) kernel.dropOtherLayouts()
     const staying = pods.filter(({ uid }) => wantedUids.has(uid))
     const told = await Promise.all(staying.map((pod) => this.#proveAndAnnounce(pod)))
     const waits = [...withdrawn, ...told].filter((ms) => ms !== null)
@@ -237,6 +238,7 @@ export class Captures {
       if (told === standing.pod) continue
       // captured anew: other listeners, and another cookie where its sandbox was made anew
       if (told !== undefined) this.#options.data.release(uid, told.cookie !== standing.pod.cookie)
+      this.#proved.delete(uid) // of what was there before
       this.#options.data.capture(standing.pod)
       this.#told.set(uid, standing.pod)
       this.#reasons.delete(uid)

@@ -133,9 +133,9 @@ static __always_inline int arriving(struct bpf_sk_lookup *ctx, const struct pod 
   if (bpf_map_lookup_elem(&arrivals, flow)) return leave_with(INBOUND_LET, SK_PASS);
   if (ours && !(pod->flags & POD_PROVED)) return leave_with(INBOUND_DROPPED, SK_DROP);
   if (pod->flags & POD_PENDING) return leave_with(INBOUND_LOST, SK_DROP);
+  if (is_excluded(pod, to->port)) return leave_with(INBOUND_EXCLUDED, SK_PASS);
   if (is_link_local(to)) /* the proxy does not know of which link */
     return pod->flags & POD_CLOSED ? leave_with(INBOUND_LOST, SK_DROP) : leave_with(INBOUND_OPENED, SK_PASS);
-  if (is_excluded(pod, to->port)) return leave_with(INBOUND_EXCLUDED, SK_PASS);
   if (!ours && !is_open(to, ctx->local_port)) return leave_with(INBOUND_CLOSED, SK_DROP);
   if (!(pod->flags & POD_DEAF) && give(ctx, is_v4(to) ? SLOT_INBOUND4 : SLOT_INBOUND6))
     return leave_with(INBOUND_STEERED, SK_PASS);

@@ -7,7 +7,7 @@ import { pinsAt } from '../kernel/programs/pins.ts'
 
 const EPILOGUE =
   'An agent keeps captures when it stops (--on-stop=keep), so that fail-closed pods stay closed until the next one. Where ' +
-  'none will come, this lets all pods of the node go direct. Needs root, and is refused while an agent lives.'
+  'none will come, this lets all pods of the node go direct. Needs root, and is refused while an agent answers.'
 
 /** Adds the command's options to yargs. */
 export function releaseOptions(yargs: Argv): Argv {
@@ -27,7 +27,9 @@ export function release(given: Readonly<Record<string, unknown>>): number {
   const wish = { node, 'pin-root': textOf(given['pin-root']), 'run-dir': textOf(given['run-dir']) }
   if (isLived(handOverPath(runDirOf(wish))))
     throw new Error(`an agent of ${node} lives: stop it with --on-stop=release`)
+  if (process.geteuid?.() !== 0) throw new Error('releasing pods needs root: run it with sudo')
   const pins = pinsAt(pinRootOf(wish))
+  if (pins.folders().length === 0) throw new Error(`nothing is kept at ${pinRootOf(wish)}`)
   const count = pins.folders().reduce((sum, layout) => sum + pins.folder(layout).folders().length, 0)
   pins.remove()
   process.stdout.write(`${count} pods of ${node} were captured; none is any more\n`)

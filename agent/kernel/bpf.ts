@@ -81,6 +81,7 @@ class BpfKernel implements Kernel {
   /** Counts of the pods that were released. */
   readonly #past = { ...NO_POD_COUNTERS }
   #last: Counters | null = null
+  #hasDropped = false
 
   constructor(
     programs: NodePrograms,
@@ -122,6 +123,17 @@ class BpfKernel implements Kernel {
 
   loosen(uid: string): void {
     this.#captures.get(uid)?.loosen()
+  }
+
+  dropOtherLayouts(): void {
+    // once: what comes later is a successor's
+    const others = this.#hasDropped ? [] : this.#root.folders().filter((name) => name !== `layout-${LAYOUT}`)
+    this.#hasDropped = true
+    for (const name of others) this.#root.folder(name).remove()
+  }
+
+  retire(): void {
+    for (const capture of this.#captures.values()) capture.retire()
   }
 
   deafen(): void {
@@ -180,8 +192,6 @@ class BpfKernel implements Kernel {
     const lacks = this.#programs.look()
     for (const cookie of this.inherited()) if (!this.#lives(cookie)) this.disinherit(cookie)
     this.#forgetStrangers()
-    // of another layout nothing can be used on; what is to be captured is by now, so nothing opens with it
-    for (const name of this.#root.folders()) if (name !== `layout-${LAYOUT}`) this.#root.folder(name).remove()
     // listeners of pods that nobody wants any more would keep their namespaces
     for (const cookie of this.#given.keys()) this.#closeGiven(cookie)
     return [...lacks, ...sentencesOf(programsAhead(this.#programs, this.#cgroupRoot))]

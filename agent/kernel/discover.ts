@@ -1,6 +1,6 @@
 // Finds a pod's network namespace on this machine: pod UID -> cgroup -> oldest process -> namespace. Only the kubelet
 // and the container runtime decide these; nothing that a user can write to a Kubernetes object is asked.
-import { closeSync, existsSync, fstatSync, openSync, readFileSync, readdirSync, statSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readFileSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** How far below the root a pod's cgroup may be. */
@@ -40,7 +40,16 @@ const KUBELET_SLICES = ['', 'system.slice', 'runtime.slice', 'podruntime.slice']
 /** The kubelet's cgroup directory by the names that distributions give it, or null. */
 export function findKubeletCgroup(root: string): string | null {
   const places = KUBELET_SLICES.flatMap((slice) => KUBELET_UNITS.map((unit) => join(root, slice, unit)))
-  return places.find((place) => existsSync(place)) ?? null
+  return places.find(isPopulated) ?? null
+}
+
+/** A unit's cgroup may stand empty: some kubelets move themselves into another. */
+function isPopulated(cgroup: string): boolean {
+  try {
+    return /^populated 1$/m.test(readFileSync(join(cgroup, 'cgroup.events'), 'utf8'))
+  } catch {
+    return false
+  }
 }
 
 /**

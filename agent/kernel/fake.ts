@@ -35,7 +35,12 @@ export class FakeKernel implements Kernel {
     const known = this.#pods.get(pod.uid)
     if (known?.ips[0] === ip) return known
     if (known) this.release(pod.uid)
-    const listeners = (['inbound', 'outbound'] as const).map((direction) => ({ direction, ip, ...listen(ip) }))
+    const listeners = (['inbound', 'outbound'] as const).map((direction) => ({
+      direction,
+      ip,
+      socket: `${direction} ${pod.uid}`,
+      ...listen(ip),
+    }))
     const captured = { uid: pod.uid, ips: pod.ips, cookie: `${++this.#cookies}`, netns: -1, listeners }
     this.#pods.set(pod.uid, captured)
     return captured
@@ -68,6 +73,10 @@ export class FakeKernel implements Kernel {
   disinherit(): void {}
 
   adopt(): void {}
+
+  dropOtherLayouts(): void {}
+
+  retire(): void {}
 
   deafen(): void {}
 

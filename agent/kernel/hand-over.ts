@@ -7,6 +7,7 @@ import { openAcceptor } from './acceptor.ts'
 import type { Captured, Direction, Listener } from './kernel.ts'
 import { LAYOUT } from './layout.ts'
 import { errorName, must, native } from './native.ts'
+import { cookieOfSocket } from './pod/listening.ts'
 
 /** How long one message is waited for. The other side is an agent that does nothing else meanwhile. */
 const WAIT_MS = 2_000
@@ -88,7 +89,10 @@ export function takeOver(path: string): ReadonlyMap<string, readonly Listener[]>
       const { cookie, listeners } = JSON.parse(message.text) as Told
       given.set(
         cookie,
-        listeners.map((each, index) => ({ ...each, fd: message.fds[index] ?? -1 })),
+        listeners.map((each, index) => {
+          const fd = message.fds[index] ?? -1
+          return { ...each, fd, socket: cookieOfSocket(fd) }
+        }),
       )
     }
   } finally {

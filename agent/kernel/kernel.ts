@@ -41,6 +41,8 @@ export interface Listener {
   readonly ip: string
   readonly fd: number
   readonly port: number
+  /** The socket's cookie: another listener at the same place has another. */
+  readonly socket: string
 }
 
 /**
@@ -171,7 +173,8 @@ export interface Kernel {
    * Joins a pod's traffic: from the return on its new connections come to the listeners; open ones are not touched. To be
    * called again at any time: it looks at everything that the capture stands on, mends what is not as it should be, takes
    * over new terms and addresses, and returns the same object where nothing changed for the data side. Throws
-   * KernelError: then a fail-open pod is not captured, and of a fail-closed one new connections are refused.
+   * KernelError: then a fail-open pod is not captured, and of a fail-closed one new connections are refused (unless not
+   * even its maps could be made).
    */
   capture(pod: PodSource): Captured
   /**
@@ -181,6 +184,13 @@ export interface Kernel {
   prove(uid: string): Promise<void>
   /** The first half of a release: what the pod dials goes direct from now on, what dials it still comes here. */
   loosen(uid: string): void
+  /**
+   * Drops what an agent of another layout has left in force. To be called once all that is wanted is captured: what was
+   * refused until then is refused no more. Does so once.
+   */
+  dropOtherLayouts(): void
+  /** Another agent has the captures: nothing is told to the kernel any more. */
+  retire(): void
   /** As if this agent listened no more: new connections of all pods go direct or are refused, as their terms say. */
   deafen(): void
   /**
@@ -200,8 +210,7 @@ export interface Kernel {
   disinherit(cookie: string): void
   /**
    * Looks at what all captures share and mends it, and drops what is inherited of pods that are gone. Returns what keeps
-   * the node from capturing as it should, a sentence each. To be called once every pod that is wanted was tried: what an
-   * agent of another layout has left in force is dropped then.
+   * the node from capturing as it should, a sentence each.
    */
   look(): readonly string[]
   counters(): Counters

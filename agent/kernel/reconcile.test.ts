@@ -13,8 +13,8 @@ const captured = (uid: string, ip: string): Captured => ({
   cookie: '1',
   netns: 5,
   listeners: [
-    { direction: 'outbound', ip: '127.0.0.1', fd: 6, port: 15001 },
-    { direction: 'inbound', ip: '127.0.0.1', fd: 7, port: 15006 },
+    { direction: 'outbound', ip: '127.0.0.1', fd: 6, port: 15001, socket: '1' },
+    { direction: 'inbound', ip: '127.0.0.1', fd: 7, port: 15006, socket: '1' },
   ],
 })
 const at = (netns: number): Found => ({ found: true, netns, pid: 1 })

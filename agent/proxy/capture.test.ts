@@ -10,10 +10,10 @@ import type { JoinedPod } from './plane/node.ts'
 import type { Channel } from './transport/transport.ts'
 
 const LISTENERS = [
-  { direction: 'outbound', ip: '127.0.0.1', fd: 1, port: 15001 },
-  { direction: 'inbound', ip: '127.0.0.1', fd: 2, port: 15006 },
-  { direction: 'outbound', ip: '::1', fd: 3, port: 15101 },
-  { direction: 'inbound', ip: '::1', fd: 4, port: 15006 },
+  { direction: 'outbound', ip: '127.0.0.1', fd: 1, port: 15001, socket: '1' },
+  { direction: 'inbound', ip: '127.0.0.1', fd: 2, port: 15006, socket: '1' },
+  { direction: 'outbound', ip: '::1', fd: 3, port: 15101, socket: '1' },
+  { direction: 'inbound', ip: '::1', fd: 4, port: 15006, socket: '1' },
 ] as const
 
 function podAt(...ips: string[]): JoinedPod {

@@ -28,7 +28,10 @@ export interface AgentOrder {
 
 type Command =
   | { readonly do: 'capture'; readonly pod: PodFile; readonly relay: boolean }
-  | { readonly do: 'take over' | 'offer' | 'counters' | 'look' | 'inherited' | 'keep' | 'deafen' | 'seen' }
+  | {
+      readonly do:
+        'take over' | 'offer' | 'counters' | 'look' | 'drop layouts' | 'inherited' | 'keep' | 'deafen' | 'seen'
+    }
   | { readonly do: 'tallies' | 'release' | 'prove'; readonly uid: string }
 
 /** The process as a test holds it. */
@@ -67,7 +70,7 @@ export class AgentProcess {
     return this.#say({ do: 'counters' }) as Promise<Counters>
   }
 
-  tell(what: 'offer' | 'look' | 'inherited' | 'keep' | 'deafen' | 'seen'): Promise<unknown> {
+  tell(what: 'offer' | 'look' | 'drop layouts' | 'inherited' | 'keep' | 'deafen' | 'seen'): Promise<unknown> {
     return this.#say({ do: what })
   }
 
@@ -128,6 +131,8 @@ function serve({ cgroupRoot, pinRoot, handOver = '' }: AgentOrder): void {
         return kernel.deafen()
       case 'look':
         return kernel.look()
+      case 'drop layouts':
+        return kernel.dropOtherLayouts()
       case 'inherited':
         return kernel.inherited()
       case 'counters':

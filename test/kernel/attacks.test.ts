@@ -207,10 +207,10 @@ kernelTest(
     const [pod, other] = [world.pod(), world.pod()]
     for (const each of [pod, other]) world.serve(each, 8080, (socket) => socket.end('application'))
     const relay = new Relay(world.sockets, world.kernel, () => undefined)
-    join(world, relay, { ...pod, terms: CLOSED })
+    const before = join(world, relay, { ...pod, terms: CLOSED })
     for (const port of [15001, 15006]) inside(pod, 'ss', '-K', '-l', '-t', `sport = :${port}`)
     assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'ECONNREFUSED')
-    join(world, relay, { ...pod, terms: CLOSED })
+    assert.notEqual(join(world, relay, { ...pod, terms: CLOSED }), before, 'so the data side is told')
     assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'application')
     assert.equal(await met(world.reach({ ip: pod.ip, port: 8080 })), 'application')
     assert.deepEqual(relay.seen, { outbound: [`${other.ip}:8080`], inbound: [`${pod.ip}:8080`] })

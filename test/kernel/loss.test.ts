@@ -239,7 +239,7 @@ lossTest(
       assert.equal(await met(dialling), 'ECONNREFUSED')
     }
     await second.capture(fileOf(pod, CLOSED))
-    await second.tell('look')
+    await second.tell('drop layouts')
     assert.deepEqual(readdirSync(pinRoot), ['layout-1'])
     assert.equal(await met(world.dial(pod, { ip: other.ip, port: 8080 })), 'application')
     assert.deepEqual(await second.tell('seen'), { outbound: [`${other.ip}:8080`], inbound: [] })

@@ -75,8 +75,9 @@ export class PodCapture {
   #source: PodSource
   #link = -1
   #program = -1
-  #leaving = false
-  #proving = false
+  /** What #tell() says beside the terms. */
+  readonly #flags = { pending: false, leaving: false, proved: false, deaf: false }
+  #isRetired = false
   #captured: Captured | null = null
 
   /**
@@ -125,7 +126,7 @@ export class PodCapture {
    */
   bringUp(source: PodSource): Captured {
     this.#source = source
-    this.#leaving = false
+    this.#flags.leaving = this.#flags.deaf = false
     this.#keepPins()
     // of a fail-closed pod nothing passes from here on; what an earlier agent has in force stays until it is replaced
     if (this.blocks && !this.#isGated()) this.block()
@@ -136,14 +137,22 @@ export class PodCapture {
     this.#steer()
     this.#listening.look(source.ips)
     // last: from here on connects are turned, and everything they will meet is there
-    this.#tell(0)
+    this.#flags.pending = false
+    this.#tell()
     return this.#retold()
   }
 
   /** From now on new connections of the pod are refused, both ways, until it is brought up. Throws KernelError. */
   block(): void {
-    this.#tell(FLAG.pending)
+    this.#captured = null
+    this.#flags.pending = true
+    this.#tell()
     this.#steer()
+  }
+
+  /** Another agent has the pod: nothing is told to the programs any more. */
+  retire(): void {
+    this.#isRetired = true
   }
 
   /** Sees that both directions come to the data side. Rejects with KernelError. */
@@ -154,24 +163,29 @@ export class PodCapture {
     const { ips, terms } = this.#source
     await Promise.all(provable(ips, terms).map((family) => proveOutbound(pod, home, family)))
     const dialled = ([4, 6] as const).flatMap((family) => ips.find((ip) => familyOf(ip) === family) ?? [])
-    this.#proving = true
-    this.#tell(0)
+    this.#gate(true)
     try {
       await Promise.all(dialled.map((ip) => proveInbound(pod, home, ip)))
     } finally {
-      this.#proving = false
-      if (this.#captured !== null) this.#tell(0)
+      this.#gate(false)
     }
   }
 
+  /** Lets the inbound port be dialled from outside, or no longer. A pod that was let go meanwhile is left alone. */
+  #gate(isOpen: boolean): void {
+    this.#flags.proved = isOpen
+    if (this.#captured !== null) this.#tell()
+  }
+
   loosen(): void {
-    if (this.#leaving) return
-    this.#leaving = true
-    this.#tell(0)
+    if (this.#flags.leaving) return
+    this.#flags.leaving = true
+    this.#tell()
   }
 
   deafen(): void {
-    this.#tell(FLAG.deaf)
+    this.#flags.deaf = true
+    this.#tell()
   }
 
   counters(): Record<(typeof INBOUND_COUNTERS)[number] | 'crowded', number> {
@@ -255,7 +269,7 @@ export class PodCapture {
       this.#link = -1
     }
     this.#link = must(native().attach(program, this.#netns, ATTACH.skLookup), 'attach the inbound program')
-    this.#pins.pin('link', this.#link)
+    this.#pins.keep('link', this.#link)
   }
 
   /** Whether an earlier agent, or this one, has the pod in force. */
@@ -265,20 +279,19 @@ export class PodCapture {
   }
 
   /** Says to the programs what they are to do with the pod. The inbound one first: connects are turned last. */
-  #tell(more: number): void {
+  #tell(): void {
+    if (this.#isRetired) return
     const { ips, terms } = this.#source
     const first = (family: 4 | 6): string | null => ips.find((ip) => familyOf(ip) === family) ?? null
     const port = this.#listening.port.bind(this.#listening)
-    const flags = [
-      more,
-      this.#leaving ? FLAG.leaving : 0,
-      this.#proving ? FLAG.proved : 0,
-      terms.onLoss === 'closed' ? FLAG.closed : 0,
-      terms.excludeOutboundPorts.length + terms.excludeInboundPorts.length > 0 ? FLAG.ports : 0,
-      terms.excludeOutboundCidrs.length > 0 ? FLAG.blocks : 0,
-    ].reduce((sum, flag) => sum | flag, 0)
+    const flags = {
+      ...this.#flags,
+      closed: terms.onLoss === 'closed',
+      ports: terms.excludeOutboundPorts.length + terms.excludeInboundPorts.length > 0,
+      blocks: terms.excludeOutboundCidrs.length > 0,
+    }
     const value = podValue({
-      ...{ cookie: this.cookie, flags, shown4: first(4), shown6: first(6) },
+      ...{ cookie: this.cookie, flags: flagsOf(flags), shown4: first(4), shown6: first(6) },
       ...{ outbound4: port('outbound', 4), outbound6: port('outbound', 6) },
       ...{ inbound4: port('inbound', 4), inbound6: port('inbound', 6) },
     })
@@ -295,6 +308,9 @@ export class PodCapture {
     return this.#captured as Captured
   }
 }
+
+const flagsOf = (set: Partial<Record<keyof typeof FLAG, boolean>>): number =>
+  Object.entries(FLAG).reduce((sum, [name, flag]) => sum | (set[name as keyof typeof FLAG] ? flag : 0), 0)
 
 function put(map: number, key: Uint8Array, value: Uint8Array): void {
   const there = new Uint8Array(value.length)

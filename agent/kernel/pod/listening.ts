@@ -60,7 +60,7 @@ export class Listening {
       // the pod itself may have ended it (SOCK_DESTROY)
       if (listener !== null && native().isListening(listener.fd) !== 1) {
         native().closeFd(listener.fd)
-        listener = null
+        this.#held[slot] = listener = null // at once: the number may be another's by the time that something throws
       }
       listener ??= this.#open({ direction, ip, wished })
       // a pod with IPv6 and no ::1: what is dialled there directly is dropped; its own dials go by way of 127.0.0.1
@@ -83,19 +83,24 @@ export class Listening {
       if (fd < 0 && errorName(fd) === 'EADDRINUSE') continue
       if (fd < 0 && ip === '::1' && NO_IPV6.has(errorName(fd))) return null
       must(fd, `listen at ${ip} port ${port} in the pod`)
-      return { direction, ip, fd, port: port || native().ends(fd).localPort }
+      return { direction, ip, fd, port: port || native().ends(fd).localPort, socket: cookieOfSocket(fd) }
     }
     throw new KernelError('EADDRINUSE', `listen at ${ip} in the pod`)
   }
 
   /** Read from user space, the map tells the sockets' cookies. */
-  #tell(slot: number, { fd }: Listener): void {
+  #tell(slot: number, { fd, socket: cookie }: Listener): void {
     const { listeners } = this.#at
     const there = new Uint8Array(8)
-    const { status, cookie } = native().socketCookie(fd)
-    must(status, 'read the cookie of a listener')
     const known = native().mapGet(listeners, intBytes(slot), there) >= 0
     if (known && Buffer.compare(there, cookieKey(cookie)) === 0) return
     must(native().mapPut(listeners, intBytes(slot), longBytes(fd)), 'name a listener')
   }
+}
+
+/** The cookie of a socket, in decimal. Throws KernelError. */
+export function cookieOfSocket(fd: number): string {
+  const { status, cookie } = native().socketCookie(fd)
+  must(status, 'read the cookie of a listener')
+  return cookie
 }

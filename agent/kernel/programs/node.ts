@@ -60,7 +60,7 @@ export class NodePrograms {
   readonly #links = new Map<Hook, number>()
   #closed = false
 
-  /** Loads the programs and attaches them. Throws KernelError, and then nothing new stays. */
+  /** Loads the programs and attaches them, or takes over what is pinned. Throws KernelError. */
   constructor(site: Site, pins: Pins) {
     this.#site = site
     this.#pins = pins
@@ -100,11 +100,13 @@ export class NodePrograms {
     for (const hook of lost) {
       const link = this.#links.get(hook)
       if (link !== undefined) native().closeFd(link)
+      this.#links.delete(hook)
       this.#links.set(hook, this.#takeOver(hook) ?? this.#attach(hook))
     }
-    for (const [name, fd] of this.maps) this.#pins.keep(name, fd)
-    for (const [hook, fd] of this.#links) this.#pins.keep(linkName(hook), fd)
+    const pinned = [...this.maps, ...[...this.#links].map(([hook, fd]) => [linkName(hook), fd] as const)]
+    const isKept = pinned.every(([name, fd]) => this.#pins.keep(name, fd))
     return [
+      ...(isKept ? [] : ['captures cannot be pinned: they would not outlive this agent']),
       ...this.#tellOfNode(),
       ...lost.map((hook) => `the program at ${hook} had been detached by somebody: attached again`),
     ]
@@ -164,7 +166,7 @@ export class NodePrograms {
     try {
       const program = this.#programs.get(programOf(hook)) ?? -1
       const link = must(native().attach(program, root, ATTACH[hook]), `attach ${hook} at ${cgroupRoot}`)
-      this.#pins.pin(linkName(hook), link)
+      this.#pins.keep(linkName(hook), link)
       return link
     } finally {
       closeSync(root)

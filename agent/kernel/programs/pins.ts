@@ -11,8 +11,8 @@ export interface Pins {
   open(name: string): number | null
   /** Throws KernelError. */
   pin(name: string, fd: number): void
-  /** Pins again what somebody has unpinned. Throws KernelError. */
-  keep(name: string, fd: number): void
+  /** Pins again what somebody has unpinned. False where that cannot be: it does not last then. */
+  keep(name: string, fd: number): boolean
   unpin(name: string): void
   folder(name: string): Pins
   folders(): string[]
@@ -25,7 +25,7 @@ export const UNPINNED: Pins = {
   lasting: false,
   open: () => null,
   pin: () => undefined,
-  keep: () => undefined,
+  keep: () => true,
   unpin: () => undefined,
   folder: () => UNPINNED,
   folders: () => [],
@@ -61,8 +61,13 @@ class BpfFolder implements Pins {
     must(native().pin(fd, join(this.#path, name)), `pin ${join(this.#path, name)}`)
   }
 
-  keep(name: string, fd: number): void {
-    if (!existsSync(join(this.#path, name))) this.pin(name, fd)
+  keep(name: string, fd: number): boolean {
+    try {
+      if (!existsSync(join(this.#path, name))) this.pin(name, fd)
+      return true
+    } catch {
+      return false
+    }
   }
 
   unpin(name: string): void {
