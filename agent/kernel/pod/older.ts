@@ -23,7 +23,8 @@ export interface OlderListeners {
 }
 
 /**
- * The maps must be known to the programs already, and the inbound program not yet attached: then no listener is missed.
+ * The maps must be known to the programs already, and nothing asked of them yet (the inbound program is not attached, or
+ * refuses all because the pod is pending): then no listener is missed.
  * listen() makes a socket visible to sock_diag first and calls the program second, so each one has either met the
  * program, or is told here. One that closes between the readings below counts as open until look() is called anew.
  */

@@ -13,7 +13,7 @@ export interface Occupant {
   forbidden(snapshot: Snapshot): MeshError | null
   /** Ends it now. */
   stop(reason: MeshError): void
-  /** Ends it where nothing is lost by that: asked again and again. `nowMs` is the time of the coarse clock. */
+  /** Ends it where nothing is lost by that: asked again and again. `nowMs` is up to a tick ahead of the coarse clock. */
   drain(nowMs: number): void
 }
 
