@@ -25,9 +25,9 @@ export function releaseOptions(yargs: Argv): Argv {
 export function release(given: Readonly<Record<string, unknown>>): number {
   const node = String(given['node'])
   const wish = { node, 'pin-root': textOf(given['pin-root']), 'run-dir': textOf(given['run-dir']) }
+  if (process.geteuid?.() !== 0) throw new Error('releasing pods needs root: run it with sudo')
   if (isLived(handOverPath(runDirOf(wish))))
     throw new Error(`an agent of ${node} lives: stop it with --on-stop=release`)
-  if (process.geteuid?.() !== 0) throw new Error('releasing pods needs root: run it with sudo')
   const pins = pinsAt(pinRootOf(wish))
   if (pins.folders().length === 0) throw new Error(`nothing is kept at ${pinRootOf(wish)}`)
   const count = pins.folders().reduce((sum, layout) => sum + pins.folder(layout).folders().length, 0)

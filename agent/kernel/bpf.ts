@@ -7,6 +7,7 @@ import { cookieKey, LAYOUT, POD_BYTES, readCookie } from './layout.ts'
 import { native } from './native.ts'
 import {
   type Ground,
+  KNOWN_AS,
   NO_POD_COUNTERS,
   PodCapture,
   type PodCounters,
@@ -182,9 +183,7 @@ class BpfKernel implements Kernel {
     const pins = this.#ground.pins.folder(podFolder(cookie))
     pins.unpin('link')
     new PodTerms(this.#programs, cookie).remove()
-    for (const map of ['origins', 'entries', 'listening', 'tallies']) {
-      native().mapRemove(this.#programs.map(map), cookieKey(cookie))
-    }
+    for (const map of Object.keys(KNOWN_AS)) native().mapRemove(this.#programs.map(map), cookieKey(cookie))
     pins.remove()
   }
 

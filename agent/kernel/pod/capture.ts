@@ -32,7 +32,7 @@ export interface Ground {
 const INBOUND_KIND = { type: 30, attachType: ATTACH.skLookup }
 
 /** Which map of the pod is known to the programs of all pods under its cookie, by their map of maps. */
-const KNOWN_AS = { origins: 'turned', entries: 'arrivals', listening: 'ports', tallies: 'sums' } as const
+export const KNOWN_AS = { origins: 'turned', entries: 'arrivals', listening: 'ports', tallies: 'sums' } as const
 
 /** The pod's folder of pins. */
 export const podFolder = (cookie: string): string => `pod-${cookie}`
