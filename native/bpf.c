@@ -96,6 +96,14 @@ int link_update(int link, int program) {
   return bpf_call(BPF_LINK_UPDATE, &attr);
 }
 
+int link_detach(int link) {
+  union bpf_attr attr;
+
+  memset(&attr, 0, sizeof(attr));
+  attr.link_detach.link_fd = link;
+  return bpf_call(BPF_LINK_DETACH, &attr);
+}
+
 static int describe(int fd, void *into, uint32_t bytes) {
   union bpf_attr attr;
 

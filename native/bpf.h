@@ -39,6 +39,7 @@ int map_create(const struct map_wish *wish);
 int program_load(const struct program_wish *wish);
 int link_create(int program, int target, uint32_t attach_type);
 int link_update(int link, int program);
+int link_detach(int link);
 int link_read(int link, struct link_state *state);
 int object_pin(int fd, const char *path);
 int object_open(const char *path);

@@ -89,6 +89,11 @@ static Napi::Value replaceProgram(const Napi::CallbackInfo &info) {
   return Napi::Number::New(info.Env(), link_update(toInt(info[0]), toInt(info[1])));
 }
 
+// detach(link): status; -EINVAL where the fd is no link's
+static Napi::Value detach(const Napi::CallbackInfo &info) {
+  return Napi::Number::New(info.Env(), link_detach(toInt(info[0])));
+}
+
 // readLink(link): { status, program, place }; place in decimal
 static Napi::Value readLink(const Napi::CallbackInfo &info) {
   link_state state{};
@@ -168,6 +173,7 @@ void exportPrograms(Napi::Env env, Napi::Object exports) {
   exports["loadProgram"] = Napi::Function::New(env, loadProgram);
   exports["attach"] = Napi::Function::New(env, attach);
   exports["replaceProgram"] = Napi::Function::New(env, replaceProgram);
+  exports["detach"] = Napi::Function::New(env, detach);
   exports["readLink"] = Napi::Function::New(env, readLink);
   exports["pin"] = Napi::Function::New(env, pin);
   exports["openPin"] = Napi::Function::New(env, openPin);

@@ -79,6 +79,7 @@ export interface Native {
   loadProgram(wish: ProgramWish): { readonly status: number; readonly log: string }
   attach(program: number, target: number, type: number): number
   replaceProgram(link: number, program: number): number
+  detach(link: number): number
   readLink(link: number): { readonly status: number; readonly program: number; readonly place: string }
   pin(fd: number, path: string): number
   openPin(path: string): number

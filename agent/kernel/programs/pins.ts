@@ -13,6 +13,7 @@ export interface Pins {
   pin(name: string, fd: number): void
   /** Pins again what somebody has unpinned. False where that cannot be: it does not last then. */
   keep(name: string, fd: number): boolean
+  /** Detaches what it was, where that is a link: the kernel would do so some time after the last pin is gone. */
   unpin(name: string): void
   folder(name: string): Pins
   folders(): string[]
@@ -71,6 +72,7 @@ class BpfFolder implements Pins {
   }
 
   unpin(name: string): void {
+    this.#detach(name)
     try {
       unlinkSync(join(this.#path, name))
     } catch (error) {
@@ -90,6 +92,13 @@ class BpfFolder implements Pins {
     for (const name of this.folders()) this.folder(name).remove()
     for (const name of this.#entries(false)) this.unpin(name)
     if (existsSync(this.#path)) rmdirSync(this.#path)
+  }
+
+  #detach(name: string): void {
+    const fd = native().openPin(join(this.#path, name))
+    if (fd < 0) return
+    native().detach(fd)
+    native().closeFd(fd)
   }
 
   #entries(folders: boolean): string[] {
