@@ -5,7 +5,7 @@ import type { BodySink, Exchange, Stop } from '../exchange.ts'
 import type { Channel } from '../transport/transport.ts'
 import type { Http1Caller } from './caller.ts'
 import { emitAnswer, emitResponse, hasBody, type ResponseOut } from './emit.ts'
-import { REQUEST_ID } from './fields.ts'
+import { EXPECT, REQUEST_ID } from './fields.ts'
 import type { Framing, Head } from './head.ts'
 import { scratch, writeChunk, writeLastChunk } from './send.ts'
 
@@ -32,6 +32,8 @@ export class Http1Exchange implements Exchange {
   readonly #caller: Http1Caller
   #out: Framing = 'none'
   #close = false
+  /** A 100 response has been passed on. */
+  #continued = false
   #stop: Stop | null = null
   #ended: (() => void) | null = null
 
@@ -109,6 +111,7 @@ export class Http1Exchange implements Exchange {
   }
 
   interim(head: Head): void {
+    if (head.status === 100) this.#continued = true
     if (this.head.minor === 0) return // RFC 9110 §15.2: HTTP/1.0 knows none
     const length = emitResponse(head, { framing: 'none', connection: null }, scratch)
     this.channel.write(scratch, 0, length, this.channel)
@@ -117,12 +120,17 @@ export class Http1Exchange implements Exchange {
   respond(head: Head, framing: Framing): void {
     const old = this.head.minor === 0
     this.#out = framing === 'close' || framing === 'chunked' ? (old ? 'close' : 'chunked') : framing
-    this.#close = !this.head.persistent || this.#caller.closing || this.#out === 'close'
+    this.#close = !this.head.persistent || this.#caller.closing || this.#out === 'close' || this.#withheld
     this.answered = true
     this.status = head.status
     const connection: ResponseOut['connection'] = this.#close ? 'close' : old ? 'keep-alive' : null
     const length = emitResponse(head, { framing: this.#out, connection }, scratch)
     this.channel.write(scratch, 0, length, this.channel)
+  }
+
+  /** The caller waits with its body for a 100 that does not come: whether it will send it, nobody knows (RFC 9110 §10.1.1). */
+  get #withheld(): boolean {
+    return !this.received && !this.#continued && this.receivedBytes === 0 && this.head.first(EXPECT) !== null
   }
 
   bodyBytes(bytes: Buffer, from: number, to: number, source: Channel): void {

@@ -1,8 +1,8 @@
 // The transport's body on node:net: one read arena for all channels, pooled write buffers, no streams on the way.
 
-import { Socket } from 'node:net'
 import { addressText, type SocketAddress } from '../../model/address.ts'
 import { MeshError } from '../../model/failure.ts'
+import { ChannelSocket } from './socket.ts'
 import type { Channel, ChannelSink, Ends, Transport } from './transport.ts'
 
 /** Bytes of the read arena and of each write buffer: below it, large bodies cost visibly more. */
@@ -14,6 +14,8 @@ const SPARE_BUFFERS = 32
 const KEEPALIVE_MS = 60_000
 /** How long a closed channel may take to hand over what is queued. */
 const CLOSE_LIMIT_MS = 10_000
+/** How long a channel that cannot be written to any more may take to hand over what it had received. */
+const LAST_READ_MS = 30_000
 
 /** Codes of connect(2) that mean nobody answered, rather than that somebody refused. */
 const TIMEOUT_CODES: ReadonlySet<string> = new Set(['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'])
@@ -135,7 +137,7 @@ class NodeTransport implements Transport {
 }
 
 class NodeChannel implements Channel {
-  readonly socket: Socket
+  readonly socket: ChannelSocket
   readonly arena: Buffer
   sink: ChannelSink = DEAF
   dead = false
@@ -152,12 +154,14 @@ class NodeChannel implements Channel {
   #closing = false
   #shutdown: 'open' | 'wanted' | 'sent' | 'done' = 'open'
   #resetWanted = false
+  /** Set once writing has failed: what is written from then on goes nowhere. */
+  #lastRead: NodeJS.Timeout | null = null
 
   constructor(transport: NodeTransport, fd: number) {
     this.#transport = transport
     this.arena = transport.arena
     this.activeAt = transport.nowMs
-    this.socket = new Socket({
+    this.socket = new ChannelSocket({
       fd,
       allowHalfOpen: true,
       onread: { buffer: transport.arena, callback: (length) => this.#onRead(length) },
@@ -167,6 +171,7 @@ class NodeChannel implements Channel {
     this.socket.on('error', (error) => this.#onError(error))
     this.socket.on('close', () => this.#onClose())
     this.socket.on('finish', () => this.#onFinish())
+    this.socket.onUnwritable = () => this.#onUnwritable()
   }
 
   get backlog(): number {
@@ -185,7 +190,7 @@ class NodeChannel implements Channel {
   }
 
   write(bytes: Buffer, from: number, to: number, source: Channel | null): void {
-    if (this.dead || this.#closing || from >= to) return
+    if (this.dead || this.#closing || this.#lastRead !== null || from >= to) return
     this.activeAt = this.#transport.nowMs
     if (this.#staged === 0) this.#transport.touch(this)
     this.#source = source as NodeChannel | null
@@ -207,7 +212,7 @@ class NodeChannel implements Channel {
     const length = this.#staged
     this.#staging = null
     this.#staged = 0
-    if (this.dead || length === 0) {
+    if (this.dead || length === 0 || this.#lastRead !== null) {
       this.#transport.give(staging)
       return
     }
@@ -244,7 +249,7 @@ class NodeChannel implements Channel {
   }
 
   shutdown(): void {
-    if (this.dead || this.#shutdown !== 'open') return
+    if (this.dead || this.#shutdown !== 'open' || this.#lastRead !== null) return
     this.#shutdown = 'wanted'
     this.#shutdownWhenFlushed()
   }
@@ -314,6 +319,13 @@ class NodeChannel implements Channel {
     this.socket.end()
   }
 
+  /** Whoever owns it hears of the loss when all that was received has been read. */
+  #onUnwritable(): void {
+    const { failure } = this.socket
+    this.#lastRead = setTimeout(() => this.#onError(failure as Error), LAST_READ_MS)
+    this.#lastRead.unref()
+  }
+
   #onFinish(): void {
     this.#shutdown = 'done'
     if (this.#resetWanted) this.reset()
@@ -342,6 +354,7 @@ class NodeChannel implements Channel {
 
   #die(): void {
     this.dead = true
+    if (this.#lastRead !== null) clearTimeout(this.#lastRead)
     this.sink = DEAF
     this.#release()
     if (this.#staging !== null) this.#transport.give(this.#staging)
