@@ -59,7 +59,7 @@ export interface Exchange extends RequestFacts, ResponseSink {
   /** Answers from here, in plain text. */
   answer(status: number, text: string): void
   /**
-   * Passes a 101 response on and gives the connection up to whatever was agreed upon; returns what the caller sent ahead.
+   * Passes a 101 response, or a 2xx one to CONNECT, on and gives the connection up to whatever was agreed upon; returns what the caller sent ahead.
    */
   upgrade(head: Head): Buffer | null
   /** Breaks off a response that cannot be completed: the caller sees a reset. */

@@ -445,7 +445,9 @@ for (const [what, request, status] of [
   ['no Host', 'GET / HTTP/1.1\r\n\r\n', 400],
   ['a folded line', 'GET / HTTP/1.1\r\nHost: a\r\n folded: x\r\n\r\n', 400],
   ['a head too large', `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(70_000)}\r\n\r\n`, 431],
-  ['CONNECT', 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n', 501],
+  ['CONNECT to a path', 'CONNECT /a HTTP/1.1\r\nHost: a\r\n\r\n', 400],
+  ['CONNECT without a port', 'CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n', 400],
+  ['CONNECT with content', 'CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nContent-Length: 1\r\n\r\nx', 400],
   ['a coding that is not known', 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n', 501],
 ] as const) {
   test(`${what} is answered ${status} and the connection ends`, async (t) => {

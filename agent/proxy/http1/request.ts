@@ -10,6 +10,8 @@ import type { Framing, Head } from './head.ts'
 import { scratch, writeChunk, writeLastChunk } from './send.ts'
 
 const SCHEME = 'http://'
+/** RFC 9112 §3.2.3: a host and a port, both demanded. */
+const AUTHORITY_FORM = /^(\[[0-9A-Fa-f:.]+\]|[\w.~%-]+):\d{1,5}$/
 
 /** See Exchange. Lives until the caller's next request is read. */
 export class Http1Exchange implements Exchange {
@@ -55,7 +57,7 @@ export class Http1Exchange implements Exchange {
   static from(caller: Http1Caller, head: Head): Http1Exchange | MeshError {
     const method = head.text(head.methodFrom, head.methodTo)
     const target = head.text(head.targetFrom, head.targetTo)
-    if (method === 'CONNECT') return new MeshError('NOT_IMPLEMENTED', 'CONNECT is not served')
+    if (method === 'CONNECT') return Http1Exchange.connect(caller, head, target)
     const authority = head.host < 0 ? caller.options.authority : head.value(head.host)
     if (target.startsWith('/') || (target === '*' && method === 'OPTIONS')) {
       return new Http1Exchange(caller, head, { target, authority, method })
@@ -63,6 +65,16 @@ export class Http1Exchange implements Exchange {
     const absolute = absoluteForm(target, method)
     if (absolute === null) return new MeshError('BAD_REQUEST', 'the request target has no form that is known')
     return new Http1Exchange(caller, head, { ...absolute, method })
+  }
+
+  /**
+   * CONNECT goes to what was dialled, as any request does: a forward proxy behind a Service stays one. It names its
+   * authority in the target, whatever Host says (RFC 9112 §3.2.3), and has no content (RFC 9110 §9.3.6).
+   */
+  static connect(caller: Http1Caller, head: Head, target: string): Http1Exchange | MeshError {
+    if (!AUTHORITY_FORM.test(target)) return new MeshError('BAD_REQUEST', 'CONNECT to no host and port')
+    if (head.requestFraming() !== 'none') return new MeshError('BAD_REQUEST', 'CONNECT with content')
+    return new Http1Exchange(caller, head, { target, authority: target, method: 'CONNECT' })
   }
 
   header(name: string): string | undefined {
@@ -120,12 +132,17 @@ export class Http1Exchange implements Exchange {
   respond(head: Head, framing: Framing): void {
     const old = this.head.minor === 0
     this.#out = framing === 'close' || framing === 'chunked' ? (old ? 'close' : 'chunked') : framing
-    this.#close = !this.head.persistent || this.#caller.closing || this.#out === 'close' || this.#withheld
+    this.#close = this.#isLast || this.#out === 'close' || this.#withheld
     this.answered = true
     this.status = head.status
     const connection: ResponseOut['connection'] = this.#close ? 'close' : old ? 'keep-alive' : null
     const length = emitResponse(head, { framing: this.#out, connection }, scratch)
     this.channel.write(scratch, 0, length, this.channel)
+  }
+
+  /** Behind a refused CONNECT may stand what was meant for the tunnel: it must not be read as a request. */
+  get #isLast(): boolean {
+    return !this.head.persistent || this.#caller.closing || this.method === 'CONNECT'
   }
 
   /** The caller waits with its body for a 100 that does not come: whether it will send it, nobody knows (RFC 9110 §10.1.1). */
@@ -157,7 +174,7 @@ export class Http1Exchange implements Exchange {
     this.answered = true
     this.status = status
     this.bodySink = null
-    const close = !this.head.persistent || this.#caller.closing || !this.#caller.received()
+    const close = this.#isLast || !this.#caller.received()
     const length = emitAnswer({ status, text, close, head: this.method === 'HEAD' }, scratch)
     if (this.method !== 'HEAD' && hasBody(status)) this.sentBytes += Buffer.byteLength(text)
     this.channel.write(scratch, 0, length, this.channel)

@@ -64,6 +64,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
   #finished = false
   #chunked = false
   #upgrade = false
+  #connect = false
 
   constructor(channel: Channel) {
     this.channel = channel
@@ -90,6 +91,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
     this.#interims = 0
     this.heard = this.#sent = false
     this.#chunked = exchange.framing === 'chunked'
+    this.#connect = exchange.method === 'CONNECT'
     this.#upgrade = exchange.head.upgrade >= 0 && upgradable(exchange.head)
     return new Promise((resolve, reject) => {
       this.#waiter = { resolve, reject }
@@ -167,8 +169,9 @@ export class Http1Upstream implements ChannelSink, BodySink {
   }
 
   #sendHead(exchange: Exchange, rewritten: Rewritten): void {
-    const target = rewritten.target ?? exchange.target
-    const authority = rewritten.authority ?? exchange.authority
+    // the target of CONNECT is no path that a rule could rewrite, and its Host says the same
+    const target = this.#connect ? exchange.target : (rewritten.target ?? exchange.target)
+    const authority = this.#connect ? exchange.authority : (rewritten.authority ?? exchange.authority)
     if (!sendable(target) || !sendable(authority)) {
       throw new MeshError('BAD_REQUEST', 'the rewritten request target or authority cannot be sent')
     }
@@ -213,7 +216,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
   #onHead(arena: Buffer, at: number, to: number): void {
     const head = this.#head
     const exchange = this.#exchange as Exchange
-    if (head.status === 101) {
+    if (head.status === 101 || (this.#connect && head.status >= 200 && head.status < 300)) {
       this.#onUpgrade(arena, at, to)
       return
     }
@@ -238,10 +241,11 @@ export class Http1Upstream implements ChannelSink, BodySink {
 
   #onUpgrade(arena: Buffer, at: number, to: number): void {
     const exchange = this.#exchange as Exchange
-    if (!this.#upgrade || this.#head.upgrade < 0) {
+    if (this.#head.status === 101 && (!this.#upgrade || this.#head.upgrade < 0)) {
       this.#fail(new MeshError('UPSTREAM_BAD_RESPONSE', 'a 101 response that nobody asked for'))
       return
     }
+    if (this.#connect) this.#head.contentLength = -1 // the tunnel has none (RFC 9110 §9.3.6)
     const fromUpstream = at < to ? Buffer.from(arena.subarray(at, to)) : null
     this.#hearing?.heard()
     this.channel.hold()
