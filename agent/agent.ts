@@ -15,6 +15,7 @@ import { findCgroupRoot, findKubeletCgroup, findPods } from './kernel/discover.t
 import { handOverPath, isLived, offerHandOver, takeOver } from './kernel/hand-over.ts'
 import type { Kernel } from './kernel/kernel.ts'
 import { probe, thisMachine } from './kernel/probe.ts'
+import { limitsOf } from './proxy/plane/limits.ts'
 import { type AdminPages, startAdmin } from './telemetry/admin.ts'
 import { renderMetrics } from './telemetry/metrics.ts'
 import { renderNodeSeries } from './telemetry/node-series.ts'
@@ -93,7 +94,9 @@ class Agent {
       proberCgroup: config['prober-cgroup'] ?? findKubeletCgroup(cgroupRoot),
       onRelease: (...last) => this.#accounting.close(...last),
     })
-    this.#data = new DataSide({ type: 'start', handles: this.#kernel.handles(), accessLog: config['access-log'] }, log)
+    const handles = this.#kernel.handles()
+    const limits = limitsOf(config)
+    this.#data = new DataSide({ type: 'start', handles, accessLog: config['access-log'], limits }, log)
     this.#accounting = new Accounting({ data: this.#data, everyMs: config['account-seconds'] * 1000, log })
     this.#accounting.watch(this.#kernel)
     this.#captures = new Captures({

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import yargs from 'yargs'
 import { type AgentConfig, agentConfig, agentOptions, listOf } from './config.ts'
+import { DEFAULT_LIMITS, limitsOf } from './proxy/plane/limits.ts'
 
 /** What `weft agent` makes of its arguments and environment. */
 function configOf(args: readonly string[], env: Record<string, string> = {}): AgentConfig {
@@ -35,6 +36,13 @@ test('variables that Kubernetes sets for a Service of that name are nobody’s s
 
 test('an empty variable is one that is not there', () => {
   assert.equal(configOf(['--node', 'n'], { WEFT_KUBECONFIG: '', WEFT_ADMIN_PORT: '' })['admin-port'], 15020)
+})
+
+test('what is not set of the data path’s bounds is its default, what is set arrives in its unit', () => {
+  const byDefault = limitsOf(configOf(['--node', 'n']))
+  assert.deepEqual({ ...DEFAULT_LIMITS, ...byDefault }, DEFAULT_LIMITS)
+  const given = limitsOf(configOf(['--node', 'n', '--peer-timeout-seconds', '7', '--connect-timeout-ms', '70']))
+  assert.deepEqual([given.userTimeoutMs, given.connectTimeoutMs], [7000, 70])
 })
 
 const REFUSED: readonly [string, readonly string[], Record<string, string>, RegExp][] = [

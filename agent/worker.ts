@@ -19,6 +19,7 @@ port.on('message', (message: ToWorker) => {
     plane = new DataPlane({
       sockets: openSockets(message.handles),
       access: message.accessLog ? openAccessLog(1) : noAccessLog,
+      limits: message.limits ?? {},
       onFault: (why) => say({ type: 'fault', why }),
     })
     say({ type: 'ready' })

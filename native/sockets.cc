@@ -113,6 +113,21 @@ static Napi::Value bindSource(const Napi::CallbackInfo &info) {
   return Napi::Number::New(info.Env(), bindTo(fd, info[1].As<Napi::String>(), 0));
 }
 
+// setUserTimeout(fd, ms): status
+static Napi::Value setUserTimeout(const Napi::CallbackInfo &info) {
+  unsigned ms = info[1].As<Napi::Number>().Uint32Value();
+  int status = setsockopt(toInt(info[0]), IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms)) < 0 ? -errno : 0;
+  return Napi::Number::New(info.Env(), status);
+}
+
+// userTimeout(fd): ms or status
+static Napi::Value userTimeout(const Napi::CallbackInfo &info) {
+  unsigned ms = 0;
+  socklen_t bytes = sizeof(ms);
+  int status = getsockopt(toInt(info[0]), IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, &bytes) < 0 ? -errno : int(ms);
+  return Napi::Number::New(info.Env(), status);
+}
+
 // netnsCookie(fd of a socket): { status, cookie }, cookie in decimal
 static Napi::Value netnsCookie(const Napi::CallbackInfo &info) {
   uint64_t cookie = 0;
@@ -220,6 +235,8 @@ void exportSockets(Napi::Env env, Napi::Object exports) {
   exports["listenIn"] = Napi::Function::New(env, listenIn);
   exports["bindSocket"] = Napi::Function::New(env, bindSocket);
   exports["bindSource"] = Napi::Function::New(env, bindSource);
+  exports["setUserTimeout"] = Napi::Function::New(env, setUserTimeout);
+  exports["userTimeout"] = Napi::Function::New(env, userTimeout);
   exports["socketCookie"] = Napi::Function::New(env, socketCookie);
   exports["isListening"] = Napi::Function::New(env, isListening);
   exports["netnsCookie"] = Napi::Function::New(env, netnsCookie);

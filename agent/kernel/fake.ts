@@ -127,6 +127,7 @@ export class FakeKernel implements Kernel {
         const ends = endsOf(fd)
         return { local: this.#destinations.get(fd) ?? ends.local, remote: ends.remote }
       },
+      setUserTimeout: (fd, ms) => void native().setUserTimeout(fd, ms),
       close: (fd) => void native().closeFd(fd),
     }
   }

@@ -295,6 +295,12 @@ export interface Sockets {
   origin(fd: number): SocketAddress | null
   /** Throws KernelError ENOTCONN where the other end has reset it already. */
   ends(fd: number): Ends
+  /**
+   * How long bytes may stay unacknowledged, or unsent at a closed window, before the connection is lost (ETIMEDOUT):
+   * TCP_USER_TIMEOUT (RFC 5482), 0 for the kernel's own patience. With keepalive, also how long an idle peer may be silent.
+   * Best effort: an fd that is none any more is passed over.
+   */
+  setUserTimeout(fd: number, ms: number): void
   /** Closes an accepted or made fd that is in nobody's hands yet. */
   close(fd: number): void
 }

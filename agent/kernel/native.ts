@@ -95,6 +95,8 @@ export interface Native {
   listenIn(netns: number, home: number, wish: ListenWish): number
   bindSocket(fd: number, ip: string, port: number): number
   bindSource(fd: number, ip: string): number
+  setUserTimeout(fd: number, ms: number): number
+  userTimeout(fd: number): number
   isListening(fd: number): number
   socketCookie(fd: number): { readonly status: number; readonly cookie: string }
   netnsCookie(fd: number): { readonly status: number; readonly cookie: string }

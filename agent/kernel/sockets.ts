@@ -21,6 +21,7 @@ export function openSockets(handles: Handles): Sockets {
       return readAddress(view, 0)
     },
     ends: endsOf,
+    setUserTimeout: (fd, ms) => void native().setUserTimeout(fd, ms),
     close: (fd) => void native().closeFd(fd),
   }
 }

@@ -26,7 +26,13 @@ function podAt(...ips: string[]): JoinedPod {
 /** What the kernel says of one connection. */
 function told(origin: SocketAddress | null, local: SocketAddress, remote: SocketAddress): Sockets {
   const hold = (): never => assert.fail('no pod is held')
-  return { hold, origin: () => origin, ends: () => ({ local, remote }), close: () => undefined }
+  return {
+    hold,
+    origin: () => origin,
+    ends: () => ({ local, remote }),
+    setUserTimeout: () => undefined,
+    close: () => undefined,
+  }
 }
 
 const at = (ip: string, port: number): SocketAddress => ({ ip, port })

@@ -46,7 +46,9 @@ export function legTo(endpoint: Endpoint, call: Call, node: MeshNode, snapshot: 
  */
 export async function connect(permit: Permit, leg: Leg, node: MeshNode): Promise<Channel> {
   const { address } = permit.endpoint
-  return node.transport.connect(socketFor(leg, address), address, node.limits.connectTimeoutMs)
+  const fd = socketFor(leg, address)
+  if (leg.client === undefined) node.sockets.setUserTimeout(fd, node.limits.userTimeoutMs)
+  return node.transport.connect(fd, address, node.limits.connectTimeoutMs)
 }
 
 function socketFor({ pod, cookie, client }: Leg, address: SocketAddress): number {

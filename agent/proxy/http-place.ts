@@ -9,11 +9,14 @@ import { poolKey } from './plane/pool.ts'
 
 /** Puts the connection in its place; disposing it closes what was kept for this connection alone. */
 export function occupyWithHttp(side: Http1Caller, call: Call, { place, node }: Walk): Disposable {
-  const { idleMs, headMs, quietMs } = node.limits
+  const { idleMs, headMs, bodyMs, quietMs } = node.limits
   place.occupant = {
     overdue: (nowMs) => {
       if (side.headSince !== null && nowMs - side.headSince > headMs) {
         return new MeshError('CALLER_TIMEOUT', `no whole request head in ${headMs} ms`)
+      }
+      if (bodyMs > 0 && side.bodySince !== null && nowMs - side.bodySince > bodyMs) {
+        return new MeshError('CALLER_TIMEOUT', `no byte of the request body in ${bodyMs} ms`)
       }
       return nowMs - side.activeAt > idleMs ? new MeshError('IDLE_TIMEOUT', 'no byte passed for too long') : null
     },

@@ -104,7 +104,8 @@ async function follow(route: HttpRoute, request: Request): Promise<'done' | 'upg
     exchange.answer(route.status, ABORT_TEXT)
     return 'done'
   }
-  using _deadline = deadline(exchange, route.timeoutMs)
+  const { requestMs } = walk.node.limits
+  using _deadline = deadline(exchange, route.timeoutMs ?? (requestMs > 0 ? requestMs : null))
   return await forward(route, request)
 }
 

@@ -69,6 +69,13 @@ export class Http1Caller implements ChannelSink {
     return this.channel.activeAt
   }
 
+  /** Since when the rest of a request body is waited for that nobody has answered yet, by the coarse clock; else null. */
+  get bodySince(): number | null {
+    const { channel } = this
+    const isAwaited = this.#state === 'body' && this.#exchange?.answered === false && !channel.still && !this.#ended
+    return isAwaited ? channel.activeAt : null
+  }
+
   /** True between two requests: closing now loses nothing. */
   get idle(): boolean {
     return this.#state === 'head' && this.store.length === 0

@@ -3,6 +3,7 @@
 import type { Flow } from '../../kernel/accounts.ts'
 import type { Captured, Handles } from '../../kernel/kernel.ts'
 import type { Inventory } from '../../model/snapshot.ts'
+import type { Limits } from './limits.ts'
 import type { Counters } from '../../telemetry/series.ts'
 
 export type { Counters } from '../../telemetry/series.ts'
@@ -13,6 +14,8 @@ export interface Start {
   readonly handles: Handles
   /** Whether a record a request is written to standard output. */
   readonly accessLog: boolean
+  /** What the settings say of bounds and time-outs; the rest has its default. */
+  readonly limits?: Partial<Limits>
 }
 
 export type ToWorker =

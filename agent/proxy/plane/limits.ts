@@ -4,6 +4,11 @@ export interface Limits {
   /** Accepted connections of one pod at once, both directions. */
   readonly podConnections: number
   readonly connectTimeoutMs: number
+  /**
+   * On legs that leave the pod: how long bytes may stay unacknowledged before the peer is taken for dead. A peer that does
+   * not read for so long while bytes wait is dead too, so it is minutes. 0: the kernel's own patience.
+   */
+  readonly userTimeoutMs: number
   /** Further endpoints tried where one cannot be connected (Istio's default). */
   readonly connectRetries: number
   /** How long a caller's first bytes are waited for where the port declares no protocol. */
@@ -16,6 +21,10 @@ export interface Limits {
   readonly quietMs: number
   /** How long a request head may take from its first byte. */
   readonly headMs: number
+  /** How long a caller that is read may be silent within a request body that nobody has answered. 0: for ever. */
+  readonly bodyMs: number
+  /** How long a request may take in all where no rule says (Istio's default is no limit). 0: for ever. */
+  readonly requestMs: number
   /** Longest injected delay. */
   readonly delayMs: number
   /** Idle pooled connections of one pod to one endpoint, of one pod in all, and of the worker. */
@@ -31,16 +40,47 @@ export interface Limits {
 export const DEFAULT_LIMITS: Limits = {
   podConnections: 20_000,
   connectTimeoutMs: 10_000,
+  userTimeoutMs: 5 * 60_000,
   connectRetries: 2,
   sniffMs: 100,
   sniffBytes: 64,
   idleMs: 60 * 60 * 1000,
   quietMs: 1000,
   headMs: 60_000,
+  bodyMs: 5 * 60_000,
+  requestMs: 0,
   delayMs: 60 * 60 * 1000,
   idlePerEndpoint: 64,
   idlePerPod: 256,
   idleInAll: 4096,
   pooledIdleMs: 30_000,
   sweepMs: 1000,
+}
+
+/** The settings that bound the data path, by their flags. */
+export interface LimitSettings {
+  readonly 'connect-timeout-ms': number
+  readonly 'peer-timeout-seconds': number
+  readonly 'head-timeout-seconds': number
+  readonly 'body-timeout-seconds': number
+  readonly 'request-timeout-seconds': number
+  readonly 'idle-timeout-seconds': number
+  readonly 'sniff-ms': number
+  readonly 'pool-idle-seconds': number
+  readonly 'pod-connections': number
+}
+
+/** What the settings say of bounds and time-outs; a flag has the unit that its name ends with. */
+export function limitsOf(settings: LimitSettings): Partial<Limits> {
+  return {
+    connectTimeoutMs: settings['connect-timeout-ms'],
+    userTimeoutMs: settings['peer-timeout-seconds'] * 1000,
+    headMs: settings['head-timeout-seconds'] * 1000,
+    bodyMs: settings['body-timeout-seconds'] * 1000,
+    requestMs: settings['request-timeout-seconds'] * 1000,
+    idleMs: settings['idle-timeout-seconds'] * 1000,
+    sniffMs: settings['sniff-ms'],
+    pooledIdleMs: settings['pool-idle-seconds'] * 1000,
+    podConnections: settings['pod-connections'],
+  }
 }

@@ -159,6 +159,8 @@ export class DataPlane {
   }
 
   #accept(fd: number, direction: Direction, pod: JoinedPod): void {
+    const { sockets, limits } = this.node
+    if (direction === 'inbound') sockets.setUserTimeout(fd, limits.userTimeoutMs)
     const channel = this.node.transport.adopt(fd)
     serve({ fd, channel, direction, pod }, this.node).catch((thrown: unknown) => this.#onFault(textOf(thrown)))
   }

@@ -10,6 +10,7 @@ class StillChannel implements Channel {
   sink!: ChannelSink
   readonly backlog = 0
   readonly blocked = false
+  readonly still = false
   readonly activeAt = 0
   readonly ends = null
   dead = false

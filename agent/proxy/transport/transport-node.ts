@@ -182,6 +182,10 @@ class NodeChannel implements Channel {
     return this.#lent.length > 0
   }
 
+  get still(): boolean {
+    return this.#held || this.#blockedBy > 0
+  }
+
   get ends(): Ends | null {
     const { localAddress, localPort, remoteAddress, remotePort } = this.socket
     if (localAddress === undefined || localPort === undefined) return null
@@ -309,6 +313,7 @@ class NodeChannel implements Channel {
 
   #unblock(): void {
     this.#blockedBy--
+    this.activeAt = this.#transport.nowMs // what it waited for has passed: its peer was not silent meanwhile
     if (this.#blockedBy === 0 && !this.#held && !this.dead) this.socket.resume()
   }
 

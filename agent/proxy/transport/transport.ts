@@ -29,6 +29,8 @@ export interface Channel {
   readonly backlog: number
   /** Whether the kernel has refused to take all that was sent: `drained` will tell when it has. */
   readonly blocked: boolean
+  /** Whether it is not read now: held, or waiting for a destination's backlog. */
+  readonly still: boolean
   /** True once it was closed, reset or lost: every call is then without effect. */
   readonly dead: boolean
   /** When bytes last passed, by the transport's coarse clock. */
