@@ -85,6 +85,12 @@ export function sniff(bytes: Uint8Array): Protocol | 'undecided' {
 }
 
 const PREFACE = 'PRI * HTTP/2.0'
+
+/** Whether a caller's first bytes are those of HTTP/2 with prior knowledge: carried opaque, and counted as such. */
+export function startsHttp2(bytes: Uint8Array): boolean {
+  return ascii(bytes.subarray(0, PREFACE.length)) === PREFACE
+}
+
 const ABSOLUTE = ['http://', 'https://']
 /** Bytes of a target that settle its form. */
 const LONGEST_START = 'https://'.length

@@ -1,7 +1,7 @@
 // Step 3: what was dialled, and which protocol is spoken there: what the port declares, else what the first bytes say.
 
 import { MeshError } from '../model/failure.ts'
-import { declaredProtocol, type DeclaredProtocol, type Protocol, sniff } from '../model/protocol.ts'
+import { declaredProtocol, type DeclaredProtocol, type Protocol, sniff, startsHttp2 } from '../model/protocol.ts'
 import { resolve, resolvePod, type ServiceAt, type Snapshot, type Target } from '../model/snapshot.ts'
 import type { Captured } from './capture.ts'
 import type { MeshNode } from './plane/node.ts'
@@ -82,7 +82,7 @@ function peek(channel: Channel, limits: { readonly sniffMs: number; readonly sni
       bytes: (arena, from, to) => {
         first = Buffer.concat([first, arena.subarray(from, to)])
         const verdict = sniff(first.subarray(0, limits.sniffBytes))
-        if (verdict !== 'undecided') settle(verdict, `sniffed_${verdict}`, false)
+        if (verdict !== 'undecided') settle(verdict, `sniffed_${startsHttp2(first) ? 'http2' : verdict}`, false)
         else if (first.length >= limits.sniffBytes) settle('opaque', 'undecided', false)
       },
       end: () => settle('opaque', first.length === 0 ? 'silent' : 'undecided', true),
