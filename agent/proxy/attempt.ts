@@ -33,6 +33,8 @@ export interface Way {
   readonly permit: Permit
   readonly leg: Leg
   readonly route: HttpRoute & { kind: 'forward' }
+  /** Over a connection of its own: a pooled one has just turned out to be closed. */
+  readonly fresh: boolean
 }
 
 /** A try that failed without harm. `stale`: the pooled connection had been closed by its other end meanwhile. */
@@ -40,9 +42,6 @@ export interface Tried {
   readonly failure: MeshError
   readonly stale: boolean
 }
-
-/** RFC 9110 §9.2.2: doing it twice is as doing it once. */
-const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 
 /** Returns how it ended, or that it failed and may be tried again; throws where it may not. */
 export async function attempt(request: Request, way: Way): Promise<'done' | 'upgraded' | Tried> {
@@ -63,9 +62,13 @@ export async function attempt(request: Request, way: Way): Promise<'done' | 'upg
   }
 }
 
-async function upstreamFor(key: PoolKey, request: Request, { permit, leg }: Way): Promise<Http1Upstream | Tried> {
+async function upstreamFor(
+  key: PoolKey,
+  request: Request,
+  { permit, leg, fresh }: Way,
+): Promise<Http1Upstream | Tried> {
   const { node } = request.walk
-  const pooled = node.pools.take(key, node.transport.nowMs)
+  const pooled = fresh ? null : node.pools.take(key, node.transport.nowMs)
   if (pooled !== null) return pooled
   try {
     const channel = await until(request.exchange, connect(permit, leg, node), (late) => late.reset())
@@ -94,15 +97,11 @@ async function send(
   } catch (thrown) {
     const failure = failureOf(thrown)
     node.pools.give(key, upstream, node.transport.nowMs) // where it was stopped before anything was sent
-    if (reused && !upstream.heard && failure.code === 'UPSTREAM_RESET' && replayable(exchange)) {
+    if (reused && !upstream.heard && failure.code === 'UPSTREAM_RESET' && exchange.repeatable) {
       return { failure, stale: true }
     }
     throw failure
   }
-}
-
-function replayable(exchange: Exchange): boolean {
-  return exchange.framing === 'none' && IDEMPOTENT.has(exchange.method) && !exchange.answered
 }
 
 /** After 101: bytes both ways until both ends are through. */

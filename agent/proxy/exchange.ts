@@ -19,6 +19,16 @@ export interface ResponseSink extends BodySink {
   respond(head: Head, framing: Framing): void
 }
 
+/** Longest body that is kept while a pooled connection may turn out to be closed. */
+export const REPEAT_LIMIT = 16 * 1024
+
+const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
+
+/** RFC 9110 §9.2.2: doing it twice is as doing it once. */
+export function isIdempotent(method: string): boolean {
+  return IDEMPOTENT.has(method)
+}
+
 /** What may be stopped: by the caller's going away, a deadline, or shutdown. */
 export type Stop = (reason: MeshError) => void
 
@@ -54,8 +64,10 @@ export interface Exchange extends RequestFacts, ResponseSink {
   stop(reason: MeshError): void
   /** Why it was stopped, or null. */
   readonly stopped: MeshError | null
-  /** Sends the request's body to `sink`, from its first byte on. Called once: a body is not kept for a second try. */
+  /** Sends the request's body to `sink`, from its first byte on. Called again only where it is `repeatable`. */
   sendBody(sink: BodySink): void
+  /** Whether the whole request can be sent once more: nothing of its body is gone, and twice is as once. */
+  readonly repeatable: boolean
   /** Answers from here, in plain text. */
   answer(status: number, text: string): void
   /**

@@ -114,13 +114,15 @@ async function forward(route: HttpRoute & { kind: 'forward' }, request: Request)
   const { call, caller, walk, world } = request
   const { node } = walk
   const tried = new Set<string>()
+  let fresh = false // a request goes over pooled connections once: a server that restarted has closed them all
   for (;;) {
     const endpoint = pick(route.backends, node.load, node.random, tried)
     if (endpoint === null) throw new MeshError('NO_ENDPOINT', exhausted(route.backends))
     const permit = allow(caller, endpoint)
     const leg = legTo(endpoint, call, node, world)
-    const outcome = await attempt(request, { permit, leg, route })
+    const outcome = await attempt(request, { permit, leg, route, fresh })
     if (outcome === 'done' || outcome === 'upgraded') return outcome
+    fresh = outcome.stale
     again(outcome, { tried, backends: route.backends, endpoint: addressText(endpoint.address) }, request)
   }
 }

@@ -1,7 +1,7 @@
 // One HTTP/1.x request of a caller, and the writing of its response.
 
 import { MeshError } from '../../model/failure.ts'
-import type { BodySink, Exchange, Stop } from '../exchange.ts'
+import { type BodySink, type Exchange, isIdempotent, REPEAT_LIMIT, type Stop } from '../exchange.ts'
 import type { Channel } from '../transport/transport.ts'
 import type { Http1Caller } from './caller.ts'
 import { emitAnswer, emitResponse, hasBody, type ResponseOut } from './emit.ts'
@@ -36,6 +36,9 @@ export class Http1Exchange implements Exchange {
   #close = false
   /** A 100 response has been passed on. */
   #continued = false
+  /** What has come of a body that may have to be sent again; null where it is not kept. */
+  #kept: Buffer[] | null = null
+  #bodyBegun = false
   #stop: Stop | null = null
   #ended: (() => void) | null = null
 
@@ -114,11 +117,24 @@ export class Http1Exchange implements Exchange {
 
   sendBody(sink: BodySink): void {
     this.bodySink = sink
+    if (this.#bodyBegun) {
+      for (const bytes of this.#kept ?? []) sink.bodyBytes(bytes, 0, bytes.length, this.channel)
+      if (this.received) sink.bodyEnd()
+      return
+    }
+    this.#bodyBegun = true
+    const isKept = this.framing === 'length' && this.head.contentLength <= REPEAT_LIMIT && isIdempotent(this.method)
+    if (isKept) this.#kept = []
     this.#caller.startBody()
+  }
+
+  get repeatable(): boolean {
+    return !this.answered && isIdempotent(this.method) && (this.framing === 'none' || this.#kept !== null)
   }
 
   payload(bytes: Buffer, from: number, to: number): void {
     this.receivedBytes += to - from
+    this.#kept?.push(Buffer.from(bytes.subarray(from, to)))
     this.bodySink?.bodyBytes(bytes, from, to, this.channel)
   }
 
@@ -134,6 +150,7 @@ export class Http1Exchange implements Exchange {
     this.#out = framing === 'close' || framing === 'chunked' ? (old ? 'close' : 'chunked') : framing
     this.#close = this.#isLast || this.#out === 'close' || this.#withheld
     this.answered = true
+    this.#kept = null
     this.status = head.status
     const connection: ResponseOut['connection'] = this.#close ? 'close' : old ? 'keep-alive' : null
     const length = emitResponse(head, { framing: this.#out, connection }, scratch)
