@@ -11,7 +11,7 @@ import { allow, legTo } from './connect.ts'
 import { deadline, pause } from './deadline.ts'
 import type { Exchange } from './exchange.ts'
 import { Http1Caller } from './http1/caller.ts'
-import { FORWARDED_FOR, USER_AGENT } from './http1/fields.ts'
+import { FORWARDED_FOR, RQ_TIMEOUT, USER_AGENT } from './http1/fields.ts'
 import { attempt, type Request, type Tried } from './attempt.ts'
 import type { Walk } from './plane/node.ts'
 import { occupyWithHttp } from './http-place.ts'
@@ -21,6 +21,9 @@ import { consumerOf } from './tcp.ts'
 const ABORT_TEXT = 'fault filter abort'
 /** Body of a refusal by policy, as users of Istio know it. */
 const DENIED_TEXT = 'RBAC: access denied'
+
+/** Milliseconds that a timer takes. */
+const WHOLE_MS = /^\d{1,9}$/
 
 /** Serves requests until the caller is done. */
 export async function serveHttp(call: Call, caller: Caller, walk: Walk): Promise<void> {
@@ -104,9 +107,19 @@ async function follow(route: HttpRoute, request: Request): Promise<'done' | 'upg
     exchange.answer(route.status, ABORT_TEXT)
     return 'done'
   }
-  const { requestMs } = walk.node.limits
-  using _deadline = deadline(exchange, route.timeoutMs ?? (requestMs > 0 ? requestMs : null))
+  using _deadline = deadline(exchange, timeoutOf(route, request))
   return await forward(route, request)
+}
+
+/**
+ * How long the request may take: what the application asks for with `x-envoy-upstream-rq-timeout-ms` (milliseconds, 0 for
+ * ever; Istio's "Request timeouts" names it, and only the caller's side hears it), else the rule, else the setting.
+ */
+function timeoutOf(route: HttpRoute & { kind: 'forward' }, { exchange, call, walk }: Request): number | null {
+  const asked = call.direction === 'outbound' ? exchange.head.first(RQ_TIMEOUT) : null
+  if (asked !== null && WHOLE_MS.test(asked)) return Number(asked) || null
+  const { requestMs } = walk.node.limits
+  return route.timeoutMs ?? (requestMs > 0 ? requestMs : null)
 }
 
 /** Tries endpoints until one has answered. Another is tried only where nothing can have been acted upon. */

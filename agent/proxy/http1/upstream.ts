@@ -168,6 +168,18 @@ export class Http1Upstream implements ChannelSink, BodySink {
     this.owner?.unusable(this)
   }
 
+  /**
+   * What a request is told on its way, as Istio's sidecars do by default (use_remote_address off, in both directions):
+   *
+   * - x-forwarded-proto and x-request-id are added where they are missing, and else stay: the first hop decides.
+   * - x-forwarded-for stays as it came. A sidecar adds nothing: the caller's address is what accept() says, and who set
+   *   the field ahead of the mesh (a gateway) is the one who knows.
+   * - No Via: it costs caches and compression (RFC 9110 §7.6.3 asks it of proxies; Envoy adds none either).
+   * - `server` and `date` of a response are the application's, as at Istio's inbound side.
+   * - No x-envoy-upstream-service-time, x-envoy-attempt-count or x-envoy-decorator-operation: they would name a proxy that
+   *   is not there; the time stands in the access record (upstream_service_time), tries in weft_retries_total.
+   *   x-envoy-upstream-rq-timeout-ms is heard (http.ts) and goes no further; others pass as an application's own.
+   */
   #sendHead(exchange: Exchange, rewritten: Rewritten): void {
     // the target of CONNECT is no path that a rule could rewrite, and its Host says the same
     const target = this.#connect ? exchange.target : (rewritten.target ?? exchange.target)
