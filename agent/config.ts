@@ -157,6 +157,13 @@ export const AGENT_SETTINGS = {
     max: 1_000_000,
     describe: 'Connections of one pod at once, both directions',
   },
+  'pod-buffer-mb': {
+    type: 'number',
+    default: 256,
+    min: 1,
+    max: 65_536,
+    describe: 'Megabytes that the connections of one pod may hold at once, both directions',
+  },
   'drain-seconds': { type: 'number', default: 5, min: 0, max: 3600, describe: 'Time open requests get when it stops' },
 } as const satisfies Record<string, Setting>
 

@@ -45,6 +45,7 @@ export const FAILURES = {
   CONNECT_REFUSED: { step: 'connect', blame: 'upstream', status: 503, flag: 'UF', retry: true },
   CONNECT_TIMEOUT: { step: 'connect', blame: 'upstream', status: 503, flag: 'UF', retry: true },
   SOCKET_LIMIT: { step: 'connect', blame: 'kernel', status: 503, flag: 'UO', retry: false },
+  BUFFER_LIMIT: { step: 'relay', blame: 'mesh', status: 503, flag: 'UO', retry: false },
   UPSTREAM_RESET: { step: 'relay', blame: 'upstream', status: 503, flag: 'UC', retry: false },
   UPSTREAM_BAD_RESPONSE: { step: 'relay', blame: 'upstream', status: 502, flag: 'UPE', retry: false },
   REQUEST_TIMEOUT: { step: 'relay', blame: 'upstream', status: 504, flag: 'UT', retry: false },
@@ -67,6 +68,11 @@ export class MeshError extends Error {
     this.code = code
     this.kind = FAILURES[code]
   }
+}
+
+/** The loss of a connection: `code`, unless it was the mesh itself that gave it up. */
+export function lossOf(code: FailureCode, why: string, cause: Error): MeshError {
+  return cause instanceof MeshError ? cause : new MeshError(code, why, cause)
 }
 
 /** Whatever was thrown, as a MeshError: what is not one is a bug of the mesh and says so. */

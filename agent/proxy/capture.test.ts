@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { UNBOUNDED } from './transport/budget.ts'
 import type { Captured as CapturedPod, PodSockets, Sockets } from '../kernel/kernel.ts'
 import type { SocketAddress } from '../model/address.ts'
 import { MeshError } from '../model/failure.ts'
@@ -20,7 +21,7 @@ function podAt(...ips: string[]): JoinedPod {
   const captured: CapturedPod = { uid: 'web', ips, cookie: '7', netns: -1, listeners: LISTENERS }
   const acceptor = { pause() {}, resume() {}, close() {} }
   const sockets: PodSockets = { captured, accept: () => acceptor, socket: () => -1, close: () => undefined }
-  return { captured, sockets, acceptors: [], connections: 1, released: false }
+  return { captured, sockets, acceptors: [], budget: UNBOUNDED, connections: 1, released: false }
 }
 
 /** What the kernel says of one connection. */

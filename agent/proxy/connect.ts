@@ -48,7 +48,7 @@ export async function connect(permit: Permit, leg: Leg, node: MeshNode): Promise
   const { address } = permit.endpoint
   const fd = socketFor(leg, address)
   if (leg.client === undefined) node.sockets.setUserTimeout(fd, node.limits.userTimeoutMs)
-  return node.transport.connect(fd, address, node.limits.connectTimeoutMs)
+  return node.transport.connect(fd, address, { timeoutMs: node.limits.connectTimeoutMs, budget: leg.pod.budget })
 }
 
 function socketFor({ pod, cookie, client }: Leg, address: SocketAddress): number {

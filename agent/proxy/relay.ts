@@ -1,6 +1,6 @@
 // Step 8 for TCP: bytes both ways between two channels. A half-close is a half-close, a reset is a reset.
 
-import { MeshError } from '../model/failure.ts'
+import { lossOf, MeshError } from '../model/failure.ts'
 import type { Channel, ChannelSink } from './transport/transport.ts'
 
 /** Counts what passes. `received` is from the caller, `sent` is to it, whoever reports. */
@@ -47,7 +47,7 @@ export function relay(caller: Channel, upstream: Channel, tally: Tally, ahead: A
     end: () => upstream.shutdown(),
     drained: () => {},
     closed: onClosed,
-    lost: (cause) => stop(new MeshError('CALLER_RESET', cause.message, cause)),
+    lost: (cause) => stop(lossOf('CALLER_RESET', cause.message, cause)),
   }
   const fromUpstream: ChannelSink = {
     bytes: (arena, from, to) => {
@@ -57,7 +57,7 @@ export function relay(caller: Channel, upstream: Channel, tally: Tally, ahead: A
     end: () => caller.shutdown(),
     drained: () => {},
     closed: onClosed,
-    lost: (cause) => stop(new MeshError('UPSTREAM_RESET', cause.message, cause)),
+    lost: (cause) => stop(lossOf('UPSTREAM_RESET', cause.message, cause)),
   }
   caller.sink = fromCaller
   upstream.sink = fromUpstream

@@ -8,6 +8,7 @@ import { world } from '../../agent/model/world.fixture.ts'
 import { DataPlane } from '../../agent/proxy/plane/plane.ts'
 import { noAccessLog } from '../../agent/telemetry/access.ts'
 import type { Channel } from '../../agent/proxy/transport/transport.ts'
+import { UNBOUNDED } from '../../agent/proxy/transport/budget.ts'
 import { ask, drainSocket, ending, mesh, outboundOf, readUntil } from './mesh.ts'
 
 const APP = { ip: '10.96.0.1', port: 80 }
@@ -243,7 +244,7 @@ test('a connection that is stopped while its upstream is connected is recorded, 
   assert.equal((await rest).how, 'reset')
   await node.until(() => node.records.length === 1, 'a record')
   assert.equal(node.records[0]?.weft_reason, 'SHUTDOWN')
-  const upstream = node.transport.adopt(closed[0] as number)
+  const upstream = node.transport.adopt(closed[0] as number, UNBOUNDED)
   late.resolve(upstream)
   await node.until(() => upstream.dead, 'the late upstream’s end')
 })

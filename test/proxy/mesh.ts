@@ -68,8 +68,8 @@ export class Mesh {
       limits,
       random: seeded(20260102), // choices are the same at every run
       transport: {
-        adopt: (fd) => transport.adopt(fd),
-        connect: connect ?? ((fd, to, timeoutMs) => transport.connect(fd, atReal(to), timeoutMs)),
+        adopt: (fd, budget) => transport.adopt(fd, budget),
+        connect: connect ?? ((fd, to, how) => transport.connect(fd, atReal(to), how)),
         get nowMs() {
           return transport.nowMs
         },

@@ -5,6 +5,7 @@ import { createServer, type Socket } from 'node:net'
 import { test, type TestContext } from 'node:test'
 import { MeshError } from '../../agent/model/failure.ts'
 import { must, native, NO_MARK } from '../../agent/kernel/native.ts'
+import { UNBOUNDED } from '../../agent/proxy/transport/budget.ts'
 import type { Channel, ChannelSink } from '../../agent/proxy/transport/transport.ts'
 import { nodeTransport } from '../../agent/proxy/transport/transport-node.ts'
 import { drainSocket } from './mesh.ts'
@@ -31,7 +32,7 @@ async function connected(t: TestContext, sink: Partial<ChannelSink> = {}): Promi
   await new Promise<void>((resolve) => server.listen(0, IP, resolve))
   const peer = new Promise<Socket>((resolve) => server.once('connection', resolve))
   const { port } = server.address() as { port: number }
-  const channel = await transport.connect(freshSocket(), { ip: IP, port }, 1000)
+  const channel = await transport.connect(freshSocket(), { ip: IP, port }, { timeoutMs: 1000, budget: UNBOUNDED })
   const heard: string[] = []
   channel.sink = {
     bytes: (arena, from, to) => heard.push(arena.toString('latin1', from, to)),
@@ -178,7 +179,7 @@ test('what a sink throws costs its own connection alone', async (t) => {
 test('a connection refused or not answered says so', async () => {
   const transport = nodeTransport(() => {})
   await assert.rejects(
-    transport.connect(freshSocket(), { ip: IP, port: 1 }, 1000),
+    transport.connect(freshSocket(), { ip: IP, port: 1 }, { timeoutMs: 1000, budget: UNBOUNDED }),
     (error) => error instanceof MeshError && error.code === 'CONNECT_REFUSED',
   )
   const closed = createServer()
@@ -186,7 +187,7 @@ test('a connection refused or not answered says so', async () => {
   const { port } = closed.address() as { port: number }
   closed.close()
   await assert.rejects(
-    transport.connect(freshSocket(), { ip: IP, port }, 1000),
+    transport.connect(freshSocket(), { ip: IP, port }, { timeoutMs: 1000, budget: UNBOUNDED }),
     (error) => error instanceof MeshError && error.code === 'CONNECT_REFUSED',
   )
 })

@@ -4,7 +4,7 @@
 //       │                    └──────────────answer (body skipped or complete)──────────────▶ head
 //       └──bad──▶ answer, linger                 answer with the body not at hand ──▶ linger ──▶ closed
 
-import { MeshError } from '../../model/failure.ts'
+import { lossOf, MeshError } from '../../model/failure.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Channel, ChannelSink } from '../transport/transport.ts'
 import { Body } from './body.ts'
@@ -19,6 +19,9 @@ const AHEAD_LIMIT = 64 * 1024
 /** After a last response: how long, and how many bytes, what the caller still sends is read away (RFC 9112 §9.6). */
 const LINGER_MS = 2000
 const LINGER_BYTES = 4 * 1024 * 1024
+
+/** What most heads stay within. */
+const USUAL_HEAD = 4 * 1024
 
 type State = 'head' | 'decide' | 'body' | 'respond' | 'linger' | 'closed'
 
@@ -43,7 +46,7 @@ export interface CallerOptions {
 export class Http1Caller implements ChannelSink {
   readonly channel: Channel
   readonly options: CallerOptions
-  readonly store = new Store()
+  readonly store: Store
   readonly body = new Body()
   /** When the first byte of the head now being read came, by the coarse clock; null between heads. */
   headSince: number | null = null
@@ -60,6 +63,7 @@ export class Http1Caller implements ChannelSink {
   constructor(channel: Channel, options: CallerOptions, first: Buffer | null) {
     this.channel = channel
     this.options = options
+    this.store = new Store(channel.budget)
     if (first !== null) this.store.append(first, 0, first.length)
     channel.sink = this
   }
@@ -115,6 +119,7 @@ export class Http1Caller implements ChannelSink {
         this.store.append(arena, from, to)
         if (this.#waiter !== null && !this.channel.blocked) this.#readHead()
         else if (this.store.length > AHEAD_LIMIT) this.channel.hold()
+        this.#giveUpIfSpent()
         return
       case 'decide':
       case 'respond':
@@ -164,7 +169,7 @@ export class Http1Caller implements ChannelSink {
   }
 
   lost(cause: Error): void {
-    this.#gone(new MeshError('CALLER_RESET', `the caller's connection broke: ${cause.message}`, cause))
+    this.#gone(lossOf('CALLER_RESET', `the caller's connection broke: ${cause.message}`, cause))
   }
 
   /** Ends the connection from this side: at once where idle, else behind the response under way, if that can still tell. */
@@ -244,6 +249,15 @@ export class Http1Caller implements ChannelSink {
     this.store.append(arena, from, to)
     this.#head.bytes = this.store.bytes // it may have moved
     if (this.store.length > AHEAD_LIMIT) this.channel.hold()
+    this.#giveUpIfSpent()
+  }
+
+  /** Where the pod holds too much, who holds more than a usual head of it goes. */
+  #giveUpIfSpent(): void {
+    const { budget } = this.channel
+    if (!budget.spent || this.store.length <= USUAL_HEAD) return
+    this.channel.reset()
+    this.#gone(budget.failure())
   }
 
   #readHead(): void {

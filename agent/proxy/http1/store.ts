@@ -1,5 +1,7 @@
 // Bytes of a connection that must outlive the event that brought them. Idle connections hold no memory here.
 
+import { type Budget, UNBOUNDED } from '../transport/budget.ts'
+
 const FIRST_BYTES = 2048
 const SPARE_STORES = 256
 const spare: Buffer[] = []
@@ -10,6 +12,12 @@ export class Store {
   bytes: Buffer = NONE
   from = 0
   to = 0
+
+  readonly #budget: Budget
+
+  constructor(budget: Budget = UNBOUNDED) {
+    this.#budget = budget
+  }
 
   get length(): number {
     return this.to - this.from
@@ -35,6 +43,7 @@ export class Store {
   }
 
   release(): void {
+    this.#budget.held -= this.bytes.length
     if (this.bytes.length === FIRST_BYTES && spare.length < SPARE_STORES) spare.push(this.bytes)
     this.bytes = NONE
     this.from = this.to = 0
@@ -44,6 +53,7 @@ export class Store {
     let size = Math.max(FIRST_BYTES, this.bytes.length)
     while (size < wanted) size *= 2
     const grown = size === FIRST_BYTES ? (spare.pop() ?? Buffer.allocUnsafeSlow(size)) : Buffer.allocUnsafeSlow(size)
+    this.#budget.held += grown.length - this.bytes.length
     this.bytes.copy(grown, 0, 0, this.to)
     if (this.bytes.length === FIRST_BYTES && spare.length < SPARE_STORES) spare.push(this.bytes)
     this.bytes = grown

@@ -1,7 +1,7 @@
 // The upstream's side of an HTTP/1.1 connection: sends one request at a time and reads its response.
 
 import type { SocketAddress } from '../../model/address.ts'
-import { MeshError } from '../../model/failure.ts'
+import { lossOf, MeshError } from '../../model/failure.ts'
 import type { BodySink, Exchange } from '../exchange.ts'
 import type { Channel, ChannelSink } from '../transport/transport.ts'
 import { Body } from './body.ts'
@@ -289,10 +289,10 @@ export class Http1Upstream implements ChannelSink, BodySink {
     waiter?.resolve('done')
   }
 
-  #broken(why: string, cause?: unknown): void {
+  #broken(why: string, cause?: Error): void {
     if (this.#state === 'dead') return
     if (this.#exchange === null) this.close()
-    else this.#fail(new MeshError('UPSTREAM_RESET', why, cause))
+    else this.#fail(cause === undefined ? new MeshError('UPSTREAM_RESET', why) : lossOf('UPSTREAM_RESET', why, cause))
   }
 
   #fail(reason: MeshError): void {

@@ -3,6 +3,11 @@
 export interface Limits {
   /** Accepted connections of one pod at once, both directions. */
   readonly podConnections: number
+  /**
+   * Bytes that the connections of one pod may hold at once: what a slow reader has not taken, what a caller sent ahead.
+   * Who would hold more is reset (HTTP: 503).
+   */
+  readonly podBufferBytes: number
   readonly connectTimeoutMs: number
   /**
    * On legs that leave the pod: how long bytes may stay unacknowledged before the peer is taken for dead. A peer that does
@@ -39,6 +44,7 @@ export interface Limits {
 
 export const DEFAULT_LIMITS: Limits = {
   podConnections: 20_000,
+  podBufferBytes: 256 * 2 ** 20,
   connectTimeoutMs: 10_000,
   userTimeoutMs: 5 * 60_000,
   connectRetries: 2,
@@ -68,6 +74,7 @@ export interface LimitSettings {
   readonly 'sniff-ms': number
   readonly 'pool-idle-seconds': number
   readonly 'pod-connections': number
+  readonly 'pod-buffer-mb': number
 }
 
 /** What the settings say of bounds and time-outs; a flag has the unit that its name ends with. */
@@ -82,5 +89,6 @@ export function limitsOf(settings: LimitSettings): Partial<Limits> {
     sniffMs: settings['sniff-ms'],
     pooledIdleMs: settings['pool-idle-seconds'] * 1000,
     podConnections: settings['pod-connections'],
+    podBufferBytes: settings['pod-buffer-mb'] * 2 ** 20,
   }
 }

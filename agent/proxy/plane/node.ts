@@ -8,6 +8,7 @@ import type { Limits } from './limits.ts'
 import type { Live, Place } from './live.ts'
 import type { NodeLoad } from './load.ts'
 import type { Pools } from './pool.ts'
+import type { Budget } from '../transport/budget.ts'
 import type { Channel, Transport } from '../transport/transport.ts'
 
 /** A captured pod in the hands of this worker. */
@@ -15,6 +16,8 @@ export interface JoinedPod {
   readonly captured: Captured
   readonly sockets: PodSockets
   readonly acceptors: readonly Acceptor[]
+  /** What its connections may hold of the mesh's memory. */
+  readonly budget: Budget
   /** Its live connections. */
   connections: number
   /** No longer captured: what is open goes on, and the pod is let go with its last connection. */

@@ -16,6 +16,7 @@ import { NodeLoad } from './load.ts'
 import type { JoinedPod, MeshNode } from './node.ts'
 import { Pools } from './pool.ts'
 import { requestIds } from './request-id.ts'
+import { Budget } from '../transport/budget.ts'
 import type { Transport } from '../transport/transport.ts'
 import { nodeTransport } from '../transport/transport-node.ts'
 
@@ -89,7 +90,8 @@ export class DataPlane {
       const held = this.node.sockets.hold(captured)
       undo.defer(() => held.close())
       const acceptors: JoinedPod['acceptors'][number][] = []
-      const pod: JoinedPod = { captured, sockets: held, acceptors, connections: 0, released: false }
+      const budget = new Budget(this.node.limits.podBufferBytes)
+      const pod: JoinedPod = { captured, sockets: held, acceptors, budget, connections: 0, released: false }
       for (const direction of ['outbound', 'inbound'] as const) {
         acceptors.push(
           held.accept(direction, {
@@ -161,7 +163,7 @@ export class DataPlane {
   #accept(fd: number, direction: Direction, pod: JoinedPod): void {
     const { sockets, limits } = this.node
     if (direction === 'inbound') sockets.setUserTimeout(fd, limits.userTimeoutMs)
-    const channel = this.node.transport.adopt(fd)
+    const channel = this.node.transport.adopt(fd, pod.budget)
     serve({ fd, channel, direction, pod }, this.node).catch((thrown: unknown) => this.#onFault(textOf(thrown)))
   }
 }

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { Http1Upstream } from '../http1/upstream.ts'
 import { DEFAULT_LIMITS } from './limits.ts'
 import { poolKey, Pools } from './pool.ts'
+import { UNBOUNDED } from '../transport/budget.ts'
 import type { Channel, ChannelSink } from '../transport/transport.ts'
 
 /** A channel to nowhere that remembers whether it was closed. */
@@ -11,6 +12,7 @@ class StillChannel implements Channel {
   readonly backlog = 0
   readonly blocked = false
   readonly still = false
+  readonly budget = UNBOUNDED
   readonly activeAt = 0
   readonly ends = null
   dead = false

@@ -3,7 +3,8 @@
 import { addressText, type SocketAddress } from '../../model/address.ts'
 import { MeshError } from '../../model/failure.ts'
 import { ChannelSocket } from './socket.ts'
-import type { Channel, ChannelSink, Ends, Transport } from './transport.ts'
+import type { Budget } from './budget.ts'
+import type { Channel, ChannelSink, ConnectOptions, Ends, Transport } from './transport.ts'
 
 /** Bytes of the read arena and of each write buffer: below it, large bodies cost visibly more. */
 const BUFFER_BYTES = 64 * 1024
@@ -42,14 +43,14 @@ class NodeTransport implements Transport {
     this.onBug = onBug
   }
 
-  adopt(fd: number): Channel {
-    const channel = new NodeChannel(this, fd)
+  adopt(fd: number, budget: Budget): Channel {
+    const channel = new NodeChannel(this, fd, budget)
     channel.socket.setKeepAlive(true, KEEPALIVE_MS)
     return channel
   }
 
-  connect(fd: number, to: SocketAddress, timeoutMs: number): Promise<Channel> {
-    const channel = new NodeChannel(this, fd)
+  connect(fd: number, to: SocketAddress, { timeoutMs, budget }: ConnectOptions): Promise<Channel> {
+    const channel = new NodeChannel(this, fd, budget)
     return new Promise((resolve, reject) => {
       const { socket } = channel
       const fail = (code: 'CONNECT_REFUSED' | 'CONNECT_TIMEOUT', why: string, cause?: unknown): void => {
@@ -139,6 +140,7 @@ class NodeTransport implements Transport {
 class NodeChannel implements Channel {
   readonly socket: ChannelSocket
   readonly arena: Buffer
+  readonly budget: Budget
   sink: ChannelSink = DEAF
   dead = false
   activeAt: number
@@ -157,8 +159,9 @@ class NodeChannel implements Channel {
   /** Set once writing has failed: what is written from then on goes nowhere. */
   #lastRead: NodeJS.Timeout | null = null
 
-  constructor(transport: NodeTransport, fd: number) {
+  constructor(transport: NodeTransport, fd: number, budget: Budget) {
     this.#transport = transport
+    this.budget = budget
     this.arena = transport.arena
     this.activeAt = transport.nowMs
     this.socket = new ChannelSocket({
@@ -225,11 +228,18 @@ class NodeChannel implements Channel {
       this.#transport.give(staging)
       return
     }
-    this.#lent.push(staging)
+    this.#lend(staging)
     const source = this.#source
     if (source === null || this.#waiting.includes(source)) return
     this.#waiting.push(source)
     source.#block()
+  }
+
+  #lend(staging: Buffer): void {
+    const { budget } = this
+    this.#lent.push(staging)
+    budget.held += BUFFER_BYTES
+    if (budget.spent) queueMicrotask(() => this.#onError(budget.failure())) // not amid what is being written
   }
 
   forget(source: Channel): void {
@@ -369,6 +379,7 @@ class NodeChannel implements Channel {
 
   /** Takes the lent buffers back and lets the sources read again. */
   #release(): void {
+    this.budget.held -= this.#lent.length * BUFFER_BYTES
     // A dead socket may still point into its buffers until its close is through: those are left to the collector.
     for (const buffer of this.#lent) {
       if (this.dead) this.#transport.stagedBytes -= BUFFER_BYTES

@@ -1,6 +1,7 @@
 // How bytes come in and go out, whatever carries them: channels over sockets, in the shape that a native body can fill.
 
 import type { SocketAddress } from '../../model/address.ts'
+import type { Budget } from './budget.ts'
 
 /** Who hears of a channel. Exactly one of `lost` and `closed` is the last call, unless the owner itself ended it. */
 export interface ChannelSink {
@@ -35,6 +36,8 @@ export interface Channel {
   readonly dead: boolean
   /** When bytes last passed, by the transport's coarse clock. */
   readonly activeAt: number
+  /** Of the pod that it belongs to. */
+  readonly budget: Budget
   /** Addresses of both ends; null once dead. */
   readonly ends: Ends | null
   /**
@@ -56,14 +59,19 @@ export interface Channel {
   close(): void
 }
 
+export interface ConnectOptions {
+  readonly timeoutMs: number
+  readonly budget: Budget
+}
+
 /** Makes channels of non-blocking sockets with TCP_NODELAY. Owns the buffers they share. */
 export interface Transport {
   /** Takes over an accepted socket. */
-  adopt(fd: number): Channel
+  adopt(fd: number, budget: Budget): Channel
   /**
    * Connects a socket made elsewhere. Throws MeshError CONNECT_REFUSED or CONNECT_TIMEOUT; the fd is closed then.
    */
-  connect(fd: number, to: SocketAddress, timeoutMs: number): Promise<Channel>
+  connect(fd: number, to: SocketAddress, how: ConnectOptions): Promise<Channel>
   /** The coarse clock: milliseconds, as of the last tick. */
   readonly nowMs: number
   /** Sets the coarse clock; call it about every half second. */
