@@ -5,6 +5,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { test, type TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { match, rule, to, world } from '../../agent/model/world.fixture.ts'
 import { ask, drainSocket, mesh, type Mesh, parseAnswer, readUntil } from './mesh.ts'
 
@@ -139,6 +140,53 @@ test('a WebSocket echoes messages of every length, pings, and closes with its co
   assert.deepEqual([record?.response_code, record?.response_flags], [101, '-'])
   const bytes = sent.reduce((sum, { length }) => sum + length, 0)
   assert.ok((record?.bytes_received ?? 0) > bytes && (record?.bytes_sent ?? 0) > bytes)
+})
+
+test('a tunnel outlives the time that its request had, and ends when nothing passes any more', async (t) => {
+  const node = mesh(t, one(), { limits: { requestMs: 80, bodyMs: 80, idleMs: 400, sweepMs: 20 } })
+  const server = await node.http('app-v1-1', () => {})
+  server.on('upgrade', (_request, socket) => {
+    socket.on('error', () => {})
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n')
+    socket.pipe(socket)
+  })
+  const socket = await node.dial('web-1', APP)
+  socket.write('GET / HTTP/1.1\r\nHost: app\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n')
+  await readUntil(socket, (got) => got.endsWith('\r\n\r\n'))
+  for (let i = 0; i < 4; i++) {
+    await sleep(60)
+    socket.write('x')
+    assert.equal(await readUntil(socket, (got) => got === 'x'), 'x')
+  }
+  assert.equal((await drainSocket(socket)).how, 'reset')
+  await node.until(() => node.records.length === 1, 'a record')
+  assert.deepEqual([node.records[0]?.response_code, node.records[0]?.response_flags], [101, 'SI'])
+})
+
+test('a reset of either end of a tunnel is a reset at the other', async (t) => {
+  const node = mesh(t, one())
+  const peers: Socket[] = []
+  const server = await node.http('app-v1-1', () => {})
+  server.on('upgrade', (_request, socket: Socket) => {
+    peers.push(socket)
+    socket.on('error', () => {})
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n')
+  })
+  for (const side of ['caller', 'callee'] as const) {
+    const socket = await node.dial('web-1', APP)
+    socket.write('GET / HTTP/1.1\r\nHost: app\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n')
+    await readUntil(socket, (got) => got.endsWith('\r\n\r\n'))
+    const peer = peers.at(-1) as Socket
+    const seen = drainSocket(side === 'caller' ? peer : socket)
+    if (side === 'caller') socket.resetAndDestroy()
+    else peer.resetAndDestroy()
+    assert.equal((await seen).how, 'reset')
+  }
+  await node.until(() => node.records.length === 2, 'two records')
+  assert.deepEqual(
+    node.records.map(({ response_flags }) => response_flags),
+    ['DC', 'UC'],
+  )
 })
 
 test('an upgrade that is refused is an answer, and the connection serves on', async (t) => {
