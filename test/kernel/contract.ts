@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Acceptor, Captured, PodSockets } from '../../agent/kernel/kernel.ts'
 import { KernelError } from '../../agent/kernel/kernel.ts'
 import { listenerOf } from '../../agent/kernel/sockets.ts'
+import { native } from '../../agent/kernel/native.ts'
 import { addressText } from '../../agent/model/address.ts'
 import { connect } from './world.ts'
 import type { World } from './world.ts'
@@ -52,6 +53,17 @@ function captureAndHold(world: World): { captured: Captured; pod: PodSockets; so
 }
 
 export const CONTRACT: readonly { readonly states: string; readonly run: (world: World) => Promise<void> }[] = [
+  {
+    states: 'a socket has the patience that it was given, and what is no socket any more is passed over',
+    run: async (world) => {
+      const { pod } = captureAndHold(world)
+      const fd = pod.socket({ family: 4 })
+      world.sockets.setUserTimeout(fd, 1234)
+      assert.equal(native().userTimeout(fd), 1234)
+      native().closeFd(fd)
+      world.sockets.setUserTimeout(fd, 1)
+    },
+  },
   {
     states: 'an outbound connection tells where it was going, each its own destination',
     run: async (world) => {
