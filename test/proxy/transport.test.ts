@@ -222,3 +222,19 @@ for (const [how, ending] of [
     assert.deepEqual([channel.dead, stagedBytes()], [true, 0])
   })
 }
+
+test('a channel whose write failed behind a shutdown that waited for it can be reset', async (t) => {
+  const { channel, peer, stagedBytes } = await connected(t)
+  peer.pause()
+  const chunk = Buffer.alloc(1 << 20)
+  for (let i = 0; i < 32 && !channel.blocked; i++) {
+    channel.write(chunk, 0, chunk.length, null)
+    await soon(5)
+  }
+  channel.shutdown()
+  peer.resetAndDestroy()
+  await soon()
+  channel.reset()
+  await soon(10)
+  assert.deepEqual([channel.dead, stagedBytes()], [true, 0])
+})

@@ -301,14 +301,14 @@ class NodeChannel implements Channel {
     return true
   }
 
-  readonly #onWritten = (): void => {
+  readonly #onWritten = (error?: Error | null): void => {
     if (this.dead || this.socket.writableLength > 0 || this.#lent.length === 0) return
     this.#release()
     if (this.#closing) {
       this.#destroy()
       return
     }
-    if (this.#shutdown === 'wanted') this.#shutdownWhenFlushed()
+    if (this.#shutdown === 'wanted' && error == null) this.#shutdownWhenFlushed()
     this.#tell((channel) => channel.sink.drained())
   }
 
