@@ -93,7 +93,11 @@ class Agent {
       proberCgroup: config['prober-cgroup'] ?? findKubeletCgroup(cgroupRoot),
       onRelease: (...last) => this.#accounting.close(...last),
     })
-    this.#data = new DataSide({ type: 'start', handles: this.#kernel.handles(), accessLog: config['access-log'] }, log)
+    const head = { headBytes: config['head-bytes'], headFields: config['head-fields'] }
+    this.#data = new DataSide(
+      { type: 'start', handles: this.#kernel.handles(), accessLog: config['access-log'], head },
+      log,
+    )
     this.#accounting = new Accounting({ data: this.#data, everyMs: config['account-seconds'] * 1000, log })
     this.#accounting.watch(this.#kernel)
     this.#captures = new Captures({

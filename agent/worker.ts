@@ -20,6 +20,7 @@ port.on('message', (message: ToWorker) => {
       sockets: openSockets(message.handles),
       access: message.accessLog ? openAccessLog(1) : noAccessLog,
       onFault: (why) => say({ type: 'fault', why }),
+      limits: message.head,
     })
     say({ type: 'ready' })
     return

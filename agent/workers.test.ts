@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Captured } from './kernel/kernel.ts'
 import type { Inventory } from './model/snapshot.ts'
 import { CRASH, FALL_SILENT } from './obedient-worker.fixture.ts'
+import { HEAD_LIMITS } from './proxy/http1/scan.ts'
 import { DataSide } from './workers.ts'
 
 const code = new URL('./obedient-worker.fixture.ts', import.meta.url)
@@ -22,7 +23,7 @@ function captured(uid: string): Captured {
 function start(t: { after(end: () => Promise<void>): void }) {
   const logged: string[] = []
   const error = (fields: object): void => void logged.push((fields as { reason: string }).reason)
-  const data = new DataSide({ type: 'start', handles, accessLog: false }, { error }, code)
+  const data = new DataSide({ type: 'start', handles, accessLog: false, head: HEAD_LIMITS }, { error }, code)
   t.after(() => data.stop(0))
   return { data, logged }
 }

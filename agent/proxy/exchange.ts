@@ -8,7 +8,8 @@ import type { Channel } from './transport/transport.ts'
 /** Where a body flows to. `source` is not read while the destination has a backlog. */
 export interface BodySink {
   bodyBytes(bytes: Buffer, from: number, to: number, source: Channel): void
-  bodyEnd(): void
+  /** `trailers`: their lines as they leave (RFC 9110 §6.5), for a body that leaves in chunks; null for none. */
+  bodyEnd(trailers: Buffer | null): void
 }
 
 /** Takes a response as it comes from the upstream. */

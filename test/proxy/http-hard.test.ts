@@ -446,7 +446,7 @@ for (const [what, request, status] of [
   ['a folded line', 'GET / HTTP/1.1\r\nHost: a\r\n folded: x\r\n\r\n', 400],
   ['a head too large', `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(70_000)}\r\n\r\n`, 431],
   ['CONNECT', 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n', 501],
-  ['a coding that is not known', 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n', 501],
+  ['a coding that is not known', 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n', 501],
 ] as const) {
   test(`${what} is answered ${status} and the connection ends`, async (t) => {
     const node = mesh(t, one())

@@ -9,6 +9,7 @@ import { Worker } from 'node:worker_threads'
 import { probe } from '../../agent/kernel/probe.ts'
 import type { PodSource } from '../../agent/kernel/kernel.ts'
 import { to, rule, world } from '../../agent/model/world.fixture.ts'
+import { HEAD_LIMITS } from '../../agent/proxy/http1/scan.ts'
 import type { Counters, FromWorker, ToWorker } from '../../agent/proxy/plane/feed.ts'
 import { renderMetrics } from '../../agent/telemetry/metrics.ts'
 import { bpfWorld } from '../kernel/world.ts'
@@ -75,7 +76,7 @@ test('a worker thread carries captured pods by what it is told', { timeout: 60_0
       .pods('web', { ips: [web.ip], behind: [] })
     const source = (pod: PodSource, name: string): PodSource => ({ ...pod, uid: shop.pod(name).uid })
     machine.serve(app, 8080, answering)
-    side.tell({ type: 'start', handles: machine.kernel.handles(), accessLog: false })
+    side.tell({ type: 'start', handles: machine.kernel.handles(), accessLog: false, head: HEAD_LIMITS })
     await side.hears('ready')
     side.tell({ type: 'inventory', inventory: shop.inventory(7) })
     assert.equal((await side.hears('applied')).version, 7)
@@ -153,7 +154,7 @@ test('a worker that is ended from outside leaves no fd open', { timeout: 60_000 
     const before = readdirSync('/proc/self/fd').length
     for (let round = 0; round < 3; round++) {
       const side = new DataSide()
-      side.tell({ type: 'start', handles: machine.kernel.handles(), accessLog: false })
+      side.tell({ type: 'start', handles: machine.kernel.handles(), accessLog: false, head: HEAD_LIMITS })
       for (const pod of pods) side.tell({ type: 'capture', pod })
       side.tell({ type: 'inventory', inventory: world().inventory(1) })
       await side.hears('applied') // what was said before it has been done: the pods are held

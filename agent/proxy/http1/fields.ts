@@ -16,7 +16,9 @@ export const CONNECTION = 16
 export const TRANSFER_ENCODING = 17
 export const KEEP_ALIVE = 18
 export const UPGRADE = 19
-export const NAMED_HOP = 20
+export const TE = 20
+export const TRAILER = 21
+export const NAMED_HOP = 22
 
 const KNOWN: ReadonlyMap<number, readonly (readonly [name: string, kind: number])[]> = byLength([
   ['host', HOST],
@@ -31,8 +33,8 @@ const KNOWN: ReadonlyMap<number, readonly (readonly [name: string, kind: number]
   ['transfer-encoding', TRANSFER_ENCODING],
   ['keep-alive', KEEP_ALIVE],
   ['upgrade', UPGRADE],
-  ['te', NAMED_HOP],
-  ['trailer', NAMED_HOP], // trailers are read and dropped, so nothing may announce them
+  ['te', TE],
+  ['trailer', TRAILER], // leaves again where trailers can
 ])
 
 function byLength(

@@ -8,8 +8,7 @@ import { emitAnswer, emitResponse, hasBody, type ResponseOut } from './emit.ts'
 import { REQUEST_ID } from './fields.ts'
 import type { Framing, Head } from './head.ts'
 import { scratch, writeChunk, writeLastChunk } from './send.ts'
-
-const SCHEME = 'http://'
+import { addressed } from './target.ts'
 
 /** See Exchange. Lives until the caller's next request is read. */
 export class Http1Exchange implements Exchange {
@@ -54,13 +53,10 @@ export class Http1Exchange implements Exchange {
     const method = head.text(head.methodFrom, head.methodTo)
     const target = head.text(head.targetFrom, head.targetTo)
     if (method === 'CONNECT') return new MeshError('NOT_IMPLEMENTED', 'CONNECT is not served')
-    const authority = head.host < 0 ? caller.options.authority : head.value(head.host)
-    if (target.startsWith('/') || (target === '*' && method === 'OPTIONS')) {
-      return new Http1Exchange(caller, head, { target, authority, method })
-    }
-    const absolute = absoluteForm(target, method)
-    if (absolute === null) return new MeshError('BAD_REQUEST', 'the request target has no form that is known')
-    return new Http1Exchange(caller, head, { ...absolute, method })
+    const host = head.host < 0 ? null : head.value(head.host)
+    const place = addressed(method, target, host, caller.options.authority)
+    if (typeof place === 'string') return new MeshError('BAD_REQUEST', place)
+    return new Http1Exchange(caller, head, { ...place, method })
   }
 
   header(name: string): string | undefined {
@@ -131,8 +127,8 @@ export class Http1Exchange implements Exchange {
     else this.channel.write(bytes, from, to, source)
   }
 
-  bodyEnd(): void {
-    if (this.#out === 'chunked') writeLastChunk(this.channel, this.channel)
+  bodyEnd(trailers: Buffer | null): void {
+    if (this.#out === 'chunked') writeLastChunk(this.channel, trailers, this.channel)
     this.bodySink = null
     this.#caller.responded(this.#close)
   }
@@ -160,16 +156,4 @@ export class Http1Exchange implements Exchange {
     this.bodySink = null
     this.#caller.abort()
   }
-}
-
-/** RFC 9112 §3.2.2: a target in absolute form names the authority, whatever Host says. */
-function absoluteForm(target: string, method: string): { target: string; authority: string } | null {
-  if (target.slice(0, SCHEME.length).toLowerCase() !== SCHEME) return null
-  const rest = target.slice(SCHEME.length)
-  let end = 0
-  while (end < rest.length && rest[end] !== '/' && rest[end] !== '?') end++
-  if (end === 0) return null
-  const path = rest.slice(end)
-  const origin = path === '' ? (method === 'OPTIONS' ? '*' : '/') : path.startsWith('/') ? path : `/${path}`
-  return { target: origin, authority: rest.slice(0, end) }
 }

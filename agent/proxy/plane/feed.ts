@@ -5,6 +5,8 @@ import type { Captured, Handles } from '../../kernel/kernel.ts'
 import type { Inventory } from '../../model/snapshot.ts'
 import type { Counters } from '../../telemetry/series.ts'
 
+import type { HeadLimits } from '../http1/scan.ts'
+
 export type { Counters } from '../../telemetry/series.ts'
 
 /** The first message to a worker. */
@@ -13,6 +15,8 @@ export interface Start {
   readonly handles: Handles
   /** Whether a record a request is written to standard output. */
   readonly accessLog: boolean
+  /** What a message's head may take. */
+  readonly head: HeadLimits
 }
 
 export type ToWorker =

@@ -1,6 +1,8 @@
 // Every bound and time-out of the data path, by name.
 
-export interface Limits {
+import { HEAD_LIMITS, type HeadLimits } from '../http1/scan.ts'
+
+export interface Limits extends HeadLimits {
   /** Accepted connections of one pod at once, both directions. */
   readonly podConnections: number
   readonly connectTimeoutMs: number
@@ -29,6 +31,7 @@ export interface Limits {
 }
 
 export const DEFAULT_LIMITS: Limits = {
+  ...HEAD_LIMITS,
   podConnections: 20_000,
   connectTimeoutMs: 10_000,
   connectRetries: 2,
