@@ -27,6 +27,7 @@ const targets = {
   test: { tools: ['build', 'lab', 'bpf'], root: true, run: 'test/repository/run.ts' },
   check: { tools: ['build', 'bpf'], root: false, run: 'test/repository/check.ts' },
   weft: { tools: ['build', 'lab'], root: false, run: 'agent/main.ts' },
+  fuzz: { tools: ['build'], root: false, run: 'test/http1/fuzz.ts' },
   kernels: { tools: ['build', 'bpf', 'kernels'], root: false, run: 'test/kernels/main.ts' },
   packages: { tools: ['build', 'lab', 'bpf'], root: false, run: null },
 }
