@@ -156,6 +156,11 @@ export class Mesh {
     )
   }
 
+  /** Where a pod's sockets are, for an application that is not of this process. */
+  addressOf(pod: string): string {
+    return real(this.#ip(pod))
+  }
+
   async stop(): Promise<void> {
     clearInterval(this.#ticker)
     await this.plane.stop(0)
