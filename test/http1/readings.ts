@@ -43,11 +43,17 @@ export function slowReading({ kind, method, text, limits = HEAD_LIMITS }: Stream
   return {
     verdict: 'done',
     head,
-    persistent: head.minor === 0 ? head.keepAlive && !head.close : !head.close,
+    persistent: keeps(head),
     addressed: kind === 'request' ? readTarget(head, DIALLED) : null,
     framing,
     body: readBody(framing, head.contentLength, text.slice(head.length)),
   }
+}
+
+/** RFC 9112 §9.3; and what 204 must not have will hardly be read alike by both ends. */
+function keeps({ minor, keepAlive, close, status, contentLength, chunked }: Understood): boolean {
+  if (status === 204 && (contentLength > 0 || chunked)) return false
+  return minor === 0 ? keepAlive && !close : !close
 }
 
 /** The parser's own values for what was read, for those who go on from there. */

@@ -166,6 +166,18 @@ test('framing follows the method, the status and the fields', () => {
   assert.equal(response('200 OK', 'Transfer-Encoding: chunked\r\n').responseFraming('GET'), 'chunked')
 })
 
+test('a connection is kept as version and Connection say, but not behind a 204 that tells of a body', () => {
+  const kept = (text: string): boolean => parseWhole('response', `${text}\r\n\r\n`).head.persistent
+  assert.equal(kept('HTTP/1.1 200 OK'), true)
+  assert.equal(kept('HTTP/1.1 200 OK\r\nConnection: x, Close'), false)
+  assert.equal(kept('HTTP/1.0 200 OK'), false)
+  assert.equal(kept('HTTP/1.0 200 OK\r\nConnection: keep-alive'), true)
+  assert.equal(kept('HTTP/1.1 204 No\r\nContent-Length: 0'), true)
+  assert.equal(kept('HTTP/1.1 204 No\r\nContent-Length: 5'), false)
+  assert.equal(kept('HTTP/1.1 204 No\r\nTransfer-Encoding: chunked'), false)
+  assert.equal(kept('HTTP/1.1 304 No\r\nContent-Length: 5'), true)
+})
+
 test('a head is used again after reset as if new', () => {
   const head = new Head('request')
   const first = Buffer.from(request('Connection: close\r\nContent-Length: 4\r\n'))

@@ -230,7 +230,9 @@ export class Head extends Scanner {
 
   /** Whether the sender keeps the connection for another message (RFC 9112 §9.3). */
   get persistent(): boolean {
-    return !this.close && (this.minor > 0 || this.keepAlive)
+    if (this.close || (this.minor === 0 && !this.keepAlive)) return false
+    // RFC 9110 §8.6: 204 tells no length; who does may well send that body too
+    return this.status !== 204 || (this.contentLength <= 0 && !this.chunked)
   }
 }
 
