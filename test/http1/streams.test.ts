@@ -83,38 +83,42 @@ function randomStream(random: () => number): string {
 }
 
 for (const seed of SEEDS) {
-  test(`what leaves for an upstream is what the grammar finds in random streams, from seed ${seed}`, { timeout: 60_000 }, async (t) => {
-    assert.equal(DIALLED, `${APP.ip}:${APP.port}`)
-    const node = mesh(t, world().service('app').pods('app-v1').pods('web', { behind: [] }))
-    const random = seeded(seed)
-    const seen: (Meaning | string)[] = []
-    await reader(node, seen)
-    const ends = { more: 0, refused: 0, closed: 0 }
-    let requests = 0
-    for (let i = 0; i < STREAMS; i++) {
-      const text = randomStream(random)
-      const { complete, then } = requestsIn(text)
-      seen.length = 0
-      const socket = await node.dial('web-1', APP)
-      const whole = drainSocket(socket)
-      for (let from = 0; from < text.length;) {
-        const to = from + 1 + Math.floor(random() * text.length)
-        socket.write(text.slice(from, to), 'latin1')
-        from = to
-        if (random() < 0.3) await new Promise((resolve) => setImmediate(resolve)) // pieces of their own
+  test(
+    `what leaves for an upstream is what the grammar finds in random streams, from seed ${seed}`,
+    { timeout: 60_000 },
+    async (t) => {
+      assert.equal(DIALLED, `${APP.ip}:${APP.port}`)
+      const node = mesh(t, world().service('app').pods('app-v1').pods('web', { behind: [] }))
+      const random = seeded(seed)
+      const seen: (Meaning | string)[] = []
+      await reader(node, seen)
+      const ends = { more: 0, refused: 0, closed: 0 }
+      let requests = 0
+      for (let i = 0; i < STREAMS; i++) {
+        const text = randomStream(random)
+        const { complete, then } = requestsIn(text)
+        seen.length = 0
+        const socket = await node.dial('web-1', APP)
+        const whole = drainSocket(socket)
+        for (let from = 0; from < text.length;) {
+          const to = from + 1 + Math.floor(random() * text.length)
+          socket.write(text.slice(from, to), 'latin1')
+          from = to
+          if (random() < 0.3) await new Promise((resolve) => setImmediate(resolve)) // pieces of their own
+        }
+        const what = `${JSON.stringify(text)} (${then})`
+        await node.until(() => seen.length >= complete.length, `${complete.length} requests of ${what}`)
+        if (then === 'more') socket.destroy()
+        else assert.equal((await whole).how, 'end', what)
+        socket.destroy()
+        await node.until(() => node.count('weft_proxy_connections_open') === 0, `the end of ${what}`)
+        assert.deepEqual(seen, complete, what)
+        ends[then]++
+        requests += complete.length
       }
-      const what = `${JSON.stringify(text)} (${then})`
-      await node.until(() => seen.length >= complete.length, `${complete.length} requests of ${what}`)
-      if (then === 'more') socket.destroy()
-      else assert.equal((await whole).how, 'end', what)
-      socket.destroy()
-      await node.until(() => node.count('weft_proxy_connections_open') === 0, `the end of ${what}`)
-      assert.deepEqual(seen, complete, what)
-      ends[then]++
-      requests += complete.length
-    }
-    t.diagnostic(`${STREAMS} streams with ${requests} complete requests; ${JSON.stringify(ends)}`)
-    assert.ok(Math.min(...Object.values(ends)) > STREAMS / 50, JSON.stringify(ends))
-    assert.deepEqual(node.faults, [])
-  })
+      t.diagnostic(`${STREAMS} streams with ${requests} complete requests; ${JSON.stringify(ends)}`)
+      assert.ok(Math.min(...Object.values(ends)) > STREAMS / 50, JSON.stringify(ends))
+      assert.deepEqual(node.faults, [])
+    },
+  )
 }
