@@ -127,3 +127,17 @@ test('what frames, routes or authenticates may not trail', () => {
   for (const name of names) assert.equal(trailersOf(`A: 1\r\n${name}: 2\r\nB: 3\r\n`), 'A: 1\r\nB: 3\r\n')
   assert.equal(trailersOf('Content-Length: 2\r\n'), undefined)
 })
+
+test('a body is read again after another as if it were the first', () => {
+  const body = new Body()
+  for (const [section, trailers] of [
+    ['A: 1\r\n', 'A: 1\r\n'],
+    ['', null],
+    ['B: 2\r\n', 'B: 2\r\n'],
+  ] as const) {
+    body.begin('chunked', -1)
+    const bytes = Buffer.from(`0\r\n${section}\r\n`)
+    assert.equal(body.feed(bytes, 0, bytes.length, { payload() {} }), bytes.length)
+    assert.equal(body.trailers?.toString() ?? null, trailers)
+  }
+})

@@ -32,7 +32,7 @@ export class Body {
   #digits = 0
   #line = 0
   #extension = BEFORE_SEMICOLON
-  #trailers: Trailers | null = null
+  readonly #trailers = new Trailers()
 
   /** Makes ready for a body. `length` counts for framing `length` alone. */
   begin(framing: Framing, length: number): void {
@@ -42,12 +42,12 @@ export class Body {
     this.#state = SIZE
     this.#digits = this.#line = 0
     this.#broken = false
-    this.#trailers = null
+    this.#trailers.reset()
   }
 
   /** Once done: the trailer lines that may go on (name, colon, value, CRLF), or null. Valid until the next body. */
   get trailers(): Buffer | null {
-    return this.#trailers === null ? null : this.#trailers.lines
+    return this.#trailers.lines
   }
 
   /**
@@ -117,9 +117,8 @@ export class Body {
         this.#state = SIZE
         return byte === LF
       default: {
-        const trailers = (this.#trailers ??= new Trailers())
-        const taken = trailers.take(byte)
-        this.done = trailers.done
+        const taken = this.#trailers.take(byte)
+        this.done = this.#trailers.done
         return taken
       }
     }

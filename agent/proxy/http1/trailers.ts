@@ -26,17 +26,27 @@ const VALUE_BYTES = 3
 const LINE_LF = 4
 const END_LF = 5
 
-/** Reads one trailer section. */
+const NONE = Buffer.alloc(0)
+
+/** Reads one trailer section after another. Most are empty: memory is taken with the first field. */
 export class Trailers {
   done = false
   /** What may go on, as `name: value` CRLF for each. */
-  readonly #out = Buffer.allocUnsafe(TRAILER_LIMIT + TRAILER_FIELDS) // a blank may come to each line
+  #out: Buffer = NONE
   #state = FIELD_START
   #read = 0
   #fields = 0
   #at = 0
   #line = 0
   #value = 0
+
+  /** Makes ready for another section. */
+  reset(): void {
+    this.done = false
+    this.#out = NONE
+    this.#state = FIELD_START
+    this.#read = this.#fields = this.#at = 0
+  }
 
   /** The lines that may go on, or null where there are none. Valid until the next body. */
   get lines(): Buffer | null {
@@ -50,6 +60,7 @@ export class Trailers {
       case FIELD_START:
         this.#state = byte === CR ? END_LF : NAME
         if (byte === CR) return true
+        if (this.#out === NONE) this.#out = Buffer.allocUnsafe(TRAILER_LIMIT + TRAILER_FIELDS) // a blank more in each line
         this.#line = this.#at
         this.#put(byte)
         return TOKEN[byte] === 1 && ++this.#fields <= TRAILER_FIELDS // a folded line begins with a blank
