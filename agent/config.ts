@@ -164,6 +164,20 @@ export const AGENT_SETTINGS = {
     max: 65_536,
     describe: 'Megabytes that the connections of one pod may hold at once, both directions',
   },
+  'head-bytes': {
+    type: 'number',
+    default: 60 * 1024,
+    min: 1024,
+    max: 65_535,
+    describe: 'Longest head of an HTTP request or response',
+  },
+  'head-fields': {
+    type: 'number',
+    default: 100,
+    min: 10,
+    max: 1000,
+    describe: 'Most header lines of an HTTP request or response',
+  },
   'drain-seconds': { type: 'number', default: 5, min: 0, max: 3600, describe: 'Time open requests get when it stops' },
 } as const satisfies Record<string, Setting>
 

@@ -2,7 +2,7 @@
 // it runs on the Node that happens to be there (20 or newer), before anything is installed.
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { accessSync, constants, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { release } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { createInterface } from 'node:readline/promises'
@@ -12,6 +12,8 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const bin = join(root, 'node_modules', '.bin')
 const kernelFloor = [6, 1]
 const installTimeoutMs = 10 * 60_000
+/** Debian asks this program before a package starts its service; status 101 says no (invoke-rc.d). */
+const servicePolicy = '/usr/sbin/policy-rc.d'
 
 /** Ubuntu has no package with kubectl: then it comes from the Kubernetes project itself, checked by its digest. */
 const kubectlUrl = `https://dl.k8s.io/release/v1.32.4/bin/linux/${process.arch === 'x64' ? 'amd64' : 'arm64'}/kubectl`
@@ -24,11 +26,12 @@ const kubectlPath = '/usr/local/bin/kubectl'
  */
 const targets = {
   demo: { tools: ['build', 'lab'], root: true, run: 'lab/demo/main.ts' },
-  test: { tools: ['build', 'lab', 'bpf'], root: true, run: 'test/repository/run.ts' },
+  test: { tools: ['build', 'lab', 'bpf', 'peers'], root: true, run: 'test/repository/run.ts' },
   check: { tools: ['build', 'bpf'], root: false, run: 'test/repository/check.ts' },
   weft: { tools: ['build', 'lab'], root: false, run: 'agent/main.ts' },
+  fuzz: { tools: ['build'], root: false, run: 'test/http1/fuzz.ts' },
   kernels: { tools: ['build', 'bpf', 'kernels'], root: false, run: 'test/kernels/main.ts' },
-  packages: { tools: ['build', 'lab', 'bpf'], root: false, run: null },
+  packages: { tools: ['build', 'lab', 'bpf', 'peers'], root: false, run: null },
 }
 
 /** Command or header → the apt packages that bring it, first choice first (names differ between Debian and Ubuntu). */
@@ -50,6 +53,7 @@ const tools = {
     'clang-format': ['clang-format'],
     '/usr/include/bpf/bpf_helpers.h': ['libbpf-dev'],
   },
+  peers: { nginx: ['nginx'] },
   kernels: {
     'qemu-system-x86_64': ['qemu-system-x86'],
     busybox: ['busybox-static'],
@@ -127,10 +131,25 @@ async function ensurePackages(target, yes) {
   run('package lists', 'apt-get', ['update', '-q'], env)
   const chosen = new Set(missing.flatMap(({ name, choices }) => choose(name, choices).split(' ')))
   if (chosen.delete(kubectlItself)) await downloadKubectl()
-  if (chosen.size > 0) run('packages', 'apt-get', ['install', '-q', '-y', '--no-install-recommends', ...chosen], env)
+  if (chosen.size > 0) {
+    withoutServices(() =>
+      run('packages', 'apt-get', ['install', '-q', '-y', '--no-install-recommends', ...chosen], env),
+    )
+  }
   const still = missing.filter(({ name }) => !present(name)).map(({ name }) => name)
   if (still.length > 0)
     throw new SetupError(`apt has installed its packages, and these are still missing: ${still.join(', ')}.`)
+}
+
+/** Programs are wanted, not their services: nginx is there for tests to start, with a configuration of their own. */
+function withoutServices(install) {
+  const isOurs = !existsSync(servicePolicy)
+  if (isOurs) writeFileSync(servicePolicy, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
+  try {
+    install()
+  } finally {
+    if (isOurs) rmSync(servicePolicy)
+  }
 }
 
 /** The first choice that this machine's package lists know. */

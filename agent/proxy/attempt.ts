@@ -72,7 +72,7 @@ async function upstreamFor(
   if (pooled !== null) return pooled
   try {
     const channel = await until(request.exchange, connect(permit, leg, node), (late) => late.reset())
-    return new Http1Upstream(channel)
+    return new Http1Upstream(channel, node.limits)
   } catch (thrown) {
     const failure = failureOf(thrown)
     if (!failure.kind.retry) throw failure

@@ -8,7 +8,8 @@ import type { Channel } from './transport/transport.ts'
 /** Where a body flows to. `source` is not read while the destination has a backlog. */
 export interface BodySink {
   bodyBytes(bytes: Buffer, from: number, to: number, source: Channel): void
-  bodyEnd(): void
+  /** `trailers`: their lines as they leave (RFC 9110 §6.5), for a body that leaves in chunks; null for none. */
+  bodyEnd(trailers: Buffer | null): void
 }
 
 /** Takes a response as it comes from the upstream. */
@@ -71,7 +72,8 @@ export interface Exchange extends RequestFacts, ResponseSink {
   /** Answers from here, in plain text. */
   answer(status: number, text: string): void
   /**
-   * Passes a 101 response, or a 2xx one to CONNECT, on and gives the connection up to whatever was agreed upon; returns what the caller sent ahead.
+   * Passes a 101 response, or a 2xx one to CONNECT, on and gives the connection up to whatever was agreed upon; returns
+   * what the caller sent ahead.
    */
   upgrade(head: Head): Buffer | null
   /** Breaks off a response that cannot be completed: the caller sees a reset. */

@@ -34,6 +34,7 @@ export async function serveHttp(call: Call, caller: Caller, walk: Walk): Promise
       port: call.dialled.port,
       authority: addressText(call.dialled),
       requestId: node.requestId,
+      limits: node.limits,
       lastResponse: () => node.draining,
     },
     call.first,

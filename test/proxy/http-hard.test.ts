@@ -69,6 +69,50 @@ test('a chunked body arrives whole, in both directions', async (t) => {
   assert.equal(node.records[0]?.bytes_sent, 5)
 })
 
+test('trailers pass in both directions, less those that may not trail', async (t) => {
+  const node = mesh(t, one())
+  let seen: string[] = []
+  await node.http('app-v1-1', (request, response) => {
+    response.writeHead(200, { trailer: 'x-sum' })
+    request.on('data', (chunk: Buffer) => response.write(chunk))
+    request.on('end', () => {
+      seen = [String(request.headers['te']), String(request.headers['trailer']), ...request.rawTrailers]
+      response.addTrailers({ 'x-sum': '1', 'content-type': 'no' })
+      response.end()
+    })
+  })
+  const socket = await node.dial('web-1', APP)
+  const head =
+    'POST / HTTP/1.1\r\nHost: app\r\nTE: trailers\r\nConnection: te\r\nTrailer: T\r\nTransfer-Encoding: chunked\r\n\r\n'
+  const answer = await ask(socket, `${head}1\r\na\r\n0\r\nT:v \r\nHost: other\r\n\r\n`)
+  assert.deepEqual(seen, ['trailers', 'T', 'T', 'v'])
+  assert.equal(answer.headers['trailer'], 'x-sum')
+  assert.equal(answer.body, '1\r\na\r\n0\r\nx-sum: 1\r\n\r\n')
+  // a caller that cannot read them gets the body alone
+  socket.write('GET / HTTP/1.0\r\nTE: trailers\r\n\r\n')
+  const { bytes } = await drainSocket(socket)
+  assert.match(bytes.toString(), /\r\n\r\n$/)
+  assert.doesNotMatch(bytes.toString(), /x-sum/)
+})
+
+test('how large a head may be is a setting', async (t) => {
+  const limits = { headBytes: 1024, headFields: 10 }
+  const node = mesh(t, one(), { limits })
+  let answered = 0
+  await node.http('app-v1-1', (_, response) => {
+    if (answered++ > 0) response.setHeader('x', 'y'.repeat(1024))
+    response.end('ok')
+  })
+  for (const [headers, status] of [
+    [`X: ${'x'.repeat(900)}\r\n`, 200],
+    [`X: ${'x'.repeat(1024)}\r\n`, 431],
+    ['X: y\r\n'.repeat(10), 431],
+    ['', 502], // the answer's head is too large
+  ] as const) {
+    assert.equal((await ask(await node.dial('web-1', APP), get('/', headers))).status, status)
+  }
+})
+
 function dechunked(text: string): string {
   const end = text.indexOf('\r\n')
   const length = Number.parseInt(text.slice(0, end), 16)
@@ -448,7 +492,7 @@ for (const [what, request, status] of [
   ['CONNECT to a path', 'CONNECT /a HTTP/1.1\r\nHost: a\r\n\r\n', 400],
   ['CONNECT without a port', 'CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n', 400],
   ['CONNECT with content', 'CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nContent-Length: 1\r\n\r\nx', 400],
-  ['a coding that is not known', 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n', 501],
+  ['a coding that is not known', 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n', 501],
 ] as const) {
   test(`${what} is answered ${status} and the connection ends`, async (t) => {
     const node = mesh(t, one())

@@ -156,6 +156,11 @@ export class Mesh {
     )
   }
 
+  /** Where a pod's sockets are, for an application that is not of this process. */
+  addressOf(pod: string): string {
+    return real(this.#ip(pod))
+  }
+
   async stop(): Promise<void> {
     clearInterval(this.#ticker)
     await this.plane.stop(0)
@@ -269,13 +274,15 @@ export async function ask(socket: Socket, request: string): Promise<Answer> {
   return parseAnswer(text)
 }
 
+const LAST_CHUNK = /\r\n0\r\n(?:[^\r\n]+\r\n)*\r\n$/
+
 function completeAt(text: string): number {
   const end = text.indexOf('\r\n\r\n')
   if (end < 0) return -1
   const head = text.slice(0, end).toLowerCase()
   const length = /content-length: (\d+)/.exec(head)
   if (length !== null) return text.length >= end + 4 + Number(length[1]) ? end : -1
-  if (head.includes('transfer-encoding: chunked')) return text.endsWith('0\r\n\r\n') ? end : -1
+  if (head.includes('transfer-encoding: chunked')) return LAST_CHUNK.test(text) ? end : -1
   return end
 }
 

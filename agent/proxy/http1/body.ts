@@ -1,14 +1,13 @@
 // The body of an HTTP/1.1 message: where it ends, and which of its bytes are payload (RFC 9112 §6-§7). Pure.
 
-import { CR, hexValue, LF, SPACE, TAB, TOKEN, VALUE } from './bytes.ts'
+import { CR, hexValue, LF } from './bytes.ts'
+import { BEFORE_SEMICOLON, extension, LINE_CR, NO_EXTENSION } from './extension.ts'
 import type { Framing } from './head.ts'
+import { Trailers } from './trailers.ts'
 
 /** Bytes of a chunk's size line, its extensions included: none that matter are longer. */
 export const CHUNK_LINE_LIMIT = 1024
-/** Bytes of a trailer section. */
-export const TRAILER_LIMIT = 8 * 1024
 const SIZE_DIGITS = 12 // hexadecimal: stays an exact number
-const SEMICOLON = 0x3b
 
 /** Takes a body's payload, without its framing. */
 export interface PayloadSink {
@@ -22,10 +21,6 @@ const DATA = 3
 const DATA_CR = 4
 const DATA_LF = 5
 const TRAILER = 6
-const TRAILER_NAME = 7
-const TRAILER_VALUE = 8
-const TRAILER_LF = 9
-const END_LF = 10
 
 /** Reads one body after another. */
 export class Body {
@@ -36,6 +31,8 @@ export class Body {
   #state = SIZE
   #digits = 0
   #line = 0
+  #extension = BEFORE_SEMICOLON
+  readonly #trailers = new Trailers()
 
   /** Makes ready for a body. `length` counts for framing `length` alone. */
   begin(framing: Framing, length: number): void {
@@ -45,11 +42,17 @@ export class Body {
     this.#state = SIZE
     this.#digits = this.#line = 0
     this.#broken = false
+    this.#trailers.reset()
+  }
+
+  /** Once done: the trailer lines that may go on (name, colon, value, CRLF), or null. Valid until the next body. */
+  get trailers(): Buffer | null {
+    return this.#trailers.lines
   }
 
   /**
    * Takes `bytes[from, to)` and gives payload on. Returns where the body ended (`done` is true then) or `to`; -1 where
-   * the framing is broken, now and ever after. Extensions and trailers are read and dropped.
+   * the framing is broken, now and ever after. Extensions are read and dropped.
    */
   feed(bytes: Buffer, from: number, to: number, sink: PayloadSink): number {
     switch (this.framing) {
@@ -86,7 +89,6 @@ export class Body {
 
   /** One byte that is not payload; false where it may not stand here. */
   #framingByte(byte: number): boolean {
-    if (this.#state >= TRAILER) return this.#trailerByte(byte)
     switch (this.#state) {
       case SIZE: {
         const digit = hexValue(byte)
@@ -97,45 +99,28 @@ export class Body {
         if (this.#digits === 0) return false
         this.#line = 0
         this.#state = byte === CR ? SIZE_LF : EXTENSION
-        return byte === CR || byte === SEMICOLON || byte === SPACE || byte === TAB
+        this.#extension = extension(BEFORE_SEMICOLON, byte)
+        return byte === CR || this.#extension !== NO_EXTENSION
       }
       case EXTENSION:
-        if (byte === CR) this.#state = SIZE_LF
-        else if (VALUE[byte] === 0) return false
-        return ++this.#line <= CHUNK_LINE_LIMIT
+        this.#extension = extension(this.#extension, byte)
+        if (this.#extension === LINE_CR) this.#state = SIZE_LF
+        return this.#extension !== NO_EXTENSION && ++this.#line <= CHUNK_LINE_LIMIT
       case SIZE_LF:
         this.#state = this.#left === 0 ? TRAILER : DATA
-        this.#digits = this.#line = 0
+        this.#digits = 0
         return byte === LF
       case DATA_CR:
         this.#state = DATA_LF
         return byte === CR
-      default:
+      case DATA_LF:
         this.#state = SIZE
         return byte === LF
-    }
-  }
-
-  #trailerByte(byte: number): boolean {
-    if (++this.#line > TRAILER_LIMIT) return false
-    switch (this.#state) {
-      case TRAILER:
-        this.#state = byte === CR ? END_LF : TRAILER_NAME
-        return byte === CR || TOKEN[byte] === 1
-      case TRAILER_NAME:
-        if (TOKEN[byte] === 1) return true
-        this.#state = TRAILER_VALUE
-        return byte === 0x3a
-      case TRAILER_VALUE:
-        if (VALUE[byte] === 1) return true
-        this.#state = TRAILER_LF
-        return byte === CR
-      case TRAILER_LF:
-        this.#state = TRAILER
-        return byte === LF
-      default:
-        this.done = true
-        return byte === LF
+      default: {
+        const taken = this.#trailers.take(byte)
+        this.done = this.#trailers.done
+        return taken
+      }
     }
   }
 }

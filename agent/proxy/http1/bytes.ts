@@ -11,8 +11,8 @@ export const COMMA = 0x2c
 export const TOKEN = classOf((byte) => /[!#$%&'*+\-.^_`|~0-9A-Za-z]/.test(String.fromCharCode(byte)))
 /** field-vchar, SP and HTAB (RFC 9110 §5.5). */
 export const VALUE = classOf((byte) => byte === TAB || (byte >= 0x20 && byte !== 0x7f))
-/** What a request target may hold: no blanks, no controls. Bytes beyond ASCII pass, as servers take them. */
-export const TARGET = classOf((byte) => byte > 0x20 && byte !== 0x7f)
+/** What a request target may hold: no blanks, no controls, no fragment. Bytes beyond ASCII pass, as servers take them. */
+export const TARGET = classOf((byte) => byte > 0x20 && byte !== 0x7f && byte !== 0x23)
 
 function classOf(test: (byte: number) => boolean): Uint8Array {
   return Uint8Array.from({ length: 256 }, (_, byte) => (test(byte) ? 1 : 0))

@@ -11,6 +11,7 @@ import { Body } from './body.ts'
 import { emitAnswer } from './emit.ts'
 import { Http1Exchange } from './request.ts'
 import { Head } from './head.ts'
+import type { HeadLimits } from './scan.ts'
 import { scratch } from './send.ts'
 import { Store } from './store.ts'
 
@@ -38,6 +39,7 @@ export interface CallerOptions {
   readonly authority: string
   /** Makes a request id. */
   readonly requestId: () => string
+  readonly limits: HeadLimits
   /** Whether the node is draining: then each response is a connection's last. */
   readonly lastResponse: () => boolean
 }
@@ -50,7 +52,7 @@ export class Http1Caller implements ChannelSink {
   readonly body = new Body()
   /** When the first byte of the head now being read came, by the coarse clock; null between heads. */
   headSince: number | null = null
-  readonly #head = new Head('request')
+  readonly #head: Head
   #state: State = 'head'
   #waiter: Waiter | null = null
   #exchange: Http1Exchange | null = null
@@ -64,6 +66,7 @@ export class Http1Caller implements ChannelSink {
     this.channel = channel
     this.options = options
     this.store = new Store(channel.budget)
+    this.#head = new Head('request', options.limits)
     if (first !== null) this.store.append(first, 0, first.length)
     channel.sink = this
   }
@@ -272,6 +275,12 @@ export class Http1Caller implements ChannelSink {
         case 'large':
           this.#refuse(new MeshError('HEAD_TOO_LARGE', 'the request head is beyond the limits'))
           return
+        case 'long':
+          this.#refuse(new MeshError('TARGET_TOO_LONG', 'the request target is beyond the limit of a head'))
+          return
+        case 'version':
+          this.#refuse(new MeshError('VERSION_NOT_SUPPORTED', 'not a request of HTTP/1'))
+          return
         case 'unknown':
           this.#refuse(new MeshError('NOT_IMPLEMENTED', 'a transfer coding that is not known'))
           return
@@ -318,7 +327,7 @@ export class Http1Caller implements ChannelSink {
     }
     if (this.body.done && this.#state === 'body') {
       this.#state = 'respond'
-      exchange.bodySink?.bodyEnd()
+      exchange.bodySink?.bodyEnd(this.body.trailers)
     }
     return at
   }

@@ -45,7 +45,7 @@ test('end-to-end fields leave as they came and in order, hop-by-hop fields do no
 })
 
 test('a request leaves with its new target, authority, id and one framing', () => {
-  const head = parse('request', 'POST /old HTTP/1.0\r\nContent-Length: 4, 4\r\nContent-Length: 4\r\n\r\n')
+  const head = parse('request', 'POST /old HTTP/1.0\r\nContent-Length: 04\r\n\r\n')
   const how = { target: '/new?a', authority: 'there:80', framing: 'length', requestId: 'id-1', upgrade: false } as const
   const length = emitRequest(head, how, out)
   assert.equal(
@@ -73,3 +73,25 @@ for (const status of [204, 304]) {
     assert.match(out.toString('latin1', 0, length), /^HTTP\/1\.1 \d+ \r\ndate: [^\r]+\r\n\r\n$/)
   })
 }
+
+test('of TE only trailers is said on, by who can take them', () => {
+  const left = (minor: number, fields: string, upgrade = false): string => {
+    const head = parse('request', `GET / HTTP/1.${minor}\r\nX-Forwarded-Proto: http\r\n${fields}Host: a\r\n\r\n`)
+    return out.toString('latin1', 0, emitRequest(head, { ...keep, upgrade }, out)).split('http\r\n')[1] ?? ''
+  }
+  assert.equal(left(1, 'TE: gzip, Trailers\r\nConnection: te\r\n'), 'te: trailers\r\nconnection: te\r\n\r\n')
+  assert.equal(left(0, 'TE: trailers\r\nConnection: te\r\n'), '\r\n')
+  assert.equal(left(1, 'TE: gzip;q=1, trailersx\r\nConnection: te\r\n'), '\r\n')
+  assert.equal(
+    left(1, 'TE: trailers\r\nUpgrade: chat\r\nConnection: upgrade, te\r\n', true),
+    'te: trailers\r\nconnection: te, upgrade\r\nUpgrade: chat\r\n\r\n',
+  )
+})
+
+test('Trailer leaves where trailers can', () => {
+  const head = parse('response', 'HTTP/1.1 200 OK\r\nTrailer: x\r\nTransfer-Encoding: chunked\r\n\r\n')
+  const text = (framing: 'chunked' | 'close'): string =>
+    out.toString('latin1', 0, emitResponse(head, { framing, connection: null }, out))
+  assert.equal(text('chunked'), 'HTTP/1.1 200 OK\r\nTrailer: x\r\ntransfer-encoding: chunked\r\n\r\n')
+  assert.equal(text('close'), 'HTTP/1.1 200 OK\r\n\r\n')
+})

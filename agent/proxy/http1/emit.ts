@@ -1,7 +1,7 @@
 // Writes HTTP/1.1 heads from what was understood of those that came in. Pure: bytes into a buffer.
 
 import { STATUS_CODES } from './status.ts'
-import { CONTENT_LENGTH, FIRST_HOP, FORWARDED_PROTO, HOST } from './fields.ts'
+import { CONTENT_LENGTH, FIRST_HOP, FORWARDED_PROTO, HOST, TRAILER } from './fields.ts'
 import type { Framing, Head } from './head.ts'
 
 /** Room that any head fits: one within the parser's limits, and what a rule may add to it. */
@@ -36,10 +36,13 @@ export function emitRequest(head: Head, how: RequestOut, out: Buffer): number {
   p = put(out, ' HTTP/1.1\r\nhost: ', p)
   p = put(out, how.authority, p)
   p = line(out, p)
-  p = emitFields(head, out, p)
+  p = emitFields(head, how.framing, out, p)
   if (head.first(FORWARDED_PROTO) === null) p = put(out, 'x-forwarded-proto: http\r\n', p)
   if (how.requestId !== null) p = put(out, `x-request-id: ${how.requestId}\r\n`, p)
-  if (how.upgrade) p = emitUpgrade(head, out, p)
+  const wantsTrailers = head.wantsTrailers && head.minor > 0 // HTTP/1.0 cannot be sent any
+  if (wantsTrailers) p = put(out, 'te: trailers\r\n', p)
+  if (how.upgrade && head.upgrade >= 0) p = emitUpgrade(head, wantsTrailers ? 'te, upgrade' : 'upgrade', out, p)
+  else if (wantsTrailers) p = put(out, 'connection: te\r\n', p)
   p = emitFraming(head, how.framing, out, p)
   if (how.framing === 'none' && head.contentLength === 0) p = put(out, 'content-length: 0\r\n', p)
   return line(out, p)
@@ -51,8 +54,8 @@ export function emitResponse(head: Head, how: ResponseOut, out: Buffer): number 
   p = put(out, String(head.status), p)
   out[p++] = 0x20
   p = line(out, copy(head, head.reasonFrom, head.reasonTo, { out, at: p }))
-  p = emitFields(head, out, p)
-  if (how.connection === 'upgrade') p = emitUpgrade(head, out, p)
+  p = emitFields(head, how.framing, out, p)
+  if (how.connection === 'upgrade' && head.upgrade >= 0) p = emitUpgrade(head, 'upgrade', out, p)
   else if (how.connection !== null) p = put(out, `connection: ${how.connection}\r\n`, p)
   p = emitFraming(head, how.framing, out, p)
   // a response without a body may still tell its length: to HEAD, as 304, or that there is none
@@ -87,14 +90,15 @@ export function emitChunkSize(length: number, out: Buffer, at: number): number {
 }
 
 /** All fields but those that steer the connection or the framing, as they came; neighbours are copied in one go. */
-function emitFields(head: Head, out: Buffer, at: number): number {
+function emitFields(head: Head, framing: Framing, out: Buffer, at: number): number {
   const { spans, kinds, count } = head
+  const trails = framing === 'chunked' && head.chunked // what is announced behind the body gets through
   let p = at
   let from = -1
   let to = -1
   for (let index = 0; index < count; index++) {
     const kind = kinds[index] as number
-    if (kind >= FIRST_HOP || kind === HOST || kind === CONTENT_LENGTH) continue
+    if ((kind >= FIRST_HOP && !(trails && kind === TRAILER)) || kind === HOST || kind === CONTENT_LENGTH) continue
     const start = spans[4 * index] as number
     const plain = (spans[4 * index + 2] as number) === (spans[4 * index + 1] as number) + 2
     if (plain && from >= 0 && start === to + 2) {
@@ -119,8 +123,8 @@ function emitField(head: Head, index: number, out: Buffer, at: number): number {
   return line(out, p)
 }
 
-function emitUpgrade(head: Head, out: Buffer, at: number): number {
-  return head.upgrade < 0 ? at : emitField(head, head.upgrade, out, put(out, 'connection: upgrade\r\n', at))
+function emitUpgrade(head: Head, connection: string, out: Buffer, at: number): number {
+  return emitField(head, head.upgrade, out, put(out, `connection: ${connection}\r\n`, at))
 }
 
 function emitFraming(head: Head, framing: Framing, out: Buffer, at: number): number {

@@ -16,8 +16,10 @@ export const CONNECTION = 16
 export const TRANSFER_ENCODING = 17
 export const KEEP_ALIVE = 18
 export const UPGRADE = 19
-export const NAMED_HOP = 20
-export const RQ_TIMEOUT = 30
+export const TE = 20
+export const TRAILER = 21
+export const NAMED_HOP = 22
+export const RQ_TIMEOUT = 23
 
 const KNOWN: ReadonlyMap<number, readonly (readonly [name: string, kind: number])[]> = byLength([
   ['host', HOST],
@@ -32,9 +34,9 @@ const KNOWN: ReadonlyMap<number, readonly (readonly [name: string, kind: number]
   ['transfer-encoding', TRANSFER_ENCODING],
   ['keep-alive', KEEP_ALIVE],
   ['upgrade', UPGRADE],
+  ['te', TE],
+  ['trailer', TRAILER], // leaves again where trailers can
   ['x-envoy-upstream-rq-timeout-ms', RQ_TIMEOUT], // meant for the caller's own mesh alone
-  ['te', NAMED_HOP],
-  ['trailer', NAMED_HOP], // trailers are read and dropped, so nothing may announce them
 ])
 
 function byLength(

@@ -9,6 +9,8 @@ import {
   HOST,
   KEEP_ALIVE,
   NAMED_HOP,
+  TE,
+  TRAILER,
   TRANSFER_ENCODING,
   UPGRADE,
 } from './fields.ts'
@@ -32,9 +34,13 @@ export class Head extends Scanner {
   upgrade = -1
   /** Seconds of `Keep-Alive: timeout=`, or -1. */
   keepAliveSeconds = -1
+  /** Index of the Host field, or -1. */
   host = -1
+  /** `TE: trailers` was given. */
+  wantsTrailers = false
   #transferEncodings = 0
   #connections = 0
+  #options = 0
   #hosts = 0
   #upgradeField = -1
   #upgradeAsked = false
@@ -42,8 +48,8 @@ export class Head extends Scanner {
   override reset(): void {
     super.reset()
     this.contentLength = this.keepAliveSeconds = this.host = this.upgrade = this.#upgradeField = -1
-    this.chunked = this.close = this.keepAlive = this.#upgradeAsked = false
-    this.#transferEncodings = this.#connections = this.#hosts = 0
+    this.chunked = this.close = this.keepAlive = this.wantsTrailers = this.#upgradeAsked = false
+    this.#transferEncodings = this.#connections = this.#options = this.#hosts = 0
   }
 
   protected field(kind: number, from: number, to: number): boolean {
@@ -56,7 +62,9 @@ export class Head extends Scanner {
         return this.#contentLength(from, to)
       case TRANSFER_ENCODING:
         this.#transferEncodings++
-        if (isWord(this.bytes, from, to, 'chunked')) this.chunked = true
+        return this.#transferEncoding(from, to)
+      case TE:
+        if (this.#lists(from, to, 'trailers')) this.wantsTrailers = true
         return true
       case CONNECTION:
         this.#connections++
@@ -72,26 +80,55 @@ export class Head extends Scanner {
     }
   }
 
-  /** RFC 9112 §6.3: a list of equal values is one value; anything else that is not one number is refused. */
+  /**
+   * RFC 9112 §6.3: one number, once. A list of equal numbers, or an equal second field, may be taken or refused; it is
+   * refused, as servers and proxies behind us do.
+   */
   #contentLength(from: number, to: number): boolean {
-    let p = from
-    for (;;) {
-      let value = 0
-      let digits = 0
-      for (; p < to; p++, digits++) {
-        const digit = (this.bytes[p] as number) - 0x30
-        if (digit < 0 || digit > 9) break
-        value = value * 10 + digit
-      }
-      if (digits === 0 || digits > LARGEST_DIGITS) return false
-      if (this.contentLength >= 0 && this.contentLength !== value) return false
-      this.contentLength = value
-      while (p < to && (this.bytes[p] === SPACE || this.bytes[p] === TAB)) p++
-      if (p === to) return true
-      if (this.bytes[p] !== COMMA) return false
-      p++
-      while (p < to && (this.bytes[p] === SPACE || this.bytes[p] === TAB)) p++
+    if (this.contentLength >= 0 || from === to || to - from > LARGEST_DIGITS) return false
+    let value = 0
+    for (let p = from; p < to; p++) {
+      const digit = (this.bytes[p] as number) - 0x30
+      if (digit < 0 || digit > 9) return false
+      value = value * 10 + digit
     }
+    this.contentLength = value
+    return true
+  }
+
+  /** RFC 9112 §6.1: `chunked`, once and last. A coding ahead of it is none that is known; all else has no end. */
+  #transferEncoding(from: number, to: number): boolean {
+    for (let p = from, ahead = 0; ; p++, ahead++) {
+      const start = p
+      p = this.#memberEnd(p, to)
+      const chunked = this.#isMember(start, p, 'chunked')
+      if (p === to) this.chunked = chunked && ahead === 0
+      if (p === to || chunked) return chunked && p === to
+      if (this.#isMember(start, p, '')) return false
+    }
+  }
+
+  /** Whether a comma-separated list has `word` (lower case) as one of its members. */
+  #lists(from: number, to: number, word: string): boolean {
+    for (let p = from; p < to; p++) {
+      const start = p
+      p = this.#memberEnd(p, to)
+      if (this.#isMember(start, p, word)) return true
+    }
+    return false
+  }
+
+  #memberEnd(from: number, to: number): number {
+    let p = from
+    while (p < to && this.bytes[p] !== COMMA) p++
+    return p
+  }
+
+  #isMember(from: number, to: number, word: string): boolean {
+    let [first, end] = [from, to]
+    while (first < end && isBlank(this.bytes[first] as number)) first++
+    while (end > first && isBlank(this.bytes[end - 1] as number)) end--
+    return isWord(this.bytes, first, end, word)
   }
 
   #keepAliveSeconds(from: number, to: number): void {
@@ -109,13 +146,13 @@ export class Head extends Scanner {
     }
     if (this.kind === 'request' && (this.#hosts > 1 || (this.#hosts === 0 && this.minor > 0))) return 'bad'
     if (this.kind === 'response' && (this.status < 100 || this.status > 599)) return 'bad'
-    if (this.#connections > 0) this.#connectionOptions()
+    if (this.#connections > 0 && !this.#connectionOptions()) return 'large'
     if (this.#upgradeAsked) this.upgrade = this.#upgradeField
     return 'done'
   }
 
-  /** RFC 9110 §7.6.1: `close` and `keep-alive` are heard, every field that is named is hop-by-hop. */
-  #connectionOptions(): void {
+  /** RFC 9110 §7.6.1: `close` and `keep-alive` are heard, every field that is named is hop-by-hop. False: too many. */
+  #connectionOptions(): boolean {
     for (let index = 0; index < this.count; index++) {
       if (this.kinds[index] !== CONNECTION) continue
       const to = this.base + (this.spans[4 * index + 3] as number)
@@ -123,10 +160,12 @@ export class Head extends Scanner {
       while (p < to) {
         const from = p
         while (p < to && TOKEN[this.bytes[p] as number] === 1) p++
-        if (p > from) this.#connectionOption(from, p)
-        else p++
+        if (p === from) p++
+        else if (this.#options++ === this.limits.headFields) return false
+        else this.#connectionOption(from, p)
       }
     }
+    return true
   }
 
   #connectionOption(from: number, to: number): void {
@@ -136,7 +175,7 @@ export class Head extends Scanner {
     const name = this.bytes.toString('latin1', from, to).toLowerCase()
     for (let index = 0; index < this.count; index++) {
       const kind = this.kinds[index] as number
-      if (kind >= FIRST_HOP || kind === HOST || kind === CONTENT_LENGTH) continue
+      if ((kind >= FIRST_HOP && kind !== TRAILER) || kind === HOST || kind === CONTENT_LENGTH) continue
       if (this.isNamed(index, name)) this.kinds[index] = NAMED_HOP
     }
   }
@@ -191,6 +230,12 @@ export class Head extends Scanner {
 
   /** Whether the sender keeps the connection for another message (RFC 9112 §9.3). */
   get persistent(): boolean {
-    return !this.close && (this.minor > 0 || this.keepAlive)
+    if (this.close || (this.minor === 0 && !this.keepAlive)) return false
+    // RFC 9110 §8.6: 204 tells no length; who does may well send that body too
+    return this.status !== 204 || (this.contentLength <= 0 && !this.chunked)
   }
+}
+
+function isBlank(byte: number): boolean {
+  return byte === SPACE || byte === TAB
 }

@@ -8,10 +8,7 @@ import { emitAnswer, emitResponse, hasBody, type ResponseOut } from './emit.ts'
 import { EXPECT, REQUEST_ID } from './fields.ts'
 import type { Framing, Head } from './head.ts'
 import { scratch, writeChunk, writeLastChunk } from './send.ts'
-
-const SCHEME = 'http://'
-/** RFC 9112 §3.2.3: a host and a port, both demanded. */
-const AUTHORITY_FORM = /^(\[[0-9A-Fa-f:.]+\]|[\w.~%-]+):\d{1,5}$/
+import { addressed } from './target.ts'
 
 /** See Exchange. Lives until the caller's next request is read. */
 export class Http1Exchange implements Exchange {
@@ -56,28 +53,20 @@ export class Http1Exchange implements Exchange {
     this.requestId = id ?? caller.options.requestId()
   }
 
-  /** The exchange for a parsed head, or why it cannot be served. */
+  /**
+   * The exchange for a parsed head, or why it cannot be served. CONNECT goes to what was dialled, as any request does: a
+   * forward proxy behind a Service stays one. It has no content (RFC 9110 §9.3.6).
+   */
   static from(caller: Http1Caller, head: Head): Http1Exchange | MeshError {
     const method = head.text(head.methodFrom, head.methodTo)
     const target = head.text(head.targetFrom, head.targetTo)
-    if (method === 'CONNECT') return Http1Exchange.connect(caller, head, target)
-    const authority = head.host < 0 ? caller.options.authority : head.value(head.host)
-    if (target.startsWith('/') || (target === '*' && method === 'OPTIONS')) {
-      return new Http1Exchange(caller, head, { target, authority, method })
+    const host = head.host < 0 ? null : head.value(head.host)
+    const place = addressed(method, target, host, caller.options.authority)
+    if (typeof place === 'string') return new MeshError('BAD_REQUEST', place)
+    if (method === 'CONNECT' && head.requestFraming() !== 'none') {
+      return new MeshError('BAD_REQUEST', 'CONNECT with content')
     }
-    const absolute = absoluteForm(target, method)
-    if (absolute === null) return new MeshError('BAD_REQUEST', 'the request target has no form that is known')
-    return new Http1Exchange(caller, head, { ...absolute, method })
-  }
-
-  /**
-   * CONNECT goes to what was dialled, as any request does: a forward proxy behind a Service stays one. It names its
-   * authority in the target, whatever Host says (RFC 9112 §3.2.3), and has no content (RFC 9110 §9.3.6).
-   */
-  static connect(caller: Http1Caller, head: Head, target: string): Http1Exchange | MeshError {
-    if (!AUTHORITY_FORM.test(target)) return new MeshError('BAD_REQUEST', 'CONNECT to no host and port')
-    if (head.requestFraming() !== 'none') return new MeshError('BAD_REQUEST', 'CONNECT with content')
-    return new Http1Exchange(caller, head, { target, authority: target, method: 'CONNECT' })
+    return new Http1Exchange(caller, head, { ...place, method })
   }
 
   header(name: string): string | undefined {
@@ -119,7 +108,7 @@ export class Http1Exchange implements Exchange {
     this.bodySink = sink
     if (this.#bodyBegun) {
       for (const bytes of this.#kept ?? []) sink.bodyBytes(bytes, 0, bytes.length, this.channel)
-      if (this.received) sink.bodyEnd()
+      if (this.received) sink.bodyEnd(null) // of known length: without trailers
       return
     }
     this.#bodyBegun = true
@@ -173,8 +162,8 @@ export class Http1Exchange implements Exchange {
     else this.channel.write(bytes, from, to, source)
   }
 
-  bodyEnd(): void {
-    if (this.#out === 'chunked') writeLastChunk(this.channel, this.channel)
+  bodyEnd(trailers: Buffer | null): void {
+    if (this.#out === 'chunked') writeLastChunk(this.channel, trailers, this.channel)
     this.bodySink = null
     this.#caller.responded(this.#close)
   }
@@ -202,16 +191,4 @@ export class Http1Exchange implements Exchange {
     this.bodySink = null
     this.#caller.abort()
   }
-}
-
-/** RFC 9112 §3.2.2: a target in absolute form names the authority, whatever Host says. */
-function absoluteForm(target: string, method: string): { target: string; authority: string } | null {
-  if (target.slice(0, SCHEME.length).toLowerCase() !== SCHEME) return null
-  const rest = target.slice(SCHEME.length)
-  let end = 0
-  while (end < rest.length && rest[end] !== '/' && rest[end] !== '?') end++
-  if (end === 0) return null
-  const path = rest.slice(end)
-  const origin = path === '' ? (method === 'OPTIONS' ? '*' : '/') : path.startsWith('/') ? path : `/${path}`
-  return { target: origin, authority: rest.slice(0, end) }
 }

@@ -4,13 +4,23 @@
 import { COLON, CR, LF, SPACE, TAB, TARGET, TOKEN, VALUE } from './bytes.ts'
 import { kindOf } from './fields.ts'
 
-/** Bytes of a head, request or status line included. */
-export const HEAD_LIMIT = 60 * 1024
-/** Header lines of a head. */
-export const FIELD_LIMIT = 100
+/** What a head may take. */
+export interface HeadLimits {
+  /** Bytes of a head, request or status line included; at most LARGEST_HEAD. */
+  readonly headBytes: number
+  /** Header lines of a head, and of a trailer section. */
+  readonly headFields: number
+}
 
-/** `more`: the head is not complete. `bad`: not HTTP/1.x. `large`: beyond a limit. `unknown`: a transfer coding we lack. */
-export type Parsed = 'more' | 'done' | 'bad' | 'large' | 'unknown'
+/** Offsets within a head are kept in 16 bits. */
+export const LARGEST_HEAD = 0xffff
+export const HEAD_LIMITS: HeadLimits = { headBytes: 60 * 1024, headFields: 100 }
+
+/**
+ * `more`: the head is not complete. `bad`: not HTTP. `large`: beyond a limit; `long`: already within the request line.
+ * `unknown`: a transfer coding that is not known. `version`: HTTP, but of another major version.
+ */
+export type Parsed = 'more' | 'done' | 'bad' | 'large' | 'long' | 'unknown' | 'version'
 
 const START = 0
 const START_LF = 1
@@ -28,13 +38,17 @@ const VALUE_BYTES = 12
 const VALUE_LF = 13
 const END_LF = 14
 
-const VERSION_TEXT = 'HTTP/1.'
+const VERSION_TEXT = 'HTTP/'
+const MAJOR = VERSION_TEXT.length
+const DOT = MAJOR + 1
+const MINOR = MAJOR + 2
 const SPANS_AT_FIRST = 24
 const EMPTY = Buffer.alloc(0)
 
 /** A head being parsed, then parsed. Offsets count from the head's first byte; `bytes` and `base` say where that is. */
 export abstract class Scanner {
   readonly kind: 'request' | 'response'
+  readonly limits: HeadLimits
   bytes: Buffer = EMPTY
   base = 0
   /** Bytes of the whole head, once done. */
@@ -51,16 +65,21 @@ export abstract class Scanner {
   /** Number of header lines. */
   count = 0
   /** What each line is: one of the constants of fields.ts. */
-  kinds = new Uint8Array(SPANS_AT_FIRST)
+  kinds: Uint8Array
   /** Four offsets a line: name from, name to, value from, value to. */
-  spans = new Uint16Array(4 * SPANS_AT_FIRST)
+  spans: Uint16Array
   #state = START
   #at = 0
   #skipped = 0
+  #major = 1
   #fault: Parsed = 'bad'
 
-  constructor(kind: 'request' | 'response') {
+  constructor(kind: 'request' | 'response', limits: HeadLimits = HEAD_LIMITS) {
     this.kind = kind
+    this.limits = limits
+    const fields = Math.min(SPANS_AT_FIRST, limits.headFields)
+    this.kinds = new Uint8Array(fields)
+    this.spans = new Uint16Array(4 * fields)
   }
 
   /** Takes a field whose value is `bytes[from, to)`; false where it may not stand. Its index is `count - 1`. */
@@ -84,11 +103,13 @@ export abstract class Scanner {
   parse(bytes: Buffer, base: number, to: number): Parsed {
     this.bytes = bytes
     this.base = base
-    const at = this.#scan(bytes, base, Math.min(to, base + HEAD_LIMIT))
+    const { headBytes } = this.limits
+    const at = this.#scan(bytes, base, Math.min(to, base + headBytes))
     if (at < 0) return this.#fault
     this.#at = at - base
     if (this.#state === START && this.length > 0) return this.conclude()
-    return this.#at >= HEAD_LIMIT ? 'large' : 'more'
+    if (this.#at < headBytes) return 'more'
+    return this.#state === TARGET_BYTES ? 'long' : 'large'
   }
 
   /** Advances the state machine; returns where it stopped, or -1 with #fault set. */
@@ -146,8 +167,9 @@ export abstract class Scanner {
         const from = base + (request ? this.targetTo + 1 : this.methodFrom)
         if (!this.#version(bytes, from, p)) return -1
         p++
-        if (p - from < VERSION_TEXT.length + 2) break
+        if (p - from <= MINOR + 1) break
         if (byte !== (request ? CR : SPACE)) return -1
+        if (this.#major !== 1) return this.#refuse(request ? 'version' : 'bad')
         this.#state = request ? LINE_LF : STATUS
         this.reasonFrom = p - base
         break
@@ -200,7 +222,7 @@ export abstract class Scanner {
           break
         }
         if (TOKEN[byte] === 0) return -1 // also a folded line (obs-fold), which begins with a blank
-        if (this.count === FIELD_LIMIT) return this.#refuse('large')
+        if (this.count === this.limits.headFields) return this.#refuse('large')
         this.#openField(p - base)
         this.#state = NAME
         break
@@ -241,9 +263,11 @@ export abstract class Scanner {
   #version(bytes: Buffer, from: number, p: number): boolean {
     const index = p - from
     const byte = bytes[p] as number
-    if (index < VERSION_TEXT.length) return byte === VERSION_TEXT.charCodeAt(index)
-    if (index > VERSION_TEXT.length) return true
-    this.minor = byte === 0x30 ? 0 : 1 // RFC 9112 §2.3: a higher minor version is spoken to as 1.1
+    if (index < MAJOR) return byte === VERSION_TEXT.charCodeAt(index)
+    if (index === DOT) return byte === 0x2e
+    if (index > MINOR) return true
+    if (index === MAJOR) this.#major = byte - 0x30
+    else this.minor = byte === 0x30 ? 0 : 1 // RFC 9110 §2.5: a higher minor version is spoken to as 1.1
     return byte >= 0x30 && byte <= 0x39
   }
 
@@ -254,8 +278,9 @@ export abstract class Scanner {
 
   #openField(at: number): void {
     if (this.count === this.kinds.length) {
-      const kinds = new Uint8Array(FIELD_LIMIT)
-      const spans = new Uint16Array(4 * FIELD_LIMIT)
+      const { headFields } = this.limits
+      const kinds = new Uint8Array(headFields)
+      const spans = new Uint16Array(4 * headFields)
       kinds.set(this.kinds)
       spans.set(this.spans)
       this.kinds = kinds

@@ -16,7 +16,13 @@ export function writeChunk(to: Channel, bytes: Buffer, span: { from: number; to:
   to.write(CRLF, 0, 2, source)
 }
 
-/** Writes the last chunk, without trailers. */
-export function writeLastChunk(to: Channel, source: Channel): void {
-  to.write(LAST_CHUNK, 0, LAST_CHUNK.length, source)
+/** Writes the last chunk, and behind it `trailers`: lines as they leave, or null. */
+export function writeLastChunk(to: Channel, trailers: Buffer | null, source: Channel): void {
+  if (trailers === null) {
+    to.write(LAST_CHUNK, 0, LAST_CHUNK.length, source)
+    return
+  }
+  to.write(LAST_CHUNK, 0, LAST_CHUNK.length - 2, source)
+  to.write(trailers, 0, trailers.length, source)
+  to.write(CRLF, 0, 2, source)
 }

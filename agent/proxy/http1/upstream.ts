@@ -7,6 +7,7 @@ import type { Channel, ChannelSink } from '../transport/transport.ts'
 import { Body } from './body.ts'
 import { emitRequest, REWRITE_LIMIT } from './emit.ts'
 import { Head } from './head.ts'
+import { HEAD_LIMITS, type HeadLimits } from './scan.ts'
 import { scratch, writeChunk, writeLastChunk } from './send.ts'
 import { Store } from './store.ts'
 
@@ -51,7 +52,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
   /** Seconds the peer said it keeps an idle connection, or -1. */
   keepAliveSeconds = -1
   owner: UpstreamOwner | null = null
-  readonly #head = new Head('response')
+  readonly #head: Head
   readonly #body = new Body()
   readonly #store = new Store()
   #exchange: Exchange | null = null
@@ -66,8 +67,9 @@ export class Http1Upstream implements ChannelSink, BodySink {
   #upgrade = false
   #connect = false
 
-  constructor(channel: Channel) {
+  constructor(channel: Channel, limits: HeadLimits = HEAD_LIMITS) {
     this.channel = channel
+    this.#head = new Head('response', limits)
     this.local = channel.ends?.local ?? null
     channel.sink = this
     channel.resume()
@@ -110,8 +112,8 @@ export class Http1Upstream implements ChannelSink, BodySink {
     else this.channel.write(bytes, from, to, source)
   }
 
-  bodyEnd(): void {
-    if (this.#chunked) writeLastChunk(this.channel, this.channel)
+  bodyEnd(trailers: Buffer | null): void {
+    if (this.#chunked) writeLastChunk(this.channel, trailers, this.channel)
     this.#sent = true
     if (this.#exchange?.halfClosed) this.#callerEnded()
   }
@@ -219,7 +221,9 @@ export class Http1Upstream implements ChannelSink, BodySink {
       }
       case 'bad':
       case 'large':
+      case 'long':
       case 'unknown':
+      case 'version':
         this.#fail(new MeshError('UPSTREAM_BAD_RESPONSE', 'the upstream did not answer in HTTP/1.1'))
         return -1
     }
@@ -280,7 +284,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
     if (!this.#sent || this.#finished || this.channel.blocked) this.#keep = false
     this.#state = 'idle'
     const waiter = this.#settle()
-    exchange.bodyEnd()
+    exchange.bodyEnd(this.#body.trailers)
     // neither side's backlog may hold back what the other does next
     exchange.channel.forget(this.channel)
     this.channel.forget(exchange.channel)

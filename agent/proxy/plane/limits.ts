@@ -1,6 +1,8 @@
 // Every bound and time-out of the data path, by name.
 
-export interface Limits {
+import { HEAD_LIMITS, type HeadLimits } from '../http1/scan.ts'
+
+export interface Limits extends HeadLimits {
   /** Accepted connections of one pod at once, both directions. */
   readonly podConnections: number
   /**
@@ -43,6 +45,7 @@ export interface Limits {
 }
 
 export const DEFAULT_LIMITS: Limits = {
+  ...HEAD_LIMITS,
   podConnections: 20_000,
   podBufferBytes: 256 * 2 ** 20,
   connectTimeoutMs: 10_000,
@@ -65,6 +68,8 @@ export const DEFAULT_LIMITS: Limits = {
 
 /** The settings that bound the data path, by their flags. */
 export interface LimitSettings {
+  readonly 'head-bytes': number
+  readonly 'head-fields': number
   readonly 'connect-timeout-ms': number
   readonly 'peer-timeout-seconds': number
   readonly 'head-timeout-seconds': number
@@ -80,6 +85,8 @@ export interface LimitSettings {
 /** What the settings say of bounds and time-outs; a flag has the unit that its name ends with. */
 export function limitsOf(settings: LimitSettings): Partial<Limits> {
   return {
+    headBytes: settings['head-bytes'],
+    headFields: settings['head-fields'],
     connectTimeoutMs: settings['connect-timeout-ms'],
     userTimeoutMs: settings['peer-timeout-seconds'] * 1000,
     headMs: settings['head-timeout-seconds'] * 1000,
