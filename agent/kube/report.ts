@@ -118,8 +118,12 @@ export class Reporter {
   /** Waits until there is something to do, or it is time to look over what was told long ago. */
   async #idle(): Promise<void> {
     this.#wake = Promise.withResolvers<void>()
-    const timer = setTimeout(() => this.#lookOver(), this.#options.repeatMs / LOOKS)
-    await this.#wake.promise
+    const wake = this.#wake
+    const timer = setTimeout(() => {
+      this.#lookOver()
+      wake.resolve()
+    }, this.#options.repeatMs / LOOKS)
+    await wake.promise
     clearTimeout(timer)
   }
 

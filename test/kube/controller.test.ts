@@ -105,6 +105,21 @@ void describe('weft controller', { concurrency: 2 }, () => {
     t.diagnostic(`taken over after ${Math.round(tookMs)} ms, of a lease of 3000 ms`)
   })
 
+  test('a leader that stood still for longer than its lease does not write when it goes on', async (t) => {
+    const cluster = await Cluster.start(t)
+    const one = await cluster.replica(t, 'one', '--settle-ms', '0')
+    await until('one leads', () => cluster.holder === 'one')
+    await until('one is ready', async () => (await one.ask('/readyz')) === 'ready\n')
+    one.signal('SIGSTOP')
+    await cluster.replica(t, 'two', '--settle-ms', '2000') // leaves it to one, if that would
+    for (let index = 0; index < 20; index++) cluster.apply(VIRTUAL_SERVICES, `v${index}`, reviews())
+    await until('two leads', () => cluster.holder === 'two')
+    one.signal('SIGCONT')
+    await until('one follows', async () => (await one.metric('weft_controller_leader')) === 0)
+    await until('two has written', () => 'Accepted' in cluster.said(VIRTUAL_SERVICES, 'v19'))
+    assert.equal(await one.metric('weft_controller_writes_total{to="status"}'), 0)
+  })
+
   test('a leader that is told to stop lets the lease go: the next one need not wait for its end', async (t) => {
     const cluster = await Cluster.start(t)
     const one = await cluster.replica(t, 'one', '--lease-seconds', '60')

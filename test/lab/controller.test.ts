@@ -14,6 +14,13 @@ metadata: { name: reviews }
 spec:
   hosts: [reviews]
   http: [{ route: [{ destination: { host: reviews } }], retries: { attempts: 3 } }]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: reviews-too }
+spec:
+  hosts: [reviews]
+  http: [{ route: [{ destination: { host: reviews } }] }]
 `
 const kubectl = await ownKubectl()
 const skip = 'why' in kubectl ? kubectl.why : false
@@ -33,15 +40,19 @@ const controllerPids = (): string[] => {
 }
 
 test('what it says of a policy is in the object as kubectl shows it', { skip }, async () => {
-  const get = ['--kubeconfig', lab.place.kubeconfig, 'get', 'virtualservice', 'reviews', '-o', 'yaml']
-  const { stdout } = await eventually('said', async () => {
-    const shown = await ran('kubectl', get)
-    return shown.stdout.includes('PartiallyHonoured') && shown
-  })
+  const yamlOf = (name: string, saying: string): Promise<string> =>
+    eventually(saying, async () => {
+      const get = ['get', 'virtualservice', name, '-o', 'yaml']
+      const { stdout } = await ran('kubectl', ['--kubeconfig', lab.place.kubeconfig, ...get])
+      return stdout.includes(saying) && stdout
+    })
+  const stdout = await yamlOf('reviews', 'PartiallyHonoured')
   assert.match(
     stdout,
     /message: 'spec\.http\[0\]\.retries: this field is not honoured'\n.*\n.*reason: FieldsNotHonoured/,
   )
+  const overridden = await yamlOf('reviews-too', 'Conflicted')
+  assert.match(overridden, /VirtualService\s+default\/reviews\s+is\s+in\s+force\s+instead/)
   assert.match(stdout, /reason: Accepted\n +status: "True"\n +type: Accepted/)
 })
 
