@@ -80,9 +80,9 @@ class Controller {
   }
 
   start(): void {
-    void this.#policies.start() // never rejects: reflectors log and try again
     this.#reporter.start()
-    this.#leadership.start()
+    // never rejects: reflectors log and try again. Who cannot read the cluster must not keep others from leading
+    void this.#policies.start().then(() => this.#leadership.start())
   }
 
   /** Resolves when no write is on its way and the lease is let go: in this order, or another would write beside it. */

@@ -16,6 +16,8 @@ export class MemoryApi implements KubeClient {
   readonly sent: Sent[] = []
   /** Is called before each request; may change objects, and throw. */
   before: (sent: Sent) => void = () => undefined
+  /** Is called when a request was carried out and is not answered yet; an answer is lost when it throws. */
+  after: (sent: Sent) => void = () => undefined
   /** What the server keeps of an object that is written. */
   keep: (object: KubeObject) => KubeObject = (object) => object
   #version = 100
@@ -32,37 +34,39 @@ export class MemoryApi implements KubeClient {
   }
 
   async get(path: string): Promise<unknown> {
-    this.#ask({ method: 'get', path, body: null })
-    return this.#found(path)
+    return this.#answer({ method: 'get', path, body: null }, () => this.#found(path))
   }
 
   async create(path: string, body: unknown): Promise<unknown> {
-    this.#ask({ method: 'create', path, body })
-    const object = body as KubeObject
-    const place = `${path}/${object.metadata.name}`
-    if (this.objects.has(place)) throw new KubeError(409, 'already exists')
-    return this.put(place, object)
+    return this.#answer({ method: 'create', path, body }, () => {
+      const object = body as KubeObject
+      const place = `${path}/${object.metadata.name}`
+      if (this.objects.has(place)) throw new KubeError(409, 'already exists')
+      return this.put(place, object)
+    })
   }
 
   async replace(path: string, body: unknown): Promise<unknown> {
-    this.#ask({ method: 'replace', path, body })
-    const object = body as KubeObject
-    this.#compare(this.#found(path), object)
-    return this.put(path, object)
+    return this.#answer({ method: 'replace', path, body }, () => {
+      const object = body as KubeObject
+      this.#compare(this.#found(path), object)
+      return this.put(path, object)
+    })
   }
 
   /** One level deep, which is what a status of one list takes. */
   async patch(path: string, body: unknown): Promise<unknown> {
-    this.#ask({ method: 'patch', path, body })
-    const place = path.replace(/\/status$/, '')
-    const found = this.#found(place)
-    const { metadata, ...rest } = body as KubeObject
-    this.#compare(found, { metadata })
-    const fields = Object.entries(rest).map(([name, value]) => {
-      const standing = (found as unknown as Record<string, object | undefined>)[name]
-      return [name, { ...standing, ...(value as object) }]
+    return this.#answer({ method: 'patch', path, body }, () => {
+      const place = path.replace(/\/status$/, '')
+      const found = this.#found(place)
+      const { metadata, ...rest } = body as KubeObject
+      this.#compare(found, { metadata })
+      const fields = Object.entries(rest).map(([name, value]) => {
+        const standing = (found as unknown as Record<string, object | undefined>)[name]
+        return [name, { ...standing, ...(value as object) }]
+      })
+      return this.put(place, { ...found, ...(Object.fromEntries(fields) as object) })
     })
-    return this.put(place, { ...found, ...(Object.fromEntries(fields) as object) })
   }
 
   list(): never {
@@ -73,9 +77,12 @@ export class MemoryApi implements KubeClient {
     throw new Error('nobody watches here')
   }
 
-  #ask(sent: Sent): void {
+  #answer(sent: Sent, work: () => KubeObject): KubeObject {
     this.sent.push(sent)
     this.before(sent)
+    const answer = work()
+    this.after(sent)
+    return answer
   }
 
   #found(path: string): KubeObject {

@@ -61,7 +61,7 @@ test('a conflict names host and winner, and where it does not hold everywhere th
   )
   assert.match(
     conflict({ whole: false, fields: ['spec.trafficPolicy'], winners: [winner('x'), winner('y')] }),
-    /r\.shop: spec\.trafficPolicy count for nothing, VirtualService shop\/x, VirtualService shop\/y say it first$/,
+    /r\.shop: spec\.trafficPolicy counts for nothing, VirtualService shop\/x, VirtualService shop\/y say it first$/,
   )
   assert.match(conflict({}, { host: 'z', whole: false }), /PartlyOverridden r\.shop: .*; z: /)
 })

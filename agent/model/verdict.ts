@@ -74,7 +74,10 @@ function problemText({ field, reason }: Problem): string {
 function lossText({ host, winners, whole, lostFor, keptFor, fields }: Loss): string {
   const by = listed(winners.map(({ kind, namespace, name }) => `${kind} ${namespace}/${name}`))
   const [is, says] = winners.length === 1 ? ['is', 'says'] : ['are', 'say']
-  if (fields.length > 0) return `${host}: ${listed(fields)} count for nothing, ${by} ${says} it first`
+  if (fields.length > 0) {
+    const counts = fields.length === 1 ? 'counts' : 'count'
+    return `${host}: ${listed(fields)} ${counts} for nothing, ${by} ${says} it first`
+  }
   if (whole) return `${host}: ${by} ${is} in force instead`
   if (keptFor.length > 0 && keptFor.length <= lostFor.length) {
     return `${host}: in force only for callers in ${listed(keptFor)}; for others ${by} ${is}`
