@@ -136,8 +136,9 @@ function open<T>(row: PolicyKind<T>): (client: KubeClient, clusterDomain: string
     }
     const reflector = new Reflector({ ...source, path }, client, listen)
     const translations = new Translations(reflector, row.kind, (object) => row.translate(object, clusterDomain))
+    const lossesOf = remembered(row.losses)
     const judge = (ground: Ground): Judged[] => {
-      const losses = row.losses(translations.read().values, ground)
+      const losses = lossesOf(translations.read().values, ground)
       return translations.each().map(({ object, translation }) => {
         const verdict = verdictOf(row.kind, object, translation, losses)
         return { object, verdict, ...placeOf(served, row.plural, object) }
@@ -146,6 +147,19 @@ function open<T>(row: PolicyKind<T>): (client: KubeClient, clusterDomain: string
     return { reflector, judge }
   }
 }
+
+/** As given, but asked again with the same objects and namespaces it answers as before: statuses change far more often. */
+function remembered<T>(lossesOf: PolicyKind<T>['losses']): PolicyKind<T>['losses'] {
+  let last: { readonly all: readonly T[]; readonly ground: Ground; readonly losses: Losses } | null = null
+  return (all, ground) => {
+    const isSame = last !== null && sameItems(last.all, all) && sameItems(last.ground.namespaces, ground.namespaces)
+    if (last === null || !isSame) last = { all, ground, losses: lossesOf(all, ground) }
+    return last.losses
+  }
+}
+
+const sameItems = (one: readonly unknown[], other: readonly unknown[]): boolean =>
+  one.length === other.length && one.every((item, index) => item === other[index])
 
 function verdictOf(
   kind: string,
