@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import yargs from 'yargs'
-import { type AgentConfig, agentConfig, agentOptions, listOf } from './config.ts'
+import { type AgentConfig, agentConfig, agentOptions, controllerConfig, listOf } from './config.ts'
 import { DEFAULT_LIMITS, limitsOf } from './proxy/plane/limits.ts'
 
 /** What `weft agent` makes of its arguments and environment. */
@@ -76,4 +76,17 @@ test('a list is its entries, none of them empty', () => {
   assert.deepEqual(listOf(configOf(['--node', 'n'])['sandboxed-runtimes']), ['gvisor', 'runsc', 'kata', 'firecracker'])
   assert.deepEqual(listOf(' a, b,,'), ['a', 'b'])
   assert.deepEqual(listOf(''), [])
+})
+
+test('the controller’s times must fit into each other: looks into the renewal, the renewal into the lease', () => {
+  const config = controllerConfig({}, { WEFT_LEASE_SECONDS: '6', WEFT_RENEW_SECONDS: '4' })
+  assert.deepEqual([config['lease-seconds'], config['renew-seconds'], config['retry-ms']], [6, 4, 2000])
+  assert.throws(
+    () => controllerConfig({ 'renew-seconds': 15 }, {}),
+    /--renew-seconds: 15 is not less than --lease-seconds/,
+  )
+  assert.throws(
+    () => controllerConfig({ 'retry-ms': 5001 }, {}),
+    /--retry-ms: 5001 is more than half of --renew-seconds/,
+  )
 })

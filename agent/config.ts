@@ -1,36 +1,37 @@
-// Every setting of the agent: flag, default, range, in one table. Each can also be given in the environment: `--node`
+// Every setting of the agent and of the controller: flag, default, range, in one table a command. Each can also be given in the environment: `--node`
 // is WEFT_NODE, `--admin-port` is WEFT_ADMIN_PORT; the flag wins. Other variables that begin so are not looked at:
 // Kubernetes sets WEFT_CONTROLLER_PORT and the like for Services of its pods' namespace.
 
-import type { Argv, Options } from 'yargs'
+import type { Argv } from 'yargs'
+import { type Config, type Env, optionsOf, readSettings, type Setting, type Settings } from './settings.ts'
 
-interface TextSetting {
-  readonly type: 'string'
-  readonly default: string | null
-  readonly describe: string
-  readonly choices?: readonly string[]
-}
-
-interface NumberSetting {
-  readonly type: 'number'
-  readonly default: number
-  readonly min: number
-  readonly max: number
-  readonly describe: string
-}
-
-interface SwitchSetting {
-  readonly type: 'boolean'
-  readonly default: boolean
-  readonly describe: string
-}
-
-type Setting = TextSetting | NumberSetting | SwitchSetting
+/** What several commands take. */
+const KUBECONFIG = {
+  type: 'string',
+  default: null,
+  describe: "Kubeconfig file; by default the pod's service account",
+} as const satisfies Setting
+const CLUSTER_DOMAIN = {
+  type: 'string',
+  default: 'cluster.local',
+  describe: 'DNS domain of the cluster',
+} as const satisfies Setting
+const ROOT_NAMESPACE = {
+  type: 'string',
+  default: 'istio-system',
+  describe: 'Namespace of mesh-wide Istio objects',
+} as const satisfies Setting
+const LOG_LEVEL = {
+  type: 'string',
+  default: 'info',
+  choices: ['trace', 'debug', 'info', 'warn', 'error', 'fatal'],
+  describe: 'Least level that is logged',
+} as const satisfies Setting
 
 /** Null as a default means: found out at start, as the description says. */
 export const AGENT_SETTINGS = {
   node: { type: 'string', default: null, describe: 'Name of the Kubernetes node this agent serves (required)' },
-  kubeconfig: { type: 'string', default: null, describe: "Kubeconfig file; by default the pod's service account" },
+  kubeconfig: KUBECONFIG,
   'agent-name': { type: 'string', default: null, describe: 'Name to announce captured pods by [weft-agent-<node>]' },
   'cgroup-root': { type: 'string', default: null, describe: 'cgroup2 root to attach to [the mount in /proc/mounts]' },
   'pods-cgroup': { type: 'string', default: null, describe: 'Where to look for pods’ cgroups [the cgroup2 root]' },
@@ -55,8 +56,8 @@ export const AGENT_SETTINGS = {
     choices: ['keep', 'release'],
     describe: 'What becomes of captures when it stops: kept for the next agent (what outlives it), or released',
   },
-  'cluster-domain': { type: 'string', default: 'cluster.local', describe: 'DNS domain of the cluster' },
-  'root-namespace': { type: 'string', default: 'istio-system', describe: 'Namespace of mesh-wide Istio objects' },
+  'cluster-domain': CLUSTER_DOMAIN,
+  'root-namespace': ROOT_NAMESPACE,
   'sandboxed-runtimes': {
     type: 'string',
     default: 'gvisor,runsc,kata,firecracker',
@@ -64,12 +65,7 @@ export const AGENT_SETTINGS = {
   },
   'admin-address': { type: 'string', default: null, describe: 'Address of health checks, metrics and snapshot [all]' },
   'admin-port': { type: 'number', default: 15020, min: 1, max: 65535, describe: 'Port of the same' },
-  'log-level': {
-    type: 'string',
-    default: 'info',
-    choices: ['trace', 'debug', 'info', 'warn', 'error', 'fatal'],
-    describe: 'Least level that is logged',
-  },
+  'log-level': LOG_LEVEL,
   'access-log': { type: 'boolean', default: true, describe: 'Write a JSON record a request to standard output' },
   'settle-ms': { type: 'number', default: 10, min: 0, max: 1000, describe: 'Changes this close become one snapshot' },
   'retry-capture-ms': {
@@ -179,35 +175,76 @@ export const AGENT_SETTINGS = {
     describe: 'Most header lines of an HTTP request or response',
   },
   'drain-seconds': { type: 'number', default: 5, min: 0, max: 3600, describe: 'Time open requests get when it stops' },
-} as const satisfies Record<string, Setting>
+} as const satisfies Settings
 
-type Settings = typeof AGENT_SETTINGS
-type Value<S extends Setting> = S extends NumberSetting
-  ? number
-  : S extends SwitchSetting
-    ? boolean
-    : S['default'] extends null
-      ? string | null
-      : string
+/** Null as a default means: found out at start, as the description says. */
+export const CONTROLLER_SETTINGS = {
+  kubeconfig: KUBECONFIG,
+  namespace: { type: 'string', default: 'weft-system', describe: 'Namespace of the lease' },
+  'lease-name': {
+    type: 'string',
+    default: 'weft-controller',
+    describe: 'Lease by which one of several replicas leads',
+  },
+  identity: {
+    type: 'string',
+    default: null,
+    describe: 'Name to hold the lease by, unlike any other replica’s [<host name>_<random>]',
+  },
+  'lease-seconds': {
+    type: 'number',
+    default: 15,
+    min: 2,
+    max: 3600,
+    describe: 'How long a lease stands that is not renewed',
+  },
+  'renew-seconds': {
+    type: 'number',
+    default: 10,
+    min: 1,
+    max: 3599,
+    describe: 'How long a leader writes that cannot renew its lease; less than --lease-seconds',
+  },
+  'retry-ms': {
+    type: 'number',
+    default: 2000,
+    min: 100,
+    max: 600_000,
+    describe: 'How often the lease is renewed or looked at; at most half of --renew-seconds',
+  },
+  'cluster-domain': CLUSTER_DOMAIN,
+  'root-namespace': ROOT_NAMESPACE,
+  'settle-ms': { type: 'number', default: 100, min: 0, max: 10_000, describe: 'Changes this close are judged once' },
+  'writes-per-second': {
+    type: 'number',
+    default: 20,
+    min: 1,
+    max: 1000,
+    describe: 'Objects whose status or Events are written in a second, at most',
+  },
+  'repeat-minutes': {
+    type: 'number',
+    default: 60,
+    min: 1,
+    max: 1440,
+    describe: 'After how long an Event that still holds is told again',
+  },
+  'admin-address': { type: 'string', default: null, describe: 'Address of health checks, metrics and status [all]' },
+  'admin-port': { type: 'number', default: 15021, min: 1, max: 65535, describe: 'Port of the same' },
+  'log-level': LOG_LEVEL,
+} as const satisfies Settings
 
-/** All settings by their flag's name. */
-export type AgentConfig = { readonly [Name in keyof Settings]: Value<Settings[Name]> }
+export type AgentConfig = Config<typeof AGENT_SETTINGS>
+export type ControllerConfig = Config<typeof CONTROLLER_SETTINGS>
 
-/** Adds the table to a yargs command. Defaults are only told here: agentConfig() asks the environment first. */
+/** Adds the agent's table to a yargs command. */
 export function agentOptions(yargs: Argv): Argv {
-  const options = Object.entries(AGENT_SETTINGS as Record<string, Setting>).map(
-    ([name, setting]): [string, Options] => [
-      name,
-      {
-        type: setting.type,
-        describe: describe(setting),
-        requiresArg: setting.type !== 'boolean',
-        ...(setting.default === null ? {} : { defaultDescription: String(setting.default) }),
-        ...('choices' in setting ? { choices: setting.choices } : {}),
-      },
-    ],
-  )
-  return yargs.options(Object.fromEntries(options))
+  return yargs.options(optionsOf(AGENT_SETTINGS))
+}
+
+/** Adds the controller's table to a yargs command. */
+export function controllerOptions(yargs: Argv): Argv {
+  return yargs.options(optionsOf(CONTROLLER_SETTINGS))
 }
 
 /** The entries of a setting that is a comma-separated list. */
@@ -218,56 +255,20 @@ export function listOf(text: string): string[] {
     .filter((entry) => entry !== '')
 }
 
-function describe(setting: Setting): string {
-  return setting.type === 'number' ? `${setting.describe} (${setting.min}..${setting.max})` : setting.describe
-}
-
 /** Reads parsed arguments and the environment as settings. Throws with flag and reason where one is not what it must be. */
-export function agentConfig(
-  given: Readonly<Record<string, unknown>>,
-  env: Readonly<Record<string, string | undefined>> = process.env,
-): AgentConfig {
-  const read = Object.entries(AGENT_SETTINGS as Record<string, Setting>).map(([name, setting]) => {
-    const text = env[`WEFT_${name.replaceAll('-', '_').toUpperCase()}`]
-    const value = given[name] ?? (text ? readAs(setting, text) : setting.default)
-    const wanted = wantedInstead(setting, value)
-    const shown = given[name] === undefined && text ? text : JSON.stringify(value)
-    if (wanted !== null) throw new Error(`--${name}: ${shown} ${wanted}`)
-    return [name, value]
-  })
-  const config = Object.fromEntries(read) as AgentConfig
+export function agentConfig(given: Readonly<Record<string, unknown>>, env: Env = process.env): AgentConfig {
+  const config = readSettings(AGENT_SETTINGS, given, env)
   if (config.node === null || config.node === '') throw new Error('--node: the name of the Kubernetes node is required')
   return config
 }
 
-/** The text of a variable as a flag's value would come; null stands for what is none. */
-function readAs(setting: Setting, text: string): string | number | boolean | null {
-  switch (setting.type) {
-    case 'number':
-      return Number(text)
-    case 'boolean':
-      return text === 'true' || (text === 'false' ? false : null)
-    case 'string':
-      return text
-  }
-}
-
-/** What is wrong with a value, to be said after it; or null. A flag given twice comes as an array. */
-function wantedInstead(setting: Setting, value: unknown): string | null {
-  if (Array.isArray(value)) return 'must be given once'
-  switch (setting.type) {
-    case 'number': {
-      const { min, max } = setting
-      const isWithin = typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
-      return isWithin ? null : `is not a whole number from ${min} to ${max}`
-    }
-    case 'boolean':
-      return typeof value === 'boolean' ? null : 'is not true or false'
-    case 'string': {
-      const isOne = setting.choices === undefined || setting.choices.includes(String(value))
-      return isOne ? null : `is not one of ${setting.choices?.join(', ')}`
-    }
-  }
+/** As agentConfig, for the controller. */
+export function controllerConfig(given: Readonly<Record<string, unknown>>, env: Env = process.env): ControllerConfig {
+  const config = readSettings(CONTROLLER_SETTINGS, given, env)
+  const { 'lease-seconds': lease, 'renew-seconds': renew, 'retry-ms': retry } = config
+  if (renew >= lease) throw new Error(`--renew-seconds: ${renew} is not less than --lease-seconds (${lease})`)
+  if (retry > renew * 500) throw new Error(`--retry-ms: ${retry} is more than half of --renew-seconds (${renew})`)
+  return config
 }
 
 interface Places {

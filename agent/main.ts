@@ -3,7 +3,7 @@
 
 import yargs, { type Argv } from 'yargs'
 import { hideBin } from 'yargs/helpers'
-import { agentConfig, agentOptions } from './config.ts'
+import { agentConfig, agentOptions, controllerConfig, controllerOptions } from './config.ts'
 
 const cli = yargs(hideBin(process.argv))
   .scriptName('weft')
@@ -16,6 +16,16 @@ const cli = yargs(hideBin(process.argv))
       const config = agentConfig(given)
       const { runAgent } = await import('./agent.ts')
       await runAgent(config)
+    },
+  })
+  .command({
+    command: 'controller',
+    describe: 'Run a replica of the controller, which writes what is to be said of policies into their status',
+    builder: controllerOptions,
+    handler: async (given: Record<string, unknown>) => {
+      const config = controllerConfig(given)
+      const { runController } = await import('./controller.ts')
+      await runController(config)
     },
   })
   .command(

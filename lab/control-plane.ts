@@ -1,4 +1,4 @@
-// The control plane of a lab, one process in the root namespace: API, controllers, and the node processes and agents it starts.
+// The control plane of a lab, one process in the root namespace: API, controllers, and the programs it starts on nodes.
 // Started by `weft lab up` with an IPC channel; lives on when that command has gone. `weft lab down` ends it.
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import type { Server, Socket } from 'node:net'
@@ -35,6 +35,8 @@ export interface LabOrder {
   /** 0: any free port. */
   readonly port: number
   readonly mesh: boolean
+  /** One replica of the controller, on the first node; only with the mesh. */
+  readonly controller: boolean
   /** NAME=VALUE, for every agent. */
   readonly agentFlags: readonly string[]
 }
@@ -60,7 +62,8 @@ class ControlPlane {
   readonly #order: LabOrder
   readonly #place: LabPlace
   readonly #cgroup: string
-  readonly #agents: ChildProcess[] = []
+  /** Agents and the controller: they are told to stop, and given the time. */
+  readonly #programs: ChildProcess[] = []
   readonly #diallers = new Map<string, NodeDialler>()
   #stopping = false
 
@@ -71,7 +74,7 @@ class ControlPlane {
   }
 
   async start(): Promise<void> {
-    const { nodes, port, mesh } = this.#order
+    const { nodes, port, mesh, controller } = this.#order
     await makeCgroup(join(this.#cgroup, 'control'), process.pid)
     await mkdir(this.#place.logs, { recursive: true })
     if (mesh) await mountBpffs(this.#place.bpf)
@@ -95,19 +98,20 @@ class ControlPlane {
     if (mesh) {
       tell({ kind: 'progress', text: 'agents' })
       for (const index of indexes) await this.#startAgent(index)
+      if (controller) await this.#startController()
     }
     tell({ kind: 'up', url: api.url })
   }
 
-  /** Ends agents gently and everything else at once. What then is left of the lab is `weft lab down`'s to remove. */
+  /** Ends agents and controller gently and everything else at once. What then is left of the lab is `weft lab down`'s to remove. */
   async stop(): Promise<void> {
     if (this.#stopping) return
     this.#stopping = true
-    const ends = this.#agents
-      .filter((agent) => agent.exitCode === null && agent.signalCode === null)
-      .map((agent) => {
-        agent.kill('SIGTERM')
-        return once(agent, 'exit')
+    const ends = this.#programs
+      .filter((each) => each.exitCode === null && each.signalCode === null)
+      .map((each) => {
+        each.kill('SIGTERM')
+        return once(each, 'exit')
       })
     await Promise.race([Promise.all(ends), sleep(AGENT_STOP_MS)])
     for (let index = 1; index <= this.#order.nodes; index += 1) await killCgroup(join(this.#cgroup, nodeName(index)))
@@ -164,13 +168,19 @@ class ControlPlane {
       ...this.#order.agentFlags.map((flag) => `--${flag}`),
     ]
     const agent = await this.#spawn(name, 'agent', [program('agent/main'), 'agent', ...given])
-    this.#agents.push(agent)
+    this.#programs.push(agent)
     await entered(agent, join(this.#cgroup, name, 'agent'))
   }
 
+  /** Nobody waits for it: a mesh without it carries traffic all the same. */
+  async #startController(): Promise<void> {
+    const given = ['--kubeconfig', this.#place.nodeKubeconfig]
+    this.#programs.push(await this.#spawn(nodeName(1), 'controller', [program('agent/main'), 'controller', ...given]))
+  }
+
   /** Starts a program of ours in a node's network namespace and cgroup, its output in a bounded log file. */
-  async #spawn(node: string, role: 'node' | 'agent', args: readonly string[]): Promise<ChildProcess> {
-    const cgroup = join(this.#cgroup, node, role === 'node' ? 'lab' : 'agent')
+  async #spawn(node: string, role: 'node' | 'agent' | 'controller', args: readonly string[]): Promise<ChildProcess> {
+    const cgroup = join(this.#cgroup, node, role === 'node' ? 'lab' : role)
     await makeCgroup(cgroup)
     const netns = `--net=${NETNS_FOLDER}/${nodeNetns(this.#place.id, node)}`
     const enter = ['/bin/sh', '-c', 'echo $$ >"$0/cgroup.procs" && exec "$@"', cgroup, process.execPath]

@@ -87,6 +87,11 @@ const upOptions = (of: Argv) =>
     port: { type: 'number', default: 0, describe: 'Port of the Kubernetes API on loopback (0: any free one)' },
     detach: { type: 'boolean', alias: 'd', default: false, describe: 'Leave it running and return when it is ready' },
     mesh: { type: 'boolean', default: true, describe: 'Run the agent on each node (--no-mesh: without)' },
+    controller: {
+      type: 'boolean',
+      default: true,
+      describe: 'Run the controller, which writes the status of policies (--no-controller: without)',
+    },
     'agent-flag': {
       type: 'string',
       array: true,

@@ -1,4 +1,4 @@
-// One door to the Kubernetes API: list, watch and patch by path. Raw paths, because a node must not load the API
+// One door to the Kubernetes API: list, watch and write by path. Raw paths, because a node must not load the API
 // classes that the client library generates.
 
 import http from 'node:http'
@@ -30,8 +30,12 @@ export interface KubeClient {
   list(path: string, query: Record<string, string>, metadataOnly: boolean): Promise<KubeList>
   /** Streams events until the server ends it, an error comes, or `signal` aborts; then resolves or throws. */
   watch(ask: WatchRequest, onEvent: (event: WatchEvent) => void, signal: AbortSignal): Promise<void>
-  /** Merge patch (RFC 7386). */
-  patch(path: string, body: unknown): Promise<void>
+  /** Merge patch (RFC 7386). Gives the object as it stands then. `withinMs` as of get, here and below. */
+  patch(path: string, body: unknown, withinMs?: number): Promise<unknown>
+  /** POST to a collection. Gives the object as it was made; 409 where it is there already. */
+  create(path: string, body: unknown, withinMs?: number): Promise<unknown>
+  /** PUT. A resourceVersion in the body is compared (409). Gives the object as it stands then. */
+  replace(path: string, body: unknown, withinMs?: number): Promise<unknown>
 }
 
 export interface WatchRequest {
@@ -71,15 +75,17 @@ function clientOf(config: KubeConfig, source: string): KubeClient {
   const cluster = config.getCurrentCluster()
   if (cluster === null) throw new KubeError(0, `${source} names no current cluster`)
   const base = cluster.server.replace(/\/$/, '')
+  const write = async (path: string, request: Omit<Request, 'body'>, body: unknown): Promise<unknown> =>
+    JSON.parse(await send(config, base + path, { ...request, body: JSON.stringify(body) })) as unknown
   return {
     get: async (path, withinMs) => JSON.parse(await send(config, base + path, { method: 'GET', withinMs })) as unknown,
     list: (path, query, metadataOnly) =>
       list(config, `${base}${path}?${new URLSearchParams(query).toString()}`, metadataOnly),
     watch: (ask, onEvent, signal) => watch(metadataOnlyConfig(config, ask.metadataOnly), ask, { onEvent, signal }),
-    patch: async (path, body) => {
-      const type = 'application/merge-patch+json'
-      await send(config, base + path, { method: 'PATCH', type, body: JSON.stringify(body) })
-    },
+    patch: (path, body, withinMs) =>
+      write(path, { method: 'PATCH', type: 'application/merge-patch+json', withinMs }, body),
+    create: (path, body, withinMs) => write(path, { method: 'POST', type: 'application/json', withinMs }, body),
+    replace: (path, body, withinMs) => write(path, { method: 'PUT', type: 'application/json', withinMs }, body),
   }
 }
 
@@ -149,7 +155,7 @@ function asKubeError(error: unknown): KubeError {
 }
 
 interface Request {
-  readonly method: 'GET' | 'PATCH'
+  readonly method: 'GET' | 'PATCH' | 'POST' | 'PUT'
   readonly accept?: string
   readonly type?: string
   readonly body?: string

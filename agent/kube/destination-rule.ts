@@ -6,6 +6,7 @@ import { type Shape, unhonoured } from './honoured.ts'
 import type { DestinationRuleSpec, GivenPolicy } from './istio.ts'
 import type { KubeObject } from './object.ts'
 import {
+  asWished,
   attempt,
   createdMs,
   demandValid,
@@ -15,7 +16,6 @@ import {
   resolveHost,
   type Translation,
   withoutNulls,
-  withoutType,
 } from './translate.ts'
 
 const LOAD_BALANCER: Shape = { simple: true }
@@ -47,7 +47,7 @@ export function translateDestinationRule(given: KubeObject, clusterDomain: strin
   const ref = refOf('DestinationRule', given)
   return attempt(ref, () => {
     const object = withoutNulls(given)
-    demandValid(new Schema(withoutType(object)))
+    demandValid(new Schema(asWished(object)))
     if (object.spec === undefined) throw new Rejected('spec', 'is required')
     const spec = object.spec as DestinationRuleSpec
     const fields = [...unhonoured(spec, HONOURED, 'spec'), ...unknownBalancers(spec)]

@@ -1,18 +1,18 @@
-// Which collections the agent watches, and where the cluster serves them.
+// Which collections are watched, and where the cluster serves them.
 
 import { type KubeClient, KubeError } from './client.ts'
 import type { ReflectorSource } from './reflector.ts'
 
 /** API versions of Istio's networking group that are understood, the newest first. */
-const ISTIO_VERSIONS = ['v1', 'v1beta1', 'v1alpha3'] as const
+export const ISTIO_VERSIONS = ['v1', 'v1beta1', 'v1alpha3'] as const
 
 /** A collection that every cluster serves. */
-function builtIn(name: string, path: string, more: Partial<ReflectorSource> = {}): ReflectorSource {
+export function builtIn(name: string, path: string, more: Partial<ReflectorSource> = {}): ReflectorSource {
   return { name, path: () => Promise.resolve(path), query: {}, metadataOnly: false, ...more }
 }
 
 /** A custom resource, at the newest version that the cluster serves and we understand; null while it serves none. */
-function custom(
+export function custom(
   client: KubeClient,
   name: string,
   at: { readonly group: string; readonly versions: readonly string[] },

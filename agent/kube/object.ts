@@ -6,6 +6,8 @@ export interface Metadata {
   readonly name: string
   readonly namespace?: string
   readonly resourceVersion: string
+  /** Grows with each change of the desired state; a change of the status alone leaves it. */
+  readonly generation?: number
   readonly creationTimestamp?: string
   readonly deletionTimestamp?: string
   readonly labels?: Readonly<Record<string, string>>

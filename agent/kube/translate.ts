@@ -50,9 +50,14 @@ export function withoutNulls<T>(value: T): T {
   return Object.fromEntries(given.map(([field, inner]) => [field, withoutNulls<unknown>(inner)])) as T
 }
 
-/** An object less apiVersion and kind: a schema of one version then takes those of all versions. */
-export function withoutType(object: KubeObject): Record<string, never> {
-  const fields = Object.entries(object).filter(([field]) => field !== 'apiVersion' && field !== 'kind')
+const NOT_ITS_AUTHORS = new Set(['apiVersion', 'kind', 'status'])
+
+/**
+ * An object less apiVersion and kind, so that a schema of one version takes those of all versions; and less its status:
+ * what others say of an object must not keep it from being in force.
+ */
+export function asWished(object: KubeObject): Record<string, never> {
+  const fields = Object.entries(object).filter(([field]) => !NOT_ITS_AUTHORS.has(field))
   return Object.fromEntries(fields) as Record<string, never> // the schema judges what it is
 }
 

@@ -22,7 +22,8 @@ export class Translations<T> {
     const done = new Map<string, { object: KubeObject; translation: Translation<T> }>()
     for (const [uid, object] of this.#reflector.objects) {
       const known = this.#done.get(uid)
-      done.set(uid, known?.object === object ? known : { object, translation: this.#fresh(object, known?.translation) })
+      const isKnown = known !== undefined && isSameWish(known.object, object)
+      done.set(uid, { object, translation: isKnown ? known.translation : this.#fresh(object, known?.translation) })
     }
     this.#done = done
     const translations = [...done.values()].map(({ translation }) => translation)
@@ -32,8 +33,19 @@ export class Translations<T> {
     }
   }
 
+  /** Each object with its translation, as of the last read(). */
+  each(): readonly { readonly object: KubeObject; readonly translation: Translation<T> }[] {
+    return [...this.#done.values()]
+  }
+
   #fresh(object: KubeObject, last: Translation<T> | undefined): Translation<T> {
     const translation = attempt(refOf(this.#kind, object), () => this.#translate(object))
     return translation.rejected && last ? { ...translation, value: last.value } : translation
   }
+}
+
+/** Whether what its author asks for did not change: a status that was written, or a label, is no reason to translate. */
+function isSameWish(one: KubeObject, other: KubeObject): boolean {
+  const { generation } = other.metadata
+  return one === other || (generation !== undefined && one.metadata.generation === generation)
 }

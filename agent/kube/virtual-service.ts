@@ -16,6 +16,7 @@ import { type Shape, unhonoured } from './honoured.ts'
 import type { GivenFault, GivenHttpMatch, GivenHttpRule, GivenMatch, VirtualServiceSpec } from './istio.ts'
 import type { KubeObject } from './object.ts'
 import {
+  asWished,
   attempt,
   createdMs,
   demandValid,
@@ -25,7 +26,6 @@ import {
   resolveHost,
   type Translation,
   withoutNulls,
-  withoutType,
 } from './translate.ts'
 
 const HONOURED: Shape = {
@@ -77,7 +77,7 @@ export function translateVirtualService(given: KubeObject, clusterDomain: string
   const ref = refOf('VirtualService', given)
   return attempt(ref, () => {
     const object = withoutNulls(given)
-    demandValid(new Schema(withoutType(object)))
+    demandValid(new Schema(asWished(object)))
     const spec = (object.spec ?? {}) as VirtualServiceSpec
     const problems = unhonoured(spec, HONOURED, 'spec').map((field) => notHonoured(field))
     const gateways = spec.gateways?.length ? spec.gateways : [MESH_GATEWAY]

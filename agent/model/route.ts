@@ -207,7 +207,11 @@ function destinationRulesFor(
 }
 
 /** The first entry (oldest first) of the first namespace in `order` that has one. */
-function preferred<T>(entries: readonly T[], order: readonly string[], namespaceOf: (entry: T) => string): T | null {
+export function preferred<T>(
+  entries: readonly T[],
+  order: readonly string[],
+  namespaceOf: (entry: T) => string,
+): T | null {
   for (const namespace of order) {
     const found = entries.find((entry) => namespaceOf(entry) === namespace)
     if (found !== undefined) return found
@@ -215,7 +219,7 @@ function preferred<T>(entries: readonly T[], order: readonly string[], namespace
   return entries[0] ?? null
 }
 
-function isVisible(exportTo: readonly string[], consumer: string): boolean {
+export function isVisible(exportTo: readonly string[], consumer: string): boolean {
   return exportTo.includes('*') || exportTo.includes(consumer)
 }
 

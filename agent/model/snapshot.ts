@@ -187,7 +187,7 @@ interface Dated {
 }
 
 /** Oldest first, then by namespace and name, so that every node agrees on a tie. */
-function byAge(a: Dated, b: Dated): number {
+export function byAge(a: Dated, b: Dated): number {
   if (a.createdMs !== b.createdMs) return a.createdMs - b.createdMs
   const left = `${a.ref.namespace}/${a.ref.name}`
   const right = `${b.ref.namespace}/${b.ref.name}`

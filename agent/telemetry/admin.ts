@@ -1,9 +1,8 @@
-// The node's one endpoint for people and scrapers: /healthz, /readyz, /status, /metrics, /snapshot. Not on the data
+// A process's one endpoint for people and scrapers: /healthz, /readyz, /status, /metrics, /snapshot. Not on the data
 // path.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { isLoopback } from '../model/address.ts'
-import type { AgentStatus } from './status.ts'
 
 /** What the endpoint shows; asked anew at each request. */
 export interface AdminPages {
@@ -11,9 +10,9 @@ export interface AdminPages {
   unready(): string | null
   /** Prometheus text exposition format. */
   metrics(): Promise<string>
-  /** How agent and pods stand. */
-  status(): Promise<AgentStatus>
-  /** The snapshot in force, as JSON. */
+  /** How the process and what it cares for stand: an AgentStatus of agents. */
+  status(): Promise<object>
+  /** The snapshot in force (of the controller: the verdicts), as JSON. */
   snapshot(): string
 }
 

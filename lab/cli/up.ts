@@ -85,8 +85,9 @@ async function requireFree(place: LabPlace): Promise<void> {
   if (foreign !== undefined) throw new Refusal(`${foreign} is not a lab's: name another folder with --dir`)
 }
 
-function startControlPlane(place: LabPlace, { nodes, port, mesh, agentFlag }: UpWish): Promise<string> {
-  const order: LabOrder = { folder: place.folder, nodes, port, mesh, agentFlags: agentFlag }
+function startControlPlane(place: LabPlace, { agentFlag, ...wish }: UpWish): Promise<string> {
+  const { nodes, port, mesh, controller } = wish
+  const order: LabOrder = { folder: place.folder, nodes, port, mesh, controller, agentFlags: agentFlag }
   return mkdir(place.logs, { recursive: true }).then(
     () =>
       new Promise<string>((resolve, reject) => {

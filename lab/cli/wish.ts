@@ -9,6 +9,7 @@ export interface UpWish {
   readonly port: number
   readonly detach: boolean
   readonly mesh: boolean
+  readonly controller: boolean
   readonly timeout: number
   readonly file: readonly string[]
   /** NAME=VALUE: what each agent is told beside what it needs. */

@@ -1,0 +1,129 @@
+// Root of the cluster-wide part: a small Deployment whose replicas all watch and judge; the one that leads writes what
+// is to be said of each policy object. It is on no data path: while none runs, only conditions grow old.
+
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import { pino, type Logger } from 'pino'
+import type { ControllerConfig } from './config.ts'
+import { connectKube } from './kube/client.ts'
+import { Leadership } from './kube/lease.ts'
+import { type Judged, Policies } from './kube/policies.ts'
+import { Reporter } from './kube/report.ts'
+import { isWarning, statementsOf } from './model/verdict.ts'
+import { type AdminPages, startAdmin } from './telemetry/admin.ts'
+import { type ControllerFacts, renderControllerSeries } from './telemetry/controller-series.ts'
+
+/** Runs a replica of the controller until SIGTERM or SIGINT, then lets its lease go. Throws where it is run amiss. */
+export async function runController(config: ControllerConfig): Promise<void> {
+  const stopped = new Promise((resolve) => {
+    process.once('SIGTERM', resolve)
+    process.once('SIGINT', resolve)
+  })
+  const identity = config.identity ?? `${hostname()}_${randomUUID()}`
+  const log = pino({ level: config['log-level'], base: { controller: identity } })
+  const controller = new Controller(config, identity, log)
+  const admin = await startAdmin(controller.pages(), {
+    address: config['admin-address'],
+    port: config['admin-port'],
+  })
+  controller.start()
+  log.info({ version: process.version }, 'controller started')
+  await stopped
+  log.info('controller stopping')
+  await controller.stop()
+  admin.close()
+  admin.closeAllConnections()
+}
+
+class Controller {
+  readonly #identity: string
+  readonly #leadership: Leadership
+  readonly #reporter: Reporter
+  readonly #policies: Policies
+  #judged: readonly Judged[] | null = null
+
+  constructor(config: ControllerConfig, identity: string, log: Logger) {
+    this.#identity = identity
+    const client = connectKube(config.kubeconfig)
+    const terms = {
+      namespace: config.namespace,
+      name: config['lease-name'],
+      identity,
+      durationMs: config['lease-seconds'] * 1000,
+      renewMs: config['renew-seconds'] * 1000,
+      retryMs: config['retry-ms'],
+    }
+    this.#leadership = new Leadership(client, terms, {
+      change: (leads) => {
+        log.info({ leads, holder: this.#leadership.holder() }, leads ? 'leading' : 'following')
+        this.#reporter.lead(leads)
+      },
+      log,
+    })
+    const report = {
+      writesPerSecond: config['writes-per-second'],
+      repeatMs: config['repeat-minutes'] * 60_000,
+      instance: identity,
+      lease: this.#leadership,
+    }
+    this.#reporter = new Reporter(client, report, log)
+    const options = {
+      clusterDomain: config['cluster-domain'],
+      rootNamespace: config['root-namespace'],
+      settleMs: config['settle-ms'],
+    }
+    const judged = (all: readonly Judged[]): void => {
+      this.#judged = all
+      this.#reporter.want(all)
+    }
+    this.#policies = new Policies(client, options, { judged, log })
+  }
+
+  start(): void {
+    this.#reporter.start()
+    // never rejects: reflectors log and try again. Who cannot read the cluster must not keep others from leading
+    void this.#policies.start().then(() => this.#leadership.start())
+  }
+
+  /** Resolves when no write is on its way and the lease is let go: in this order, or another would write beside it. */
+  async stop(): Promise<void> {
+    this.#policies.stop()
+    await this.#reporter.stop()
+    await this.#leadership.stop()
+  }
+
+  pages(): AdminPages {
+    return {
+      unready: () => (this.#judged === null ? 'waiting for the first list of the cluster' : null),
+      metrics: () => renderControllerSeries(this.#facts()),
+      status: () =>
+        Promise.resolve({
+          identity: this.#identity,
+          leads: this.#leadership.leads(),
+          holder: this.#leadership.holder(),
+          ...this.#reporter.counts(),
+        }),
+      snapshot: () => JSON.stringify((this.#judged ?? []).map(({ verdict }) => verdict)),
+    }
+  }
+
+  #facts(): ControllerFacts {
+    const { statuses, events, failures, pending } = this.#reporter.counts()
+    const byLabels = new Map<string, { kind: string; condition: string; count: number }>()
+    for (const { verdict } of this.#judged ?? []) {
+      const { kind } = verdict.object
+      for (const { type: condition } of statementsOf(verdict).filter(isWarning)) {
+        const known = byLabels.get(`${kind} ${condition}`) ?? { kind, condition, count: 0 }
+        known.count++
+        byLabels.set(`${kind} ${condition}`, known)
+      }
+    }
+    return {
+      leads: this.#leadership.leads(),
+      writes: { statuses, events },
+      failures,
+      pending,
+      warnings: [...byLabels.values()],
+    }
+  }
+}

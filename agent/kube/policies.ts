@@ -1,0 +1,192 @@
+// Every policy object of the cluster and the verdict on it: what weft controller has to say, at each change.
+
+import { destinationRuleLosses, type Ground, type Losses, losesKey, virtualServiceLosses } from '../model/conflict.ts'
+import type { Verdict } from '../model/verdict.ts'
+import type { KubeClient } from './client.ts'
+import { translateDestinationRule } from './destination-rule.ts'
+import { builtIn, custom, ISTIO_VERSIONS } from './kinds.ts'
+import type { KubeObject } from './object.ts'
+import { Reflector, type ReflectorLog, type ReflectorSource } from './reflector.ts'
+import { refOf, type Translation } from './translate.ts'
+import { Translations } from './translations.ts'
+import { translateVirtualService } from './virtual-service.ts'
+
+/** A kind of policy: where it is served, how one object is read, and how several of them get along. */
+interface PolicyKind<T> {
+  readonly kind: string
+  readonly group: string
+  readonly versions: readonly string[]
+  readonly plural: string
+  readonly translate: (object: KubeObject, clusterDomain: string) => Translation<T>
+  readonly losses: (all: readonly T[], ground: Ground) => Losses
+}
+
+const NETWORKING = { group: 'networking.istio.io', versions: ISTIO_VERSIONS }
+
+/** The kinds that the mesh reads. A new one is one more row. */
+const KINDS = [
+  open({
+    ...NETWORKING,
+    kind: 'VirtualService',
+    plural: 'virtualservices',
+    translate: translateVirtualService,
+    losses: virtualServiceLosses,
+  }),
+  open({
+    ...NETWORKING,
+    kind: 'DestinationRule',
+    plural: 'destinationrules',
+    translate: translateDestinationRule,
+    losses: destinationRuleLosses,
+  }),
+] as const
+
+/** An object as it stands in the cluster, and what is to be said of it. */
+export interface Judged {
+  readonly object: KubeObject
+  readonly verdict: Verdict
+  /** Group and version it is served at: `networking.istio.io/v1`. */
+  readonly apiVersion: string
+  /** Path of its collection over all namespaces, and of the object itself. */
+  readonly collection: string
+  readonly path: string
+}
+
+export interface PoliciesOptions {
+  readonly clusterDomain: string
+  readonly rootNamespace: string
+  /** Changes that come within so many milliseconds are judged once. */
+  readonly settleMs: number
+}
+
+/** Watches the policy kinds and tells the verdict on every object at each change, once all kinds were listed. */
+export class Policies {
+  readonly #options: PoliciesOptions
+  readonly #onJudged: (all: readonly Judged[]) => void
+  readonly #namespaces: Reflector
+  readonly #kinds: readonly Watched[]
+  #listed = false
+  #stopped = false
+  #timer: NodeJS.Timeout | null = null
+
+  constructor(
+    client: KubeClient,
+    options: PoliciesOptions,
+    on: { readonly judged: (all: readonly Judged[]) => void; readonly log: ReflectorLog },
+  ) {
+    this.#options = options
+    this.#onJudged = on.judged
+    const listen = { change: () => this.#schedule(), log: on.log }
+    const namespaces = builtIn('namespaces', '/api/v1/namespaces', { metadataOnly: true })
+    this.#namespaces = new Reflector(namespaces, client, listen)
+    this.#kinds = KINDS.map((start) => start(client, options.clusterDomain, listen))
+  }
+
+  /** Starts all watches; resolves when every kind was listed once. */
+  async start(): Promise<void> {
+    const reflectors = this.#reflectors()
+    for (const reflector of reflectors) void reflector.run() // never throws: it logs and tries again
+    await Promise.all(reflectors.map(({ synced }) => synced))
+    this.#listed = true
+    this.#schedule()
+  }
+
+  /** Ends all watches; nothing is told after. */
+  stop(): void {
+    this.#stopped = true
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    for (const reflector of this.#reflectors()) reflector.stop()
+  }
+
+  #reflectors(): readonly Reflector[] {
+    return [this.#namespaces, ...this.#kinds.map(({ reflector }) => reflector)]
+  }
+
+  #schedule(): void {
+    if (!this.#listed || this.#stopped || this.#timer !== null) return
+    this.#timer = setTimeout(() => {
+      this.#timer = null
+      this.#onJudged(this.#judge())
+    }, this.#options.settleMs)
+  }
+
+  #judge(): Judged[] {
+    const namespaces = [...this.#namespaces.objects.values()].map(({ metadata }) => metadata.name)
+    const { clusterDomain, rootNamespace } = this.#options
+    return this.#kinds.flatMap(({ judge }) => judge({ namespaces, clusterDomain, rootNamespace }))
+  }
+}
+
+interface Watched {
+  readonly reflector: Reflector
+  readonly judge: (ground: Ground) => Judged[]
+}
+
+type Listen = { readonly change: () => void; readonly log: ReflectorLog }
+
+/** Ties a kind's parts together, so that a table may hold kinds of different types. */
+function open<T>(row: PolicyKind<T>): (client: KubeClient, clusterDomain: string, listen: Listen) => Watched {
+  return (client, clusterDomain, listen) => {
+    const source = custom(client, row.plural, row)
+    let served = ''
+    const path: ReflectorSource['path'] = async () => {
+      const found = await source.path()
+      served = found ?? served
+      return found
+    }
+    const reflector = new Reflector({ ...source, path }, client, listen)
+    const translations = new Translations(reflector, row.kind, (object) => row.translate(object, clusterDomain))
+    const lossesOf = remembered(row.losses)
+    const judge = (ground: Ground): Judged[] => {
+      const losses = lossesOf(translations.read().values, ground)
+      return translations.each().map(({ object, translation }) => {
+        const verdict = verdictOf(row.kind, object, translation, losses)
+        return { object, verdict, ...placeOf(served, row.plural, object) }
+      })
+    }
+    return { reflector, judge }
+  }
+}
+
+/** As given, but asked again with the same objects and namespaces it answers as before: statuses change far more often. */
+function remembered<T>(lossesOf: PolicyKind<T>['losses']): PolicyKind<T>['losses'] {
+  let last: { readonly all: readonly T[]; readonly ground: Ground; readonly losses: Losses } | null = null
+  return (all, ground) => {
+    const isSame = last !== null && sameItems(last.all, all) && sameItems(last.ground.namespaces, ground.namespaces)
+    if (last === null || !isSame) last = { all, ground, losses: lossesOf(all, ground) }
+    return last.losses
+  }
+}
+
+const sameItems = (one: readonly unknown[], other: readonly unknown[]): boolean =>
+  one.length === other.length && one.every((item, index) => item === other[index])
+
+function verdictOf(
+  kind: string,
+  object: KubeObject,
+  { rejected, problems }: Translation<unknown>,
+  losses: Losses,
+): Verdict {
+  const ref = refOf(kind, object)
+  return {
+    object: ref,
+    rejected: rejected ? (problems[0] ?? null) : null,
+    unhonoured: rejected ? [] : problems,
+    losses: losses.get(losesKey(ref)) ?? [],
+  }
+}
+
+/** Where an object is served, from the path of its collection: `/apis/GROUP/VERSION/PLURAL`. */
+function placeOf(
+  collection: string,
+  plural: string,
+  { metadata }: KubeObject,
+): Pick<Judged, 'apiVersion' | 'collection' | 'path'> {
+  const [, , group = '', version = ''] = collection.split('/')
+  const root = `/apis/${group}/${version}`
+  return {
+    apiVersion: `${group}/${version}`,
+    collection,
+    path: `${root}/namespaces/${metadata.namespace ?? ''}/${plural}/${metadata.name}`,
+  }
+}
