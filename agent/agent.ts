@@ -200,7 +200,7 @@ class Agent {
   #take(view: ClusterView): void {
     reportProblems(this.#parts.log, this.#view, view)
     this.#view = view
-    this.#data.setInventory(view.inventory)
+    this.#data.setInventory(this.#cluster.inventory())
     this.#accounting.know(view.localPods)
     this.#captures.want(view.localPods)
   }
@@ -230,7 +230,7 @@ class Agent {
         const facts = { node, agent: name, version: ownVersion(), pods: this.#captures.standings() }
         return agentStatus({ ...facts, unready: this.#unready(), lacks: [...silent, ...this.#lacks()] })
       },
-      snapshot: () => JSON.stringify({ ...this.#view?.inventory, problems: this.#view?.problems ?? [] }),
+      snapshot: () => JSON.stringify({ ...this.#cluster.inventory(), problems: this.#view?.problems ?? [] }),
     }
   }
 
