@@ -33,6 +33,7 @@ export type Delta = {
 
 /** A part of a delta. The pieces of one come in order, and only the last makes a version. */
 export interface Piece extends Delta {
+  readonly first: boolean
   readonly last: boolean
 }
 
@@ -146,11 +147,14 @@ export function* pieces(delta: Delta): Generator<Piece> {
   const { from, version, settings } = delta
   const fresh = () => ({ weight: 0, set: emptyLists<Item<Collection>>(), gone: emptyLists<string>() })
   let part = fresh()
+  let first = true
   const piece = (last: boolean): Piece => {
     const { set, gone } = part
     const changes = Object.fromEntries(COLLECTIONS.map((name) => [name, { set: set[name], gone: gone[name] }]))
+    const cut = { ...NO_CHANGES, ...changes, from, version, settings, first, last }
     part = fresh()
-    return { ...NO_CHANGES, ...changes, from, version, settings, last }
+    first = false
+    return cut
   }
   for (const name of COLLECTIONS) {
     for (const key of delta[name].gone) {
