@@ -14,7 +14,7 @@ export function inSlices<T>(work: Generator<void, T>): Promise<T> {
           if (step.done === true) return resolve(step.value)
         } while (performance.now() < untilMs)
       } catch (thrown) {
-        return reject(thrown)
+        return reject(thrown instanceof Error ? thrown : new Error(String(thrown)))
       }
       setImmediate(slice)
     }
