@@ -22,6 +22,7 @@ port.on('message', (message: ToWorker) => {
     plane = new DataPlane({
       sockets: openSockets(message.handles),
       access: message.accessLog ? openAccessLog(1) : noAccessLog,
+      limits: message.limits ?? {},
       counts: new Counts(message.counts, message.column),
       onFault: (why) => say({ type: 'fault', why }),
       onRefused: (refusal) => say({ type: 'refused', version, refusal }),

@@ -31,12 +31,15 @@ export function makeRoom({ buffer, columns }: SharedCounts, row: number): boolea
 
 /** The counts as one worker adds to them. */
 export class Counts {
+  /** Workers that count here. */
+  readonly workers: number
   readonly #cells: Int32Array
   readonly #stride: number
   readonly #column: number
 
   constructor({ buffer, columns }: SharedCounts, column: number) {
     this.#cells = new Int32Array(buffer) // follows the buffer as it grows
+    this.workers = columns
     this.#stride = 1 + columns
     this.#column = 1 + column
   }

@@ -6,6 +6,7 @@ import type { Refusal } from '../../model/build.ts'
 import type { Piece } from '../../model/delta.ts'
 import type { Counters } from '../../telemetry/series.ts'
 import type { SharedCounts } from './counts.ts'
+import type { Limits } from './limits.ts'
 
 export type { Counters } from '../../telemetry/series.ts'
 
@@ -15,6 +16,8 @@ export interface Start {
   readonly handles: Handles
   /** Whether a record a request is written to standard output. */
   readonly accessLog: boolean
+  /** Where they are other than the defaults. */
+  readonly limits?: Partial<Limits>
   /** What all workers of the node count together, and the column that is this one's. */
   readonly counts: SharedCounts
   readonly column: number

@@ -39,6 +39,9 @@ export interface PlaneOptions {
   readonly onRefused?: (refusal: Refusal) => void
 }
 
+/** Connections taken in one wake-up where several workers wait for them: what is left, others take. */
+const SHARED_BATCH = 2
+
 /** Ends that were looked up are forgotten so often where snapshots came meanwhile: some are of pods that are gone. */
 const FORGET_MS = 60_000
 
@@ -49,6 +52,7 @@ export class DataPlane {
   readonly #onFault: (why: string) => void
   readonly #onRefused: (refusal: Refusal) => void
   readonly #swap: Swap
+  readonly #pace: { readonly batch?: number }
   #sweptAt = 0
   #forgotAt = 0
   #isSwapped = false
@@ -57,6 +61,7 @@ export class DataPlane {
     const { sockets, access, onFault, limits, random = Math.random, transport, counts = null } = options
     const bounds = { ...DEFAULT_LIMITS, ...limits }
     this.#onFault = onFault
+    this.#pace = counts !== null && counts.workers > 1 ? { batch: SHARED_BATCH } : {}
     this.#onRefused = options.onRefused ?? ((refusal) => onFault(`${refusal.object.name}: ${refusal.why}`))
     this.node = {
       sockets,
@@ -124,6 +129,7 @@ export class DataPlane {
           held.accept(direction, {
             onAccept: (fd) => this.#accept(fd, direction, pod),
             onFault: (error) => this.#onFault(textOf(error)),
+            ...this.#pace,
           }),
         )
       }
