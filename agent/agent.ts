@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { pino, type Logger } from 'pino'
 import { Accounting } from './accounting.ts'
 import { Captures } from './captures.ts'
-import { type AgentConfig, listOf, pinRootOf, runDirOf } from './config.ts'
+import { type AgentConfig, listOf, pinRootOf, runDirOf, workersOf } from './config.ts'
 import { announce } from './kube/announce.ts'
 import { connectKube } from './kube/client.ts'
 import { Cluster, type ClusterView } from './kube/cluster.ts'
@@ -94,9 +94,11 @@ class Agent {
       proberCgroup: config['prober-cgroup'] ?? findKubeletCgroup(cgroupRoot),
       onRelease: (...last) => this.#accounting.close(...last),
     })
-    const handles = this.#kernel.handles()
-    const limits = limitsOf(config)
-    this.#data = new DataSide({ type: 'start', handles, accessLog: config['access-log'], limits }, log)
+    this.#data = new DataSide({
+      start: { handles: this.#kernel.handles(), accessLog: config['access-log'], limits: limitsOf(config) },
+      workers: workersOf(config),
+      log,
+    })
     this.#accounting = new Accounting({ data: this.#data, everyMs: config['account-seconds'] * 1000, log })
     this.#accounting.watch(this.#kernel)
     this.#captures = new Captures({
@@ -201,9 +203,11 @@ class Agent {
   }
 
   #take(view: ClusterView): void {
-    reportProblems(this.#parts.log, this.#view, view)
+    const before = this.#view
     this.#view = view
-    this.#data.setInventory(view.inventory)
+    this.#data.change(view.delta, () => this.#cluster.inventory())
+    if (view.problems !== before?.problems) reportProblems(this.#parts.log, before, view)
+    if (view.localPods === before?.localPods) return
     this.#accounting.know(view.localPods)
     this.#captures.want(view.localPods)
   }
@@ -229,16 +233,17 @@ class Agent {
       unready: () => this.#unready(),
       metrics: () => this.#metrics(),
       status: async () => {
-        const silent = (await this.#data.scrape()) === null ? ['the data side does not answer'] : []
+        const { silent: count } = await this.#data.scrape()
+        const silent = count === 0 ? [] : [`${count} of ${workersOf(this.#parts.config)} workers do not answer`]
         const facts = { node, agent: name, version: ownVersion(), pods: this.#captures.standings() }
         return agentStatus({ ...facts, unready: this.#unready(), lacks: [...silent, ...this.#lacks()] })
       },
-      snapshot: () => JSON.stringify({ ...this.#view?.inventory, problems: this.#view?.problems ?? [] }),
+      snapshot: () => JSON.stringify({ ...this.#cluster.inventory(), problems: this.#view?.problems ?? [] }),
     }
   }
 
   async #metrics(): Promise<string> {
-    const counters = await this.#data.scrape()
+    const { counters } = await this.#data.scrape()
     const facts = {
       snapshotVersion: this.#data.appliedVersion,
       capturedPods: this.#kernel.captured().size,
@@ -249,7 +254,7 @@ class Agent {
       older: this.#accounting.olderByPod(),
       lacks: this.#lacks(),
     }
-    const carried = counters === null ? '' : await renderMetrics([counters])
+    const carried = await renderMetrics(counters)
     return `${carried}\n${await renderNodeSeries(facts)}`
   }
 

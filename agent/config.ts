@@ -2,6 +2,7 @@
 // is WEFT_NODE, `--admin-port` is WEFT_ADMIN_PORT; the flag wins. Other variables that begin so are not looked at:
 // Kubernetes sets WEFT_CONTROLLER_PORT and the like for Services of its pods' namespace.
 
+import { availableParallelism } from 'node:os'
 import type { Argv } from 'yargs'
 import { type Config, type Env, optionsOf, readSettings, type Setting, type Settings } from './settings.ts'
 
@@ -66,6 +67,13 @@ export const AGENT_SETTINGS = {
   'admin-address': { type: 'string', default: null, describe: 'Address of health checks, metrics and snapshot [all]' },
   'admin-port': { type: 'number', default: 15020, min: 1, max: 65535, describe: 'Port of the same' },
   'log-level': LOG_LEVEL,
+  workers: {
+    type: 'number',
+    default: 0,
+    min: 0,
+    max: 16,
+    describe: 'Threads that carry connections; 0 for as many as there are cores, at most 4',
+  },
   'access-log': { type: 'boolean', default: true, describe: 'Write a JSON record a request to standard output' },
   'settle-ms': { type: 'number', default: 10, min: 0, max: 1000, describe: 'Changes this close become one snapshot' },
   'retry-capture-ms': {
@@ -280,6 +288,14 @@ interface Places {
 /** Folder on bpffs where an agent's captures outlive it. bpffs takes no dots in names. */
 export function pinRootOf({ node, 'pin-root': given }: Places): string {
   return given ?? `/sys/fs/bpf/weft/${(node ?? '').replaceAll('.', '_')}`
+}
+
+/** Workers where nobody says how many: more cores than these are the applications'. */
+const WORKERS_BY_CORES_MAX = 4
+
+/** Threads that carry connections. */
+export function workersOf({ workers }: { readonly workers: number }): number {
+  return workers > 0 ? workers : Math.min(availableParallelism(), WORKERS_BY_CORES_MAX)
 }
 
 /** Folder in which the agents of a node meet. */

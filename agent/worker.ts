@@ -2,6 +2,7 @@
 
 import { parentPort } from 'node:worker_threads'
 import { openSockets } from './kernel/bpf.ts'
+import { Counts } from './proxy/plane/counts.ts'
 import type { FromWorker, ToWorker } from './proxy/plane/feed.ts'
 import { DataPlane } from './proxy/plane/plane.ts'
 import { openAccessLog, noAccessLog } from './telemetry/access.ts'
@@ -13,6 +14,8 @@ if (parentPort === null) throw new Error('worker.ts is started as a worker threa
 const port = parentPort
 const say = (message: FromWorker): void => port.postMessage(message)
 let plane: DataPlane | null = null
+/** What is being made. */
+let version = 0
 
 port.on('message', (message: ToWorker) => {
   if (message.type === 'start') {
@@ -20,7 +23,9 @@ port.on('message', (message: ToWorker) => {
       sockets: openSockets(message.handles),
       access: message.accessLog ? openAccessLog(1) : noAccessLog,
       limits: message.limits ?? {},
+      counts: new Counts(message.counts, message.column),
       onFault: (why) => say({ type: 'fault', why }),
+      onRefused: (refusal) => say({ type: 'refused', version, refusal }),
     })
     say({ type: 'ready' })
     return
@@ -33,16 +38,21 @@ const heartbeat = setInterval(() => {
   say({ type: 'heartbeat' })
 }, HEARTBEAT_MS)
 
+async function take(to: DataPlane, { piece, rows }: ToWorker & { type: 'piece' }): Promise<void> {
+  version = piece.version
+  const taken = await to.take(piece, rows)
+  if (taken === 'next') say({ type: 'next' })
+  else if (taken === 'applied') say({ type: 'applied', version })
+  else say({ type: 'rejected', version, why: taken.rejected })
+}
+
 function tell(to: DataPlane, message: Exclude<ToWorker, { type: 'start' }>): void {
   switch (message.type) {
-    case 'inventory': {
-      const why = to.apply(message.inventory)
-      const { version } = message.inventory
-      say(why === null ? { type: 'applied', version } : { type: 'rejected', version, why })
+    case 'piece':
+      void take(to, message)
       return
-    }
     case 'capture':
-      to.capture(message.pod)
+      to.capture(message.pod, message.row)
       return
     case 'release':
       to.release(message.uid, message.gone)

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Captured } from './kernel/kernel.ts'
+import { between, wholeOf } from './model/delta.ts'
 import type { Inventory } from './model/snapshot.ts'
-import { CRASH, FALL_SILENT } from './obedient-worker.fixture.ts'
+import { CRASH, FALL_SILENT, ONE_FALLS_SILENT, REFUSE } from './obedient-worker.fixture.ts'
 import { DataSide } from './workers.ts'
 
 const code = new URL('./obedient-worker.fixture.ts', import.meta.url)
@@ -18,13 +19,31 @@ function captured(uid: string): Captured {
   return { uid, ips: ['10.0.0.1'], cookie: uid, netns: -1, listeners: [] }
 }
 
-/** A data side with the obedient worker; `logged` has what was logged as an error. */
-function start(t: { after(end: () => Promise<void>): void }) {
-  const logged: string[] = []
-  const error = (fields: object): void => void logged.push((fields as { reason: string }).reason)
-  const data = new DataSide({ type: 'start', handles, accessLog: false }, { error }, code)
-  t.after(() => data.stop(0))
-  return { data, logged }
+/** A data side with obedient workers; `logged` has what was logged as an error. */
+class Side {
+  readonly logged: string[] = []
+  readonly data: DataSide
+  #inventory: Inventory | null = null
+
+  constructor(t: { after(end: () => Promise<void>): void }, workers = 1) {
+    const log = { error: (fields: object): void => void this.logged.push((fields as { reason: string }).reason) }
+    this.data = new DataSide({ start: { handles, accessLog: false }, workers, log, code })
+    t.after(() => this.data.stop(0))
+  }
+
+  change(version: number): void {
+    const now = inventory(version)
+    const delta = this.#inventory === null ? wholeOf(now) : between(this.#inventory, now)
+    this.#inventory = now
+    this.data.change(delta, () => now)
+  }
+
+  /** What each worker says that it was told. */
+  async told(): Promise<string[]> {
+    const logged = this.logged.length
+    await this.data.scrape()
+    return this.logged.slice(logged).sort()
+  }
 }
 
 async function settled(condition: () => boolean): Promise<void> {
@@ -32,33 +51,78 @@ async function settled(condition: () => boolean): Promise<void> {
   assert.ok(condition())
 }
 
-test('the version that decides is the one the worker applied', async (t) => {
-  const { data } = start(t)
-  assert.equal(data.appliedVersion, 0)
-  data.setInventory(inventory(3))
-  await settled(() => data.appliedVersion === 3)
+test('the version that decides is the one that every worker applied', async (t) => {
+  const side = new Side(t, 2)
+  assert.equal(side.data.appliedVersion, 0)
+  side.change(3)
+  await settled(() => side.data.appliedVersion === 3)
+  await sleep(300) // the other begins a moment later
+  side.change(4)
+  await settled(() => side.data.appliedVersion === 4)
+  assert.deepEqual(await side.told(), ['0: all of 3, 4 from 3', '1: all of 3, 4 from 3'])
 })
 
-test('a worker that crashed is replaced, and told the last inventory and all captured pods', async (t) => {
-  const { data, logged } = start(t)
-  data.capture(captured('a'))
-  data.capture(captured('b'))
-  data.release('a', false)
-  data.setInventory(inventory(CRASH))
-  await settled(() => logged.some((reason) => reason.startsWith('it ended')))
-  data.setInventory(inventory(4)) // there is no worker at this moment
-  await settled(() => data.appliedVersion === 4)
-  assert.equal(await data.scrape(), null)
-  assert.equal(logged.at(-1), 'inventory 4, capture b')
+test('changes that come while a worker is at one are told as one, and captures keep their place between', async (t) => {
+  const side = new Side(t)
+  side.change(1)
+  side.data.capture(captured('a'))
+  side.change(2)
+  side.data.capture(captured('b'))
+  side.change(3)
+  await settled(() => side.data.appliedVersion === 3)
+  assert.deepEqual(await side.told(), ['0: all of 1, capture a, 3 from 1, capture b'])
+})
+
+test('a worker that crashed is replaced, and told all of the last inventory and all captured pods', async (t) => {
+  const side = new Side(t)
+  side.data.capture(captured('a'))
+  side.data.capture(captured('b'))
+  side.data.release('a', false)
+  side.change(CRASH)
+  await settled(() => side.logged.some((reason) => reason.startsWith('it ended')))
+  side.change(4) // there is no worker at this moment
+  await settled(() => side.data.appliedVersion === 4)
+  assert.deepEqual(await side.told(), ['0: all of 4, capture b'])
 })
 
 test('a worker that fell silent is replaced', async (t) => {
-  const { data, logged } = start(t)
-  data.setInventory(inventory(FALL_SILENT))
-  await settled(() => logged.some((reason) => reason.startsWith('it was silent')))
+  const side = new Side(t)
+  side.change(FALL_SILENT)
+  await settled(() => side.logged.some((reason) => reason.startsWith('it was silent')))
 })
 
-test('a scrape that gets no answer goes without', async (t) => {
-  const { data } = start(t)
-  assert.equal(await data.scrape(), null)
+test('of several the silent one alone is replaced, what it counted stays counted, and its live counts go', async (t) => {
+  const side = new Side(t, 3)
+  side.change(1)
+  await settled(() => side.data.appliedVersion === 1)
+  const sum = async (): Promise<number> => {
+    const { counters } = await side.data.scrape()
+    return counters.flat().reduce((total, sample) => total + ('value' in sample ? sample.value : 0), 0)
+  }
+  assert.equal(await sum(), 3)
+  assert.equal(side.data.counted(0), 3)
+  side.change(ONE_FALLS_SILENT)
+  await settled(() => side.data.appliedVersion === ONE_FALLS_SILENT)
+  assert.equal(await sum(), 6)
+  await settled(() => side.logged.some((reason) => reason.startsWith('it was silent')))
+  await settled(() => side.data.counted(0) === 2) // it has ended
+  await settled(() => side.data.counted(0) === 3) // another has begun
+  await sleep(200)
+  assert.deepEqual(await side.told(), [
+    `0: all of 1, ${ONE_FALLS_SILENT} from 1`,
+    `1: all of ${ONE_FALLS_SILENT}`,
+    `2: all of 1, ${ONE_FALLS_SILENT} from 1`,
+  ])
+  assert.equal(await sum(), 7)
+})
+
+test('a worker that refused a version is told all with the next', async (t) => {
+  const side = new Side(t)
+  side.change(1)
+  side.change(REFUSE)
+  await settled(() => side.logged.includes('told to refuse'))
+  assert.equal(side.data.appliedVersion, 1)
+  side.change(3)
+  await settled(() => side.data.appliedVersion === 3)
+  assert.deepEqual(await side.told(), [`0: all of 1, ${REFUSE} from 1, all of 3`])
 })

@@ -1,18 +1,18 @@
-// The cluster as a node sees it: reflectors of all that is watched, folded into one inventory at every change.
+// The cluster as a node sees it: reflectors of all that is watched, and what each change of theirs changes in the inventory.
 
+import type { Changes, Delta } from '../model/delta.ts'
 import type { DestinationRule, Problem, VirtualService } from '../model/policy.ts'
-import type { Service } from '../model/service.ts'
 import type { Inventory } from '../model/snapshot.ts'
 import type { Workload } from '../model/workload.ts'
 import type { KubeClient } from './client.ts'
 import { translateDestinationRule } from './destination-rule.ts'
 import { sources } from './kinds.ts'
-import type { EndpointSlice, KubeService, Metadata, Pod } from './object.ts'
-import { Reflector, type ReflectorLog } from './reflector.ts'
-import { serviceKey, serviceProblems, sliceOwner, translateService } from './service.ts'
+import type { EndpointSlice, KubeObject, KubeService, Pod } from './object.ts'
+import { type ObjectChange, Reflector, type ReflectorLog } from './reflector.ts'
+import { ServiceList } from './service-list.ts'
 import { Translations } from './translations.ts'
 import { translateVirtualService } from './virtual-service.ts'
-import { hasEnded, localWorkload, podProblems, remoteWorkload } from './workload.ts'
+import { WorkloadList } from './workload-list.ts'
 
 export interface ClusterOptions {
   /** Name of the Kubernetes node whose pods are watched whole. */
@@ -21,15 +21,17 @@ export interface ClusterOptions {
   readonly rootNamespace: string
   /** How names of RuntimeClasses begin whose pods cannot be captured; in any case of letters. */
   readonly sandboxedRuntimes: readonly string[]
-  /** Changes that come within so many milliseconds become one inventory. */
+  /** Changes that come within so many milliseconds become one delta. */
   readonly settleMs: number
 }
 
 /** What the control side is told. */
 export interface ClusterView {
-  readonly inventory: Inventory
-  /** Pods of this node that have not ended. */
+  /** What changed since the view before; with the first, everything. */
+  readonly delta: Delta
+  /** Pods of this node that have not ended. The same array as long as none of them changed. */
   readonly localPods: readonly Workload[]
+  /** The same array as long as there is nothing else to say. */
   readonly problems: readonly Problem[]
 }
 
@@ -38,18 +40,19 @@ export class Cluster {
   readonly #options: ClusterOptions
   readonly #onView: (view: ClusterView) => void
   readonly #reflectors: readonly Reflector[]
-  readonly #namespaces: Reflector
-  readonly #services: Reflector<KubeService>
-  readonly #slices: Reflector<EndpointSlice>
-  readonly #localPods: Reflector<Pod>
-  readonly #pods: Reflector
+  readonly #services: ServiceList
+  readonly #workloads: WorkloadList
   readonly #virtualServices: Translations<VirtualService>
   readonly #destinationRules: Translations<DestinationRule>
-  readonly #translatedServices = new Map<string, { from: readonly unknown[]; service: Service }>()
+  #problems: readonly Problem[] = []
+  #problemParts: readonly (readonly Problem[])[] = []
+  #localPods: readonly Workload[] | null = null
   #version = 0
   #listed = false
   #stopped = false
+  #toldAt = -Infinity
   #timer: NodeJS.Timeout | null = null
+  #atOnce: NodeJS.Immediate | null = null
 
   constructor(
     client: KubeClient,
@@ -58,24 +61,40 @@ export class Cluster {
   ) {
     this.#options = options
     this.#onView = on.view
-    const all = sources(client, options.node)
-    const listen = { change: () => this.#schedule(), log: on.log }
-    const { clusterDomain } = options
-    this.#namespaces = new Reflector(all.namespaces, client, listen)
-    this.#services = new Reflector<KubeService>(all.services, client, listen)
-    this.#slices = new Reflector<EndpointSlice>(all.slices, client, listen)
-    this.#localPods = new Reflector<Pod>(all.localPods, client, listen)
-    this.#pods = new Reflector(all.pods, client, listen)
-    const virtualServices = new Reflector(all.virtualServices, client, listen)
-    const destinationRules = new Reflector(all.destinationRules, client, listen)
-    this.#virtualServices = new Translations(virtualServices, 'VirtualService', (object) =>
+    const { clusterDomain, sandboxedRuntimes } = options
+    this.#services = new ServiceList(clusterDomain)
+    this.#virtualServices = new Translations('VirtualService', (object) =>
       translateVirtualService(object, clusterDomain),
     )
-    this.#destinationRules = new Translations(destinationRules, 'DestinationRule', (object) =>
+    this.#destinationRules = new Translations('DestinationRule', (object) =>
       translateDestinationRule(object, clusterDomain),
     )
-    const builtIn = [this.#namespaces, this.#services, this.#slices, this.#localPods, this.#pods]
-    this.#reflectors = [...builtIn, virtualServices, destinationRules] as readonly Reflector[]
+    const all = sources(client, options.node)
+    /** A reflector whose changes go to `take`. */
+    const watched = <T extends KubeObject = KubeObject>(
+      source: keyof typeof all,
+      take: (changes: readonly ObjectChange<T>[]) => void,
+      when: 'settled' | 'at once' = 'settled',
+    ): Reflector<T> => {
+      const change = (changes: readonly ObjectChange<T>[]): void => {
+        take(changes)
+        this.#schedule(when)
+      }
+      return new Reflector<T>(all[source], client, { change, log: on.log })
+    }
+    const localPods = watched<Pod>('localPods', (changes) => this.#workloads.takePods(changes))
+    const pods = watched('pods', (changes) => this.#workloads.takePods(changes))
+    const services = this.#services
+    this.#workloads = new WorkloadList({ local: localPods, all: pods, services, sandboxedRuntimes })
+    this.#reflectors = [
+      watched('namespaces', (changes) => this.#workloads.takeNamespaces(changes)),
+      watched<KubeService>('services', (changes) => services.takeServices(changes)),
+      watched<EndpointSlice>('slices', (changes) => services.takeSlices(changes), 'at once'),
+      localPods,
+      pods,
+      watched('virtualServices', (changes) => this.#virtualServices.take(changes)),
+      watched('destinationRules', (changes) => this.#destinationRules.take(changes)),
+    ] as readonly Reflector[]
   }
 
   /** Starts all watches; resolves when every kind was listed once. */
@@ -83,116 +102,85 @@ export class Cluster {
     for (const reflector of this.#reflectors) void reflector.run() // never throws: it logs and tries again
     await Promise.all(this.#reflectors.map(({ synced }) => synced))
     this.#listed = true
-    this.#schedule()
+    this.#schedule('settled')
   }
 
   /** Ends all watches; no view comes after. */
   stop(): void {
     this.#stopped = true
-    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#unschedule()
     for (const reflector of this.#reflectors) reflector.stop()
   }
 
-  #schedule(): void {
-    if (!this.#listed || this.#stopped || this.#timer !== null) return
-    this.#timer = setTimeout(() => {
-      this.#timer = null
-      this.#onView(this.#view())
-    }, this.#options.settleMs)
-  }
-
-  #view(): ClusterView {
-    const services = this.#serviceList()
-    const localPods = this.#localWorkloads()
-    const virtualServices = this.#virtualServices.read()
-    const destinationRules = this.#destinationRules.read()
+  /** Everything, as of the last view. Costs a walk over all of it. */
+  inventory(): Inventory {
     return {
-      localPods,
-      problems: [
-        ...this.#podProblems(),
-        ...[...this.#services.objects.values()].flatMap(serviceProblems),
-        ...virtualServices.problems,
-        ...destinationRules.problems,
-      ],
-      inventory: {
-        version: ++this.#version,
-        rootNamespace: this.#options.rootNamespace,
-        workloads: [...localPods, ...this.#remoteWorkloads(localPods, services)],
-        services,
-        virtualServices: virtualServices.values,
-        destinationRules: destinationRules.values,
-      },
+      version: this.#version,
+      ...this.#settings(),
+      workloads: [...this.#workloads.values],
+      services: [...this.#services.values],
+      virtualServices: [...this.#virtualServices.values],
+      destinationRules: [...this.#destinationRules.values],
     }
   }
 
-  #localWorkloads(): Workload[] {
-    const namespaces = this.#namespacesByName()
-    const { sandboxedRuntimes } = this.#options
-    return [...this.#localPods.objects.values()]
-      .filter((pod) => !hasEnded(pod))
-      .map((pod) => localWorkload(pod, namespaces.get(pod.metadata.namespace ?? ''), sandboxedRuntimes))
+  #settings(): Delta['settings'] {
+    return { rootNamespace: this.#options.rootNamespace }
   }
 
-  /** What pods of this node ask for and do not get; what is wrong with a namespace is said once. */
-  #podProblems(): Problem[] {
-    const namespaces = this.#namespacesByName()
-    const problems = [...this.#localPods.objects.values()]
-      .filter((pod) => !hasEnded(pod))
-      .flatMap((pod) => podProblems(pod, namespaces.get(pod.metadata.namespace ?? '')))
-    return [...new Map(problems.map((problem) => [JSON.stringify(problem), problem])).values()]
-  }
-
-  /** Pods of other nodes, each with the addresses and the node that the EndpointSlices give it. */
-  #remoteWorkloads(localPods: readonly Workload[], services: readonly Service[]): Workload[] {
-    const namespaces = this.#namespacesByName()
-    const local = new Set(localPods.map(({ uid }) => uid))
-    const places = placesOf(services)
-    return [...this.#pods.objects.values()]
-      .filter(({ metadata }) => !local.has(metadata.uid) && !this.#localPods.objects.has(metadata.uid))
-      .map((pod) => {
-        const place = places.get(pod.metadata.uid)
-        const workload = remoteWorkload(pod, namespaces.get(pod.metadata.namespace ?? ''))
-        return { ...workload, ips: place === undefined ? [] : [...place.ips], node: place?.node ?? null }
-      })
-  }
-
-  #namespacesByName(): Map<string, Metadata> {
-    return new Map([...this.#namespaces.objects.values()].map(({ metadata }) => [metadata.name, metadata]))
-  }
-
-  /** All services; one whose objects did not change is not translated again. */
-  #serviceList(): Service[] {
-    const slices = new Map<string, EndpointSlice[]>()
-    for (const slice of this.#slices.objects.values()) {
-      const key = sliceOwner(slice)
-      if (key === null) continue
-      const known = slices.get(key)
-      if (known === undefined) slices.set(key, [slice])
-      else known.push(slice)
+  /**
+   * An endpoint that comes or goes after a while of quiet is told at once: connections wait for it. What people write is
+   * waited for: they write several objects that belong together.
+   */
+  #schedule(when: 'settled' | 'at once'): void {
+    if (!this.#listed || this.#stopped || this.#timer !== null) return
+    const { settleMs } = this.#options
+    const sinceMs = performance.now() - this.#toldAt
+    if (when === 'at once' && sinceMs >= settleMs) {
+      this.#atOnce ??= setImmediate(() => this.#tell()) // with all that the same bytes brought
+      return
     }
-    const before = new Map(this.#translatedServices)
-    this.#translatedServices.clear()
-    return [...this.#services.objects.values()].map((object) => {
-      const key = serviceKey(object.metadata.namespace ?? '', object.metadata.name)
-      const own = slices.get(key) ?? []
-      const from = [object, ...own]
-      const known = before.get(key)
-      const same = known?.from.length === from.length && known.from.every((part, index) => part === from[index])
-      const service = same && known ? known.service : translateService(object, own, this.#options.clusterDomain)
-      this.#translatedServices.set(key, { from, service })
-      return service
+    const waitMs = when === 'at once' ? settleMs - sinceMs : settleMs
+    this.#timer = setTimeout(() => this.#tell(), waitMs)
+  }
+
+  #unschedule(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    if (this.#atOnce !== null) clearImmediate(this.#atOnce)
+    this.#timer = this.#atOnce = null
+  }
+
+  #tell(): void {
+    this.#unschedule()
+    this.#toldAt = performance.now()
+    const { changes: services, moved } = this.#services.flush()
+    this.#workloads.move(moved)
+    const workloads = this.#workloads.flush()
+    const [virtualServices, destinationRules] = [this.#virtualServices.flush(), this.#destinationRules.flush()]
+    const lists = [services, workloads, virtualServices, destinationRules]
+    const isOther = this.#readProblems() || this.#workloads.local !== this.#localPods
+    if (!isOther && this.#version > 0 && lists.every(isEmpty)) return
+    this.#localPods = this.#workloads.local
+    const from = this.#version++
+    const delta = { from, version: this.#version, settings: this.#settings() }
+    this.#onView({
+      delta: { ...delta, workloads, services, virtualServices, destinationRules },
+      localPods: this.#localPods,
+      problems: this.#problems,
     })
+  }
+
+  /** Whether there is something else to say than before. */
+  #readProblems(): boolean {
+    const lists = [this.#workloads, this.#services, this.#virtualServices, this.#destinationRules]
+    const parts = lists.map(({ problems }) => problems)
+    if (parts.every((part, index) => part === this.#problemParts[index])) return false
+    this.#problemParts = parts
+    this.#problems = parts.flat()
+    return true
   }
 }
 
-/** Addresses and node of each pod that stands behind a service, by the pod's uid. */
-function placesOf(services: readonly Service[]): Map<string, { ips: Set<string>; node: string | null }> {
-  const places = new Map<string, { ips: Set<string>; node: string | null }>()
-  for (const endpoint of services.flatMap(({ ports }) => ports.flatMap(({ endpoints }) => endpoints))) {
-    if (endpoint.workload === null) continue
-    const place = places.get(endpoint.workload)
-    if (place === undefined) places.set(endpoint.workload, { ips: new Set([endpoint.address.ip]), node: endpoint.node })
-    else place.ips.add(endpoint.address.ip)
-  }
-  return places
+function isEmpty({ set, gone }: Changes<unknown>): boolean {
+  return set.length === 0 && gone.length === 0
 }

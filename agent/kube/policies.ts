@@ -6,7 +6,7 @@ import type { KubeClient } from './client.ts'
 import { translateDestinationRule } from './destination-rule.ts'
 import { builtIn, custom, ISTIO_VERSIONS } from './kinds.ts'
 import type { KubeObject } from './object.ts'
-import { Reflector, type ReflectorLog, type ReflectorSource } from './reflector.ts'
+import { type ObjectChange, Reflector, type ReflectorLog, type ReflectorSource } from './reflector.ts'
 import { refOf, type Translation } from './translate.ts'
 import { Translations } from './translations.ts'
 import { translateVirtualService } from './virtual-service.ts'
@@ -134,11 +134,15 @@ function open<T>(row: PolicyKind<T>): (client: KubeClient, clusterDomain: string
       served = found ?? served
       return found
     }
-    const reflector = new Reflector({ ...source, path }, client, listen)
-    const translations = new Translations(reflector, row.kind, (object) => row.translate(object, clusterDomain))
+    const translations = new Translations(row.kind, (object) => row.translate(object, clusterDomain))
+    const change = (changes: readonly ObjectChange[]): void => {
+      translations.take(changes)
+      listen.change()
+    }
+    const reflector = new Reflector({ ...source, path }, client, { ...listen, change })
     const lossesOf = remembered(row.losses)
     const judge = (ground: Ground): Judged[] => {
-      const losses = lossesOf(translations.read().values, ground)
+      const losses = lossesOf([...translations.values], ground)
       return translations.each().map(({ object, translation }) => {
         const verdict = verdictOf(row.kind, object, translation, losses)
         return { object, verdict, ...placeOf(served, row.plural, object) }

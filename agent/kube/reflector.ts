@@ -13,6 +13,12 @@ export interface ReflectorSource {
   readonly metadataOnly: boolean
 }
 
+/** One object before and after; null where it was not, or is no more. */
+export interface ObjectChange<T extends KubeObject = KubeObject> {
+  readonly before: T | null
+  readonly after: T | null
+}
+
 export interface ReflectorLog {
   warn(fields: object, message: string): void
 }
@@ -46,14 +52,19 @@ export class Reflector<T extends KubeObject = KubeObject> {
   readonly #source: ReflectorSource
   readonly #client: KubeClient
   readonly #log: ReflectorLog
-  readonly #onChange: () => void
+  readonly #onChange: (changes: readonly ObjectChange<T>[]) => void
   readonly #stop = new AbortController()
   #markSynced: () => void
   #resourceVersion: string | null = null
   #events = 0
   #absences = 0
 
-  constructor(source: ReflectorSource, client: KubeClient, on: { change: () => void; log: ReflectorLog }) {
+  /** `on.change` hears of each event, and of all that a list changed at once. */
+  constructor(
+    source: ReflectorSource,
+    client: KubeClient,
+    on: { change: (changes: readonly ObjectChange<T>[]) => void; log: ReflectorLog },
+  ) {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.synced = promise
     this.#markSynced = resolve
@@ -114,24 +125,30 @@ export class Reflector<T extends KubeObject = KubeObject> {
     this.#events++
     if (type === 'BOOKMARK') return
     const { uid } = object.metadata
+    const before = this.objects.get(uid) ?? null
     if (type === 'DELETED') this.objects.delete(uid)
     else this.objects.set(uid, object)
-    this.#onChange()
+    this.#onChange([{ before, after: type === 'DELETED' ? null : object }])
   }
 
   /** Takes over a list; an object that did not change keeps its identity, and a list that is the same is no change. */
   #replace(items: readonly T[]): void {
-    const before = new Map(this.objects)
-    this.objects.clear()
-    let kept = 0
+    const left = new Map(this.objects)
+    const changes: ObjectChange<T>[] = []
     for (const item of items) {
-      const known = before.get(item.metadata.uid)
-      const isKept = known !== undefined && known.metadata.resourceVersion === item.metadata.resourceVersion
-      if (isKept) kept++
-      this.objects.set(item.metadata.uid, isKept ? known : item)
+      const { uid, resourceVersion } = item.metadata
+      const before = left.get(uid) ?? null
+      left.delete(uid)
+      if (before?.metadata.resourceVersion === resourceVersion) continue
+      this.objects.set(uid, item)
+      changes.push({ before, after: item })
+    }
+    for (const [uid, before] of left) {
+      this.objects.delete(uid)
+      changes.unshift({ before, after: null }) // ahead of one that has taken its name
     }
     this.#markSynced()
-    if (kept !== items.length || kept !== before.size) this.#onChange()
+    if (changes.length > 0) this.#onChange(changes)
   }
 
   async #backOff(failures: number, reason: string): Promise<void> {

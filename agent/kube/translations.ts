@@ -1,46 +1,96 @@
 // Keeps the translations of one kind: what is in force, and what is to be said of each object.
 
+import type { Changes } from '../model/delta.ts'
 import type { Problem } from '../model/policy.ts'
 import type { KubeObject } from './object.ts'
-import type { Reflector } from './reflector.ts'
+import type { ObjectChange } from './reflector.ts'
 import { attempt, refOf, type Translation } from './translate.ts'
+
+/** An object and what came of it. */
+interface Done<T> {
+  readonly object: KubeObject
+  /** `namespace/name`. */
+  readonly key: string
+  readonly translation: Translation<T>
+}
 
 /** Translations of one kind: each object once, and the last good one of an object kept while a worse one stands there. */
 export class Translations<T> {
-  readonly #reflector: Reflector
   readonly #kind: string
   readonly #translate: (object: KubeObject) => Translation<T>
-  #done = new Map<string, { object: KubeObject; translation: Translation<T> }>()
+  readonly #done = new Map<string, Done<T>>()
+  /** Who is in force, by namespace and name. */
+  readonly #values = new Map<string, T>()
+  readonly #set = new Map<string, T>()
+  readonly #gone = new Set<string>()
+  #problems: readonly Problem[] = []
 
-  constructor(reflector: Reflector, kind: string, translate: (object: KubeObject) => Translation<T>) {
-    this.#reflector = reflector
+  constructor(kind: string, translate: (object: KubeObject) => Translation<T>) {
     this.#kind = kind
     this.#translate = translate
   }
 
-  read(): { values: readonly T[]; problems: readonly Problem[] } {
-    const done = new Map<string, { object: KubeObject; translation: Translation<T> }>()
-    for (const [uid, object] of this.#reflector.objects) {
+  get values(): IterableIterator<T> {
+    return this.#values.values()
+  }
+
+  /** The same array as long as there is nothing else to say. */
+  get problems(): readonly Problem[] {
+    return this.#problems
+  }
+
+  take(changes: readonly ObjectChange[]): void {
+    let isTold = false
+    for (const { before, after } of changes) {
+      const { uid } = (after ?? before ?? never()).metadata
       const known = this.#done.get(uid)
-      const isKnown = known !== undefined && isSameWish(known.object, object)
-      done.set(uid, { object, translation: isKnown ? known.translation : this.#fresh(object, known?.translation) })
+      const isKnown = known !== undefined && after !== null && isSameWish(known.object, after)
+      const done =
+        after === null ? null : isKnown ? { ...known, object: after } : this.#fresh(after, known?.translation)
+      if (done === null) this.#done.delete(uid)
+      else this.#done.set(uid, done)
+      if (isKnown) continue
+      isTold ||= (known?.translation.problems.length ?? 0) + (done?.translation.problems.length ?? 0) > 0
+      const key = done?.key ?? known?.key
+      if (key !== undefined) this.#put(key, done?.translation.value ?? null)
     }
-    this.#done = done
-    const translations = [...done.values()].map(({ translation }) => translation)
-    return {
-      values: translations.flatMap(({ value }) => (value === null ? [] : [value])),
-      problems: translations.flatMap(({ problems }) => problems),
+    if (isTold) this.#problems = [...this.#done.values()].flatMap(({ translation }) => translation.problems)
+  }
+
+  /** What has changed since it was asked last. */
+  flush(): Changes<T> {
+    const changes = { set: [...this.#set.values()], gone: [...this.#gone] }
+    this.#set.clear()
+    this.#gone.clear()
+    return changes
+  }
+
+  #put(key: string, value: T | null): void {
+    if (value === null) {
+      if (!this.#values.delete(key)) return
+      this.#set.delete(key)
+      this.#gone.add(key)
+    } else if (this.#values.get(key) !== value) {
+      this.#values.set(key, value)
+      this.#set.set(key, value)
+      this.#gone.delete(key)
     }
   }
 
-  /** Each object with its translation, as of the last read(). */
-  each(): readonly { readonly object: KubeObject; readonly translation: Translation<T> }[] {
+  /** Each object with its translation. */
+  each(): readonly Done<T>[] {
     return [...this.#done.values()]
   }
 
-  #fresh(object: KubeObject, last: Translation<T> | undefined): Translation<T> {
-    const translation = attempt(refOf(this.#kind, object), () => this.#translate(object))
-    return translation.rejected && last ? { ...translation, value: last.value } : translation
+  #fresh(object: KubeObject, last: Translation<T> | undefined): Done<T> {
+    const ref = refOf(this.#kind, object)
+    const translation = attempt(ref, () => this.#translate(object))
+    const key = `${ref.namespace}/${ref.name}`
+    return {
+      object,
+      key,
+      translation: translation.rejected && last ? { ...translation, value: last.value } : translation,
+    }
   }
 }
 
@@ -48,4 +98,8 @@ export class Translations<T> {
 function isSameWish(one: KubeObject, other: KubeObject): boolean {
   const { generation } = other.metadata
   return one === other || (generation !== undefined && one.metadata.generation === generation)
+}
+
+function never(): never {
+  throw new Error('a change of no object')
 }

@@ -3,7 +3,7 @@
 
 import type { DestinationRule, VirtualService } from './policy.ts'
 import { isVisible, preferred } from './route.ts'
-import { byAge } from './snapshot.ts'
+import { byAge } from './host-index.ts'
 import type { ObjectRef } from './workload.ts'
 
 /** Where an object is not in force because another one is. */

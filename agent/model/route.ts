@@ -12,11 +12,11 @@ import type {
   TrafficPolicy,
   WeightedDestination,
 } from './policy.ts'
+import { entriesFor } from './host-index.ts'
 import type { Endpoint, ServicePort } from './service.ts'
 import {
   type CompiledRule,
   type CompiledVirtualService,
-  entriesFor,
   memoized,
   type Snapshot,
   type Target,

@@ -5,7 +5,8 @@ import { addressText } from './address.ts'
 import { pick } from './balance.ts'
 import { request, seeded } from './request.fixture.ts'
 import { routeHttp } from './route.ts'
-import { compile, entriesFor, type Inventory, memoized, resolve, workloadAt } from './snapshot.ts'
+import { entriesFor } from './host-index.ts'
+import { compile, type Inventory, memoized, resolve, workloadAt } from './snapshot.ts'
 import { dialled, hostOf, match, to, type World, world } from './world.fixture.ts'
 
 function deeplyFrozen<T>(value: T): T {
@@ -51,10 +52,20 @@ test('an inventory crosses to another thread and means the same there', () => {
   assert.deepEqual(structuredClone(inventory), inventory)
 })
 
-test('an inventory with a regex that RE2 refuses is not compiled', () => {
+test('a policy with a regex that RE2 refuses is left out and named, and all others are in force', () => {
   const matches = [match({ uri: { kind: 'regex', value: '(' } })]
-  const mesh = shop().virtualService({ hosts: ['reviews'], http: [{ matches, destinations: [to('reviews')] }] })
-  assert.throws(() => mesh.snapshot())
+  const mesh = shop()
+    .virtualService({ name: 'bad', hosts: ['reviews'], http: [{ matches, destinations: [to('reviews')] }] })
+    .virtualService({ name: 'good', hosts: ['reviews'], http: [{ destinations: [to('reviews')] }] })
+  const refused: string[] = []
+  const snapshot = compile(mesh.inventory(), ({ object, why }) => refused.push(`${object.name}: ${why}`))
+  assert.equal(refused.length, 1)
+  assert.match(refused[0]!, /^bad: .*missing/)
+  const [level] = entriesFor(snapshot.virtualServices, hostOf('reviews'))
+  assert.deepEqual(
+    level?.map(({ source }) => source.ref.name),
+    ['good'],
+  )
 })
 
 test('a service is found by each of its addresses at each of its ports, and at no other port', () => {

@@ -1,12 +1,17 @@
 // What the node knows of the mesh at one moment: plain values in (Inventory), indexed once (Snapshot), never changed.
 
 import { addressText, familyOf, type IpFamily, type SocketAddress } from './address.ts'
-import { requestTest, type RequestTest } from './match.ts'
+import { compileWhole, type Refusal } from './build.ts'
+import type { Claims } from './claims.ts'
+import type { Settings } from './delta.ts'
+import type { HostIndex } from './host-index.ts'
+import type { Layered } from './layered.ts'
+import type { RequestTest } from './match.ts'
 import type { DestinationRule, HttpRule, RequestMatch, VirtualService } from './policy.ts'
 import type { Endpoint, Service, ServicePort } from './service.ts'
 import type { Workload } from './workload.ts'
 
-/** Everything that was read from the cluster, as plain data: this is what crosses to a worker. */
+/** Everything that was read from the cluster, as plain data. What crosses to a worker are its changes (delta.ts). */
 export interface Inventory {
   /** Grows by one with every change; a log line or response is explained by the version in force. */
   readonly version: number
@@ -35,27 +40,29 @@ export interface CompiledVirtualService {
   readonly http: readonly CompiledRule[]
 }
 
-/** Policies by host: exact ones in a map, wildcards longest first. */
-export interface HostIndex<T> {
-  readonly exact: ReadonlyMap<string, readonly T[]>
-  readonly wildcards: readonly { readonly suffix: string; readonly entries: readonly T[] }[]
-}
-
-/** An inventory, indexed for the data path. */
+/** An inventory, indexed for the data path. Never changed: the next one shares with it what is the same (build.ts). */
 export interface Snapshot {
   readonly version: number
   readonly rootNamespace: string
-  readonly inventory: Inventory
-  readonly workloadByUid: ReadonlyMap<string, Workload>
-  /** hostNetwork pods are left out: their address is the node's. */
-  readonly workloadByIp: ReadonlyMap<string, Workload>
-  readonly serviceByHost: ReadonlyMap<string, Service>
-  /** By `ip:port` of a ClusterIP or external IP. */
-  readonly serviceByAddress: ReadonlyMap<string, ServiceAt>
+  readonly settings: Settings
+  readonly workloadByUid: Layered<Workload>
+  /** hostNetwork pods are left out: their address is the node's. Of several that claim one, the least uid. */
+  readonly workloadByIp: Layered<Workload>
+  readonly serviceByHost: Layered<Service>
+  /** By `ip:port` of a ClusterIP or external IP. Of several that claim one, the first by host. */
+  readonly serviceByAddress: Layered<ServiceAt>
   /** By `ip:port` of an endpoint: the services it stands behind, in order of host. */
-  readonly servicesByEndpoint: ReadonlyMap<string, readonly ServiceAt[]>
+  readonly servicesByEndpoint: Layered<readonly ServiceAt[]>
   readonly virtualServices: HostIndex<CompiledVirtualService>
   readonly destinationRules: HostIndex<DestinationRule>
+  /** What the next snapshot is built from beside the above: nobody decides by it. */
+  readonly sources: {
+    readonly ips: Claims<Workload>
+    readonly addresses: Claims<ServiceAt>
+    /** By namespace and name. */
+    readonly virtualServices: Layered<CompiledVirtualService>
+    readonly destinationRules: Layered<DestinationRule>
+  }
   /** What was already worked out from this snapshot alone; lives and dies with it. */
   readonly memo: Map<string, unknown>
 }
@@ -78,32 +85,9 @@ export type Target =
     }
   | { readonly kind: 'unknown'; readonly address: SocketAddress }
 
-/** Indexes an inventory. Throws only where the inventory itself is unsound (a malformed regex that translation let pass). */
-export function compile(inventory: Inventory): Snapshot {
-  const workloads = inventory.workloads
-  return {
-    version: inventory.version,
-    rootNamespace: inventory.rootNamespace,
-    inventory,
-    workloadByUid: new Map(workloads.map((workload) => [workload.uid, workload])),
-    workloadByIp: new Map(
-      workloads.flatMap((workload) => (workload.hostNetwork ? [] : workload.ips.map((ip) => [ip, workload] as const))),
-    ),
-    serviceByHost: new Map(inventory.services.map((service) => [service.host, service])),
-    serviceByAddress: indexServices(inventory.services),
-    servicesByEndpoint: indexEndpoints(inventory.services),
-    virtualServices: indexHosts(
-      inventory.virtualServices.map(compileVirtualService),
-      (compiled) => compiled.source.hosts,
-      (compiled) => compiled.source,
-    ),
-    destinationRules: indexHosts(
-      inventory.destinationRules,
-      (rule) => [rule.host],
-      (rule) => rule,
-    ),
-    memo: new Map(),
-  }
+/** Indexes an inventory at once. An object that cannot be compiled is left out, and told to `refused`. */
+export function compile(inventory: Inventory, refused: (refusal: Refusal) => void = () => {}): Snapshot {
+  return compileWhole(inventory, refused)
 }
 
 /** What stands at an address: a service by its own address, else a workload by pod IP, else nothing we know. */
@@ -131,13 +115,6 @@ export function workloadAt(snapshot: Snapshot, endpoint: Endpoint): Workload | n
   return snapshot.workloadByIp.get(endpoint.address.ip) ?? null
 }
 
-/** All entries for a host, the exact ones first, then those of each wildcard that covers it, the longest first. */
-export function entriesFor<T>(index: HostIndex<T>, host: string): readonly (readonly T[])[] {
-  const exact = index.exact.get(host)
-  const covering = index.wildcards.filter(({ suffix }) => host.endsWith(suffix)).map(({ entries }) => entries)
-  return exact === undefined ? covering : [exact, ...covering]
-}
-
 /** Computes `key` once a snapshot. The key names the function and all its arguments. */
 export function memoized<T>(snapshot: Snapshot, key: string, work: () => T): T {
   const known = snapshot.memo.get(key)
@@ -145,70 +122,4 @@ export function memoized<T>(snapshot: Snapshot, key: string, work: () => T): T {
   const value = work()
   snapshot.memo.set(key, value)
   return value
-}
-
-function compileVirtualService(source: VirtualService): CompiledVirtualService {
-  return { source, http: source.http.map(compileRule) }
-}
-
-function compileRule(rule: HttpRule): CompiledRule {
-  return { rule, matches: rule.matches.map((match) => ({ match, test: requestTest(match) })) }
-}
-
-function indexServices(services: readonly Service[]): Map<string, ServiceAt> {
-  const index = new Map<string, ServiceAt>()
-  for (const service of services) {
-    for (const ip of service.addresses) {
-      for (const port of service.ports) index.set(addressText({ ip, port: port.port }), { service, port })
-    }
-  }
-  return index
-}
-
-function indexEndpoints(services: readonly Service[]): Map<string, ServiceAt[]> {
-  const index = new Map<string, ServiceAt[]>()
-  const ordered = [...services].sort((a, b) => (a.host < b.host ? -1 : 1))
-  for (const service of ordered) {
-    for (const port of service.ports) {
-      for (const endpoint of port.endpoints) {
-        const key = addressText(endpoint.address)
-        const known = index.get(key)
-        if (known === undefined) index.set(key, [{ service, port }])
-        else known.push({ service, port })
-      }
-    }
-  }
-  return index
-}
-
-interface Dated {
-  readonly createdMs: number
-  readonly ref: { readonly namespace: string; readonly name: string }
-}
-
-/** Oldest first, then by namespace and name, so that every node agrees on a tie. */
-export function byAge(a: Dated, b: Dated): number {
-  if (a.createdMs !== b.createdMs) return a.createdMs - b.createdMs
-  const left = `${a.ref.namespace}/${a.ref.name}`
-  const right = `${b.ref.namespace}/${b.ref.name}`
-  return left < right ? -1 : left > right ? 1 : 0
-}
-
-function indexHosts<T>(
-  entries: readonly T[],
-  hostsOf: (entry: T) => readonly string[],
-  datedOf: (entry: T) => Dated,
-): HostIndex<T> {
-  const exact = new Map<string, T[]>()
-  const wild = new Map<string, T[]>()
-  for (const entry of [...entries].sort((a, b) => byAge(datedOf(a), datedOf(b)))) {
-    for (const host of hostsOf(entry)) {
-      const [map, key] = host.startsWith('*') ? [wild, host.slice(1)] : [exact, host]
-      const known = map.get(key)
-      if (known === undefined) map.set(key, [entry])
-      else known.push(entry)
-    }
-  }
-  const wildcards = [...wild].map(([suffix, list]) => ({ suffix, entries: list }))
-  return { exact, wildcards: wildcards.sort((a, b) => b.suffix.length - a.suffix.length) }
 }

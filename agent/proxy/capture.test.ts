@@ -21,7 +21,8 @@ function podAt(...ips: string[]): JoinedPod {
   const captured: CapturedPod = { uid: 'web', ips, cookie: '7', netns: -1, listeners: LISTENERS }
   const acceptor = { pause() {}, resume() {}, close() {} }
   const sockets: PodSockets = { captured, accept: () => acceptor, socket: () => -1, close: () => undefined }
-  return { captured, sockets, acceptors: [], budget: UNBOUNDED, connections: 1, released: false }
+  const counts = { connections: 1, nodeConnections: 1, row: null }
+  return { captured, sockets, acceptors: [], budget: UNBOUNDED, ...counts, released: false }
 }
 
 /** What the kernel says of one connection. */
@@ -147,12 +148,12 @@ test('a caller that has gone already, and one of too many, are refused as such',
     code(() => captureIn(pod, 'outbound', gone)),
     'CALLER_RESET',
   )
-  pod.connections = DEFAULT_LIMITS.podConnections
+  pod.nodeConnections = DEFAULT_LIMITS.podConnections
   assert.equal(
     code(() => dial(pod, at('10.96.0.1', 80))),
     null,
   )
-  pod.connections++
+  pod.nodeConnections++
   assert.equal(
     code(() => dial(pod, at('10.96.0.1', 80))),
     'SOCKET_LIMIT',

@@ -18,7 +18,7 @@ export interface Captured extends Arrival {
  */
 export function capture(arrival: Arrival, node: Pick<MeshNode, 'sockets' | 'limits'>): Captured | 'self-dial' {
   const { pod, direction, fd } = arrival
-  if (pod.connections > node.limits.podConnections)
+  if (pod.nodeConnections > node.limits.podConnections)
     throw new MeshError('SOCKET_LIMIT', 'too many connections of one pod')
   const ends = endsOf(fd, node)
   const dialled = direction === 'inbound' ? ends.local : node.sockets.origin(fd)

@@ -9,6 +9,8 @@ import { describe, test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectKube } from '../../agent/kube/client.ts'
 import { Cluster, type ClusterView } from '../../agent/kube/cluster.ts'
+import { COLLECTIONS, type Delta, KEYS } from '../../agent/model/delta.ts'
+import type { Inventory } from '../../agent/model/snapshot.ts'
 import { loadDefinitions } from '../../lab/api/definitions.ts'
 import type { ObjectDraft } from '../../lab/api/object.ts'
 import { type Api, startApi } from '../../lab/api/server.ts'
@@ -20,14 +22,42 @@ const SLICES = 'endpointslices.discovery.k8s.io'
 const CRDS = readFileSync(join(import.meta.dirname, '../../lab/api/istio-crds.yaml'), 'utf8')
 const NODE = 'node-1'
 
+/** A view with the whole inventory of its moment. */
+type Seeing = ClusterView & { readonly inventory: Inventory }
+
+/** The collections of an inventory by key, as a worker comes to know them: from the deltas alone. */
+class Folded {
+  readonly collections = new Map(COLLECTIONS.map((name) => [name, new Map<string, unknown>()]))
+  version = 0
+
+  add(delta: Delta): void {
+    assert.equal(delta.from, this.version)
+    this.version = delta.version
+    for (const [name, items] of this.collections) {
+      const keyOf = KEYS[name] as (item: unknown) => string
+      for (const key of delta[name].gone) assert.ok(items.delete(key), `${name} had no ${key}`)
+      for (const item of delta[name].set) items.set(keyOf(item), item)
+    }
+  }
+
+  check(inventory: Inventory): void {
+    for (const [name, items] of this.collections) {
+      const keyOf = KEYS[name] as (item: unknown) => string
+      const whole = (inventory[name] as readonly unknown[]).map((item) => [keyOf(item), item] as const)
+      assert.deepEqual(items, new Map(whole))
+    }
+  }
+}
+
 /** A cluster and what one node sees of it. */
 class Seen {
   readonly store: Store = createStore()
-  readonly views: ClusterView[] = []
+  readonly views: Seeing[] = []
+  readonly #folded = new Folded()
   cluster!: Cluster
   api!: Api
 
-  get last(): ClusterView {
+  get last(): Seeing {
     const view = this.views.at(-1)
     assert.ok(view, 'no view has come')
     return view
@@ -49,7 +79,7 @@ class Seen {
     const domains = { clusterDomain: 'cluster.local', rootNamespace: 'istio-system' }
     const options = { node: NODE, ...domains, sandboxedRuntimes: ['gvisor'], settleMs }
     const log = { warn: () => undefined }
-    this.cluster = new Cluster(connectKube(file), options, { view: (view) => void this.views.push(view), log })
+    this.cluster = new Cluster(connectKube(file), options, { view: (view) => this.#see(view), log })
     t.after(async () => {
       this.cluster.stop()
       await this.api.close()
@@ -58,7 +88,14 @@ class Seen {
     return this
   }
 
-  async until(isSo: (view: ClusterView) => boolean): Promise<ClusterView> {
+  #see(view: ClusterView): void {
+    const inventory = this.cluster.inventory()
+    this.#folded.add(view.delta)
+    this.#folded.check(inventory)
+    this.views.push({ ...view, inventory })
+  }
+
+  async until(isSo: (view: Seeing) => boolean): Promise<Seeing> {
     const deadlineMs = performance.now() + 8_000
     while (this.views.length === 0 || !isSo(this.last)) {
       if (performance.now() > deadlineMs)
@@ -127,7 +164,7 @@ function seen(): Seen {
 }
 
 const rule = (host: string) => ({ route: [{ destination: { host } }] })
-const destinationOf = ({ inventory }: ClusterView): string | undefined =>
+const destinationOf = ({ inventory }: Seeing): string | undefined =>
   inventory.virtualServices[0]?.http[0]?.destinations[0]?.host.split('.')[0]
 
 void describe('a cluster as a node sees it', { concurrency: true }, () => {
@@ -192,6 +229,41 @@ void describe('a cluster as a node sees it', { concurrency: true }, () => {
     assert.equal(s.last.inventory.version, version + 1)
   })
 
+  test('tells an endpoint that comes after a quiet while at once, and what people write when it has settled', async (t) => {
+    const s = seen()
+    s.service('reviews')
+    await s.start(t, 1000)
+    await sleep(1100)
+    const ready = async (ip: string): Promise<number> => {
+      const begunMs = performance.now()
+      s.store.modify(SLICES, 'default', 'reviews-s', (slice) => {
+        slice['endpoints'] = [{ addresses: [ip], conditions: { ready: true } }]
+      })
+      const endpoint = (inventory: Inventory) => inventory.services.find(({ name }) => name === 'reviews')?.ports[0]
+      await s.until(({ inventory }) => endpoint(inventory)?.endpoints[0]?.address.ip === ip)
+      return performance.now() - begunMs
+    }
+    assert.ok((await ready('10.0.0.1')) < 900)
+    const views = s.views.length
+    s.virtualService({ hosts: ['reviews'], http: [rule('reviews')] })
+    await sleep(300)
+    assert.equal(s.views.length, views)
+    await s.until((view) => destinationOf(view) === 'reviews')
+    assert.equal(s.views.length, views + 1)
+  })
+
+  test('a change that changes nothing for the mesh is no view', async (t) => {
+    const s = seen()
+    s.pod('own', NODE, '10.244.1.2')
+    s.service('reviews')
+    await s.start(t)
+    const views = s.views.length
+    s.store.modify('services', 'default', 'reviews', ({ metadata }) => void (metadata.annotations = { note: 'x' }))
+    s.store.modify('pods', 'default', 'own', ({ metadata }) => void (metadata.annotations = { note: 'x' }))
+    await sleep(200)
+    assert.equal(s.views.length, views)
+  })
+
   test('keeps the last good policy while a bad one stands in its place, and says what is wrong', async (t) => {
     const s = seen()
     s.virtualService({ hosts: ['reviews'], http: [rule('good')] })
@@ -247,7 +319,7 @@ void describe('a cluster as a node sees it', { concurrency: true }, () => {
     s.pod('far', 'node-2', '10.244.2.2')
     s.pod('out', NODE, '10.244.1.3', { annotations: { 'weft.dev/mesh': 'disabled' } })
     await s.start(t)
-    const joined = ({ inventory }: ClusterView): string =>
+    const joined = ({ inventory }: Seeing): string =>
       inventory.workloads
         .filter((workload) => workload.joined)
         .map(({ name }) => name)

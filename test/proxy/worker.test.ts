@@ -7,8 +7,11 @@ import type { Socket } from 'node:net'
 import { test, type TestContext } from 'node:test'
 import { Worker } from 'node:worker_threads'
 import { probe } from '../../agent/kernel/probe.ts'
-import type { PodSource } from '../../agent/kernel/kernel.ts'
+import type { Handles, PodSource } from '../../agent/kernel/kernel.ts'
+import { between, pieces, wholeOf } from '../../agent/model/delta.ts'
+import type { Inventory } from '../../agent/model/snapshot.ts'
 import { to, rule, world } from '../../agent/model/world.fixture.ts'
+import { sharedCounts } from '../../agent/proxy/plane/counts.ts'
 import type { Counters, FromWorker, ToWorker } from '../../agent/proxy/plane/feed.ts'
 import { renderMetrics } from '../../agent/telemetry/metrics.ts'
 import { bpfWorld } from '../kernel/world.ts'
@@ -29,6 +32,19 @@ class DataSide {
 
   tell(message: ToWorker): void {
     this.worker.postMessage(message)
+  }
+
+  /** Tells all of an inventory, piece by piece; returns once it is answered. */
+  async whole(inventory: Inventory): Promise<FromWorker> {
+    for (const piece of pieces(wholeOf(inventory))) {
+      this.tell({ type: 'piece', piece, rows: [] })
+      if (!piece.last) await this.hears('next')
+    }
+    return this.hears('applied')
+  }
+
+  start(handles: Handles): void {
+    this.tell({ type: 'start', handles, accessLog: false, counts: sharedCounts(1), column: 0 })
   }
 
   async hears<T extends FromWorker['type']>(type: T): Promise<FromWorker & { type: T }> {
@@ -75,13 +91,12 @@ test('a worker thread carries captured pods by what it is told', { timeout: 60_0
       .pods('web', { ips: [web.ip], behind: [] })
     const source = (pod: PodSource, name: string): PodSource => ({ ...pod, uid: shop.pod(name).uid })
     machine.serve(app, 8080, answering)
-    side.tell({ type: 'start', handles: machine.kernel.handles(), accessLog: false })
+    side.start(machine.kernel.handles())
     await side.hears('ready')
-    side.tell({ type: 'inventory', inventory: shop.inventory(7) })
-    assert.equal((await side.hears('applied')).version, 7)
+    assert.deepEqual(await side.whole(shop.inventory(7)), { type: 'applied', version: 7 })
     const captured = machine.kernel.capture(source(app, 'app-v1-1'))
-    side.tell({ type: 'capture', pod: captured })
-    side.tell({ type: 'capture', pod: machine.kernel.capture(source(web, 'web-1')) })
+    side.tell({ type: 'capture', pod: captured, row: null })
+    side.tell({ type: 'capture', pod: machine.kernel.capture(source(web, 'web-1')), row: null })
 
     await t.test('on one node, the application sees the caller, and both reporters count', async () => {
       const socket = await machine.dial(web, APP)
@@ -102,19 +117,19 @@ test('a worker thread carries captured pods by what it is told', { timeout: 60_0
       const socket = await machine.dial(web, APP)
       assert.equal((await ask(socket, GET)).status, 200)
       const fault = { delay: null, abort: { percent: 100, status: 418 } }
+      const before = shop.inventory(7)
       shop.virtualService({ hosts: ['app'], http: [rule({ fault, destinations: [to('app')] })] })
-      side.tell({ type: 'inventory', inventory: shop.inventory(8) })
+      const delta = between(before, shop.inventory(8))
+      for (const piece of pieces(delta)) side.tell({ type: 'piece', piece, rows: [] })
       assert.equal((await side.hears('applied')).version, 8)
       assert.equal((await ask(socket, GET)).status, 418)
       socket.destroy()
     })
 
-    await t.test('an inventory that cannot be indexed is refused, and the one before stays', async () => {
-      const broken = world().virtualService({
-        hosts: ['app'],
-        http: [{ matches: [{ uri: { kind: 'regex', value: '(' } } as never] }],
-      })
-      side.tell({ type: 'inventory', inventory: broken.inventory(9) })
+    await t.test('a delta upon a version that is not in force is refused, and the one before stays', async () => {
+      const [piece] = pieces(between(shop.inventory(3), world().inventory(9)))
+      assert.ok(piece)
+      side.tell({ type: 'piece', piece, rows: [] })
       assert.equal((await side.hears('rejected')).version, 9)
       const socket = await machine.dial(web, APP)
       assert.equal((await ask(socket, GET)).status, 418)
@@ -153,10 +168,9 @@ test('a worker that is ended from outside leaves no fd open', { timeout: 60_000 
     const before = readdirSync('/proc/self/fd').length
     for (let round = 0; round < 3; round++) {
       const side = new DataSide()
-      side.tell({ type: 'start', handles: machine.kernel.handles(), accessLog: false })
-      for (const pod of pods) side.tell({ type: 'capture', pod })
-      side.tell({ type: 'inventory', inventory: world().inventory(1) })
-      await side.hears('applied') // what was said before it has been done: the pods are held
+      side.start(machine.kernel.handles())
+      for (const pod of pods) side.tell({ type: 'capture', pod, row: null })
+      await side.whole(world().inventory(1)) // what was said before it has been done: the pods are held
       assert.ok(readdirSync('/proc/self/fd').length >= before + 3 * pods.length)
       await side.worker.terminate()
     }

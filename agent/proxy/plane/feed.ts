@@ -2,9 +2,11 @@
 
 import type { Flow } from '../../kernel/accounts.ts'
 import type { Captured, Handles } from '../../kernel/kernel.ts'
-import type { Inventory } from '../../model/snapshot.ts'
-import type { Limits } from './limits.ts'
+import type { Refusal } from '../../model/build.ts'
+import type { Piece } from '../../model/delta.ts'
 import type { Counters } from '../../telemetry/series.ts'
+import type { SharedCounts } from './counts.ts'
+import type { Limits } from './limits.ts'
 
 export type { Counters } from '../../telemetry/series.ts'
 
@@ -14,14 +16,22 @@ export interface Start {
   readonly handles: Handles
   /** Whether a record a request is written to standard output. */
   readonly accessLog: boolean
-  /** What the settings say of bounds and time-outs; the rest has its default. */
+  /** Where they are other than the defaults. */
   readonly limits?: Partial<Limits>
+  /** What all workers of the node count together, and the column that is this one's. */
+  readonly counts: SharedCounts
+  readonly column: number
 }
+
+/** Which row of the shared counts is whose: endpoints by `ip:port`; null: its row is no longer its own. */
+export type RowChanges = readonly (readonly [endpoint: string, row: number | null])[]
 
 export type ToWorker =
   | Start
-  | { readonly type: 'inventory'; readonly inventory: Inventory }
-  | { readonly type: 'capture'; readonly pod: Captured }
+  /** A part of what changed; the next comes once this one is answered by `next`. */
+  | { readonly type: 'piece'; readonly piece: Piece; readonly rows: RowChanges }
+  /** `row`: where the pod's connections are counted; null: this worker counts for itself. */
+  | { readonly type: 'capture'; readonly pod: Captured; readonly row: number | null }
   /** `gone`: the pod itself has ended, so what is open of it ends too. */
   | { readonly type: 'release'; readonly uid: string; readonly gone: boolean }
   | { readonly type: 'flows'; readonly flows: readonly Flow[] }
@@ -31,10 +41,14 @@ export type ToWorker =
 
 export type FromWorker =
   | { readonly type: 'ready' }
+  /** The next piece is wanted. */
+  | { readonly type: 'next' }
   /** This version of the inventory now decides. */
   | { readonly type: 'applied'; readonly version: number }
   /** This version cannot be indexed; the one before stays in force. */
   | { readonly type: 'rejected'; readonly version: number; readonly why: string }
+  /** One object of it cannot be in force; its last good form stays, and so does all else of the version. */
+  | { readonly type: 'refused'; readonly version: number; readonly refusal: Refusal }
   | { readonly type: 'counters'; readonly id: number; readonly counters: Counters }
   /** Something that should not happen, for the log. */
   | { readonly type: 'fault'; readonly why: string }

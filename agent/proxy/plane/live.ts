@@ -3,7 +3,9 @@
 import { failureOf, MeshError } from '../../model/failure.ts'
 import type { Snapshot } from '../../model/snapshot.ts'
 import type { ConnectionLedger } from '../../telemetry/ledger.ts'
+import type { Counts } from './counts.ts'
 import type { Arrival, JoinedPod } from './node.ts'
+import { inSlices } from './slices.ts'
 
 /** What a live connection is now doing, and how it is ended. */
 export interface Occupant {
@@ -36,7 +38,6 @@ export class Place implements Disposable {
       drain: () => {},
     }
     this.#leave = leave
-    this.pod.connections++
   }
 
   /**
@@ -58,14 +59,25 @@ export class Place implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.pod.connections--
     this.#leave(this)
   }
 }
 
+/** Connections looked at between two looks at the clock. */
+const STEP = 32
+
 /** All of them. */
 export class Live {
   readonly #places = new Set<Place>()
+  readonly #counts: Counts | null
+  #isJudging = false
+  #isStale = false
+  #isSweeping = false
+
+  /** `counts`: where all workers count the connections of a pod together. */
+  constructor(counts: Counts | null = null) {
+    this.#counts = counts
+  }
 
   get size(): number {
     return this.#places.size
@@ -73,27 +85,58 @@ export class Live {
 
   /** Registers a connection; from here on no change of policy passes it by. */
   enter(arrival: Arrival, ledger: ConnectionLedger): Place {
+    const { pod } = arrival
+    const { row } = pod
+    const counts = row === null ? null : this.#counts
     const place = new Place(arrival, ledger, (left) => {
       this.#places.delete(left)
-      if (left.pod.released && left.pod.connections === 0) left.pod.sockets.close()
+      pod.connections--
+      if (row !== null) counts?.leave(row)
+      if (pod.released && pod.connections === 0) pod.sockets.close()
     })
+    pod.connections++
+    pod.nodeConnections = row === null || counts === null ? pod.connections : counts.enter(row)
     this.#places.add(place)
     return place
   }
 
   /** Ends what has been idle, or overdue, for too long. */
   sweep(nowMs: number): void {
-    for (const { occupant } of this.#places) {
-      const reason = occupant.overdue(nowMs)
-      if (reason !== null) occupant.stop(reason)
+    if (this.#isSweeping) return
+    this.#isSweeping = true
+    void inSlices(this.#each(({ occupant }) => occupant.overdue(nowMs))).finally(() => (this.#isSweeping = false))
+  }
+
+  /**
+   * Judges every flow by the snapshot in force, in slices. One that is put in force meanwhile is taken at once for those
+   * not yet judged, and then all are judged again: each is judged by the newest in the end. A connection that enters
+   * meanwhile is judged by its own walk.
+   */
+  recheck(inForce: () => Snapshot): void {
+    this.#isStale = true
+    if (this.#isJudging) return
+    this.#isJudging = true
+    void inSlices(this.#judgeAll(inForce)).finally(() => (this.#isJudging = false))
+  }
+
+  *#judgeAll(inForce: () => Snapshot): Generator<void> {
+    while (this.#isStale) {
+      this.#isStale = false
+      yield* this.#each(({ occupant }) => occupant.forbidden(inForce()))
     }
   }
 
-  /** Judges every flow by a new snapshot. */
-  recheck(snapshot: Snapshot): void {
-    for (const { occupant } of this.#places) {
-      const reason = occupant.forbidden(snapshot)
-      if (reason !== null) occupant.stop(reason)
+  /** Stops those for which there is a reason. One that cannot be judged is stopped too. */
+  *#each(reasonOf: (place: Place) => MeshError | null): Generator<void> {
+    let seen = 0
+    for (const place of this.#places) {
+      try {
+        const reason = reasonOf(place)
+        if (reason !== null) place.occupant.stop(reason)
+      } catch (thrown) {
+        place.occupant.stop(failureOf(thrown))
+      }
+      if (++seen % STEP === 0) yield
     }
   }
 

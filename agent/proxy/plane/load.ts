@@ -1,21 +1,39 @@
 // Work under way on this node: how much each endpoint carries, and whose turn it is.
 
 import type { Load } from '../../model/balance.ts'
+import type { Counts } from './counts.ts'
 
 /** Sets whose turn is remembered; beyond, all begin anew. */
 const TURNS_LIMIT = 20_000
 
+/** What an endpoint carries through this worker. */
+interface Carried {
+  /** Where all workers count it together; null: it has no place there, and this worker counts for itself. */
+  readonly row: number | null
+  count: number
+}
+
 export class NodeLoad implements Load {
-  readonly #active = new Map<string, number>()
+  readonly #counts: Counts | null
+  /** Rows by endpoint. */
+  readonly #rows = new Map<string, number>()
+  readonly #carried = new Map<string, Carried>()
   readonly #turns = new Map<string, number>()
 
-  /** Endpoints with work under way. */
+  /** Without shared counts there is one worker. */
+  constructor(counts: Counts | null = null) {
+    this.#counts = counts
+  }
+
+  /** Endpoints with work under way through this worker. */
   get size(): number {
-    return this.#active.size
+    return this.#carried.size
   }
 
   active(endpoint: string): number {
-    return this.#active.get(endpoint) ?? 0
+    const row = this.#rows.get(endpoint)
+    if (row !== undefined && this.#counts !== null) return this.#counts.total(row)
+    return this.#carried.get(endpoint)?.count ?? 0
   }
 
   turn(key: string): number {
@@ -26,12 +44,33 @@ export class NodeLoad implements Load {
   }
 
   begin(endpoint: string): void {
-    this.#active.set(endpoint, this.active(endpoint) + 1)
+    let carried = this.#carried.get(endpoint)
+    if (carried === undefined) {
+      carried = { row: this.#counts === null ? null : (this.#rows.get(endpoint) ?? null), count: 0 }
+      this.#carried.set(endpoint, carried)
+    }
+    carried.count++
+    if (carried.row !== null) this.#counts?.enter(carried.row)
   }
 
   end(endpoint: string): void {
-    const active = this.active(endpoint) - 1
-    if (active > 0) this.#active.set(endpoint, active)
-    else this.#active.delete(endpoint)
+    const carried = this.#carried.get(endpoint)
+    if (carried === undefined) return
+    // the row it began in: that of an endpoint which is gone meanwhile is no other's until nothing is counted there
+    if (carried.row !== null) this.#counts?.leave(carried.row)
+    if (--carried.count === 0) this.#carried.delete(endpoint)
+  }
+
+  /** Takes over which row is whose; null: no more. */
+  setRows(rows: Iterable<readonly [endpoint: string, row: number | null]>): void {
+    for (const [endpoint, row] of rows) {
+      if (row === null) this.#rows.delete(endpoint)
+      else this.#rows.set(endpoint, row)
+    }
+  }
+
+  /** Forgets which row is whose. */
+  forgetRows(): void {
+    this.#rows.clear()
   }
 }

@@ -18,8 +18,12 @@ export interface JoinedPod {
   readonly acceptors: readonly Acceptor[]
   /** What its connections may hold of the mesh's memory. */
   readonly budget: Budget
-  /** Its live connections. */
+  /** Its live connections in this worker. */
   connections: number
+  /** Those of all workers, as the last one that this worker accepted found them, itself included. */
+  nodeConnections: number
+  /** Where all workers count them; null: this worker counts for itself. */
+  readonly row: number | null
   /** No longer captured: what is open goes on, and the pod is let go with its last connection. */
   released: boolean
 }

@@ -2,6 +2,8 @@
 
 import type { Flow } from '../../kernel/accounts.ts'
 import type { Captured, Sockets } from '../../kernel/kernel.ts'
+import { nothing, type Refusal } from '../../model/build.ts'
+import type { Piece } from '../../model/delta.ts'
 import { compile, type Inventory } from '../../model/snapshot.ts'
 import type { Random } from '../../model/route.ts'
 import type { AccessLog } from '../../telemetry/access.ts'
@@ -10,6 +12,8 @@ import { Account, type Clock, type Direction } from '../../telemetry/ledger.ts'
 import type { Counters } from '../../telemetry/series.ts'
 import { serve } from '../connection.ts'
 import { accountFlows } from './flows.ts'
+import type { Counts } from './counts.ts'
+import type { RowChanges } from './feed.ts'
 import { DEFAULT_LIMITS, type Limits } from './limits.ts'
 import { Live } from './live.ts'
 import { NodeLoad } from './load.ts'
@@ -17,6 +21,7 @@ import type { JoinedPod, MeshNode } from './node.ts'
 import { Pools } from './pool.ts'
 import { requestIds } from './request-id.ts'
 import { Budget } from '../transport/budget.ts'
+import { Swap, type Taken } from './swap.ts'
 import type { Transport } from '../transport/transport.ts'
 import { nodeTransport } from '../transport/transport-node.ts'
 
@@ -29,60 +34,81 @@ export interface PlaneOptions {
   readonly random?: Random
   /** Stands in for the transport on node:net. */
   readonly transport?: Transport
+  /** What all workers of the node count together; without it this is the only one. */
+  readonly counts?: Counts
+  /** Hears of an object that cannot be in force. */
+  readonly onRefused?: (refusal: Refusal) => void
 }
 
-/** Before the first inventory nothing is known; destinations are then gone to as they were dialled. */
-const NOTHING: Inventory = {
-  version: 0,
-  rootNamespace: '',
-  workloads: [],
-  services: [],
-  virtualServices: [],
-  destinationRules: [],
-}
+/** Connections taken in one wake-up where several workers wait for them: what is left, others take. */
+const SHARED_BATCH = 2
+
+/** Ends that were looked up are forgotten so often where snapshots came meanwhile: some are of pods that are gone. */
+const FORGET_MS = 60_000
 
 const CLOCK: Clock = { wall: () => Date.now(), ms: () => performance.now() }
 
 export class DataPlane {
   readonly node: MeshNode
   readonly #onFault: (why: string) => void
+  readonly #onRefused: (refusal: Refusal) => void
+  readonly #swap: Swap
+  readonly #pace: { readonly batch?: number }
   #sweptAt = 0
+  #forgotAt = 0
+  #isSwapped = false
 
-  constructor({ sockets, access, onFault, limits, random = Math.random, transport }: PlaneOptions) {
+  constructor(options: PlaneOptions) {
+    const { sockets, access, onFault, limits, random = Math.random, transport, counts = null } = options
     const bounds = { ...DEFAULT_LIMITS, ...limits }
     this.#onFault = onFault
+    this.#pace = counts !== null && counts.workers > 1 ? { batch: SHARED_BATCH } : {}
+    this.#onRefused = options.onRefused ?? ((refusal) => onFault(`${refusal.object.name}: ${refusal.why}`))
     this.node = {
       sockets,
       transport: transport ?? nodeTransport((thrown) => onFault(textOf(thrown))),
       pods: new Map(),
-      live: new Live(),
+      live: new Live(counts),
       pools: new Pools(bounds),
-      load: new NodeLoad(),
+      load: new NodeLoad(counts),
       account: new Account(new Cells(), access, CLOCK),
       random,
       limits: bounds,
       requestId: requestIds(random),
-      snapshot: compile(NOTHING),
+      snapshot: nothing(),
       draining: false,
     }
+    this.#swap = new Swap(this.node, (refusal) => this.#onRefused(refusal))
     this.node.transport.tick(performance.now())
   }
 
-  /** Puts an inventory in force: swapped whole. Returns why it cannot be, and keeps the one before. */
+  /** Takes a piece of what changed; with the last the snapshot is swapped. The next may come once this has resolved. */
+  async take(piece: Piece, rows: RowChanges): Promise<Taken> {
+    if (piece.from === 0 && piece.first) this.node.load.forgetRows()
+    this.node.load.setRows(rows)
+    const taken = await this.#swap.take(piece)
+    if (taken === 'applied') this.#swapped()
+    return taken
+  }
+
+  /** Puts a whole inventory in force at once. Returns why it cannot be, and keeps the one before. */
   apply(inventory: Inventory): string | null {
-    const { node } = this
     try {
-      node.snapshot = compile(inventory)
+      this.node.snapshot = compile(inventory, this.#onRefused)
     } catch (thrown) {
       return textOf(thrown)
     }
-    node.account.edges.forget()
-    node.live.recheck(node.snapshot)
+    this.#swapped()
     return null
   }
 
+  #swapped(): void {
+    this.#isSwapped = true
+    this.node.live.recheck(() => this.node.snapshot)
+  }
+
   /** Takes a pod's connections from now on. One that is gone already is passed over, and said. */
-  capture(captured: Captured): void {
+  capture(captured: Captured, row: number | null = null): void {
     if (this.node.draining) return
     this.release(captured.uid)
     using undo = new DisposableStack()
@@ -90,13 +116,22 @@ export class DataPlane {
       const held = this.node.sockets.hold(captured)
       undo.defer(() => held.close())
       const acceptors: JoinedPod['acceptors'][number][] = []
-      const budget = new Budget(this.node.limits.podBufferBytes)
-      const pod: JoinedPod = { captured, sockets: held, acceptors, budget, connections: 0, released: false }
+      const pod: JoinedPod = {
+        captured,
+        sockets: held,
+        acceptors,
+        budget: new Budget(this.node.limits.podBufferBytes),
+        connections: 0,
+        nodeConnections: 0,
+        row,
+        released: false,
+      }
       for (const direction of ['outbound', 'inbound'] as const) {
         acceptors.push(
           held.accept(direction, {
             onAccept: (fd) => this.#accept(fd, direction, pod),
             onFault: (error) => this.#onFault(textOf(error)),
+            ...this.#pace,
           }),
         )
       }
@@ -126,6 +161,11 @@ export class DataPlane {
     node.transport.tick(nowMs)
     if (nowMs - this.#sweptAt < node.limits.sweepMs) return
     this.#sweptAt = nowMs
+    if (this.#isSwapped && nowMs - this.#forgotAt > FORGET_MS) {
+      this.#isSwapped = false
+      this.#forgotAt = nowMs
+      node.account.edges.forget()
+    }
     node.live.sweep(nowMs)
     node.pools.sweep(nowMs)
   }

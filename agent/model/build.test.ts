@@ -1,0 +1,285 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { Draft, drained, nothing, type Refusal } from './build.ts'
+import { between, COLLECTIONS, type Delta, Gathered, KEYS, pieces, wholeOf } from './delta.ts'
+import type { VirtualService } from './policy.ts'
+import { request, seeded } from './request.fixture.ts'
+import { routeHttp, routeTcp } from './route.ts'
+import type { Endpoint } from './service.ts'
+import { compile, type Inventory, resolve, resolvePod, type Snapshot, workloadAt } from './snapshot.ts'
+import { PLAIN_TERMS } from './terms.ts'
+import { hostOf, match, rule, to } from './world.fixture.ts'
+
+// Few names and addresses, so that objects meet, contest and replace each other all the time.
+const NAMES = ['a', 'b', 'c', 'd']
+const SPACES = ['default', 'istio-system', 'other']
+const IPS = ['10.0.0.1', '10.0.0.2', '10.0.0.3', 'fd00::1', 'fd00::2']
+const PORTS = [80, 81]
+
+const name = fc.constantFrom(...NAMES)
+const space = fc.constantFrom(...SPACES)
+const ip = fc.constantFrom(...IPS)
+const port = fc.constantFrom(...PORTS)
+const version = fc.constantFrom('v1', 'v2')
+const host = fc.oneof(
+  fc.tuple(name, space).map(([service, namespace]) => hostOf(service, namespace)),
+  fc.constantFrom('*', '*.local', '*.default.svc.cluster.local'),
+)
+const createdMs = fc.integer({ min: 1, max: 3 })
+const exportTo = fc.constantFrom(['*'], ['default'], [])
+
+/** A record as a literal would be: fast-check's own have no prototype now and then. */
+const plain = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }) =>
+  fc.record(model, { noNullPrototype: true }) as fc.Arbitrary<T>
+
+const workload = fc
+  .record({ uid: name, ips: fc.uniqueArray(ip, { maxLength: 2 }), version, hostNetwork: fc.boolean() })
+  .map(({ uid, ips, version: label, hostNetwork }) => ({
+    ...{ uid, name: uid, namespace: 'default', node: null, ips, labels: { version: label }, serviceAccount: '' },
+    ...{ owner: uid, hostNetwork, unfit: null, terms: PLAIN_TERMS, joined: true, captured: null },
+  }))
+
+const endpoint: fc.Arbitrary<Endpoint> = plain({
+  address: fc.tuple(ip, port).map(([one, number]) => ({ ip: one, port: number })),
+  workload: fc.option(name),
+  ready: fc.boolean(),
+  serving: fc.boolean(),
+  terminating: fc.boolean(),
+  node: fc.constant(null),
+})
+
+const service = fc
+  .record({
+    name,
+    namespace: space,
+    addresses: fc.uniqueArray(ip, { maxLength: 2 }),
+    ports: fc.uniqueArray(fc.tuple(port, fc.array(endpoint, { maxLength: 3 })), { maxLength: 2, selector: ([p]) => p }),
+  })
+  .map(({ ports, ...rest }) => ({
+    ...{ ...rest, host: hostOf(rest.name, rest.namespace), headless: false, publishNotReady: false },
+    ports: ports.map(([number, endpoints]) => ({
+      ...{ name: '', port: number, protocol: 'http' as const },
+      endpoints,
+    })),
+  }))
+
+const BAD_REGEX = '('
+const destination = fc
+  .tuple(name, fc.option(version))
+  .map(([service_, subset]) => to(hostOf(service_), { subset, weight: 1 }))
+const virtualService: fc.Arbitrary<VirtualService> = fc
+  .record({
+    ...{ name, namespace: space, createdMs, exportTo },
+    hosts: fc.uniqueArray(host, { minLength: 1, maxLength: 2 }),
+    regex: fc.constantFrom('/a', '/.*', BAD_REGEX),
+    destinations: fc.array(destination, { minLength: 1, maxLength: 2 }),
+  })
+  .map(({ name: own, namespace, regex, destinations, ...rest }) => ({
+    ...rest,
+    ref: { kind: 'VirtualService', namespace, name: own },
+    http: [rule({ matches: [match({ uri: { kind: 'regex', value: regex } })], destinations })],
+  }))
+
+const destinationRule = fc
+  .record({ name, namespace: space, createdMs, exportTo, host, subsets: fc.uniqueArray(version) })
+  .map(({ name: own, namespace, subsets, ...rest }) => ({
+    ...{ ...rest, policy: null, ref: { kind: 'DestinationRule', namespace, name: own } },
+    subsets: subsets.map((label) => ({ name: label, labels: { version: label }, policy: null })),
+  }))
+
+const unique = <T>(one: fc.Arbitrary<T>, selector: (item: T) => string) =>
+  fc.uniqueArray(one, { maxLength: 4, selector })
+
+/** What the cluster holds next: some of what it held, and some that is new under old or new names. */
+const change = fc.record({
+  keep: fc.integer(),
+  rootNamespace: fc.constantFrom('istio-system', 'other'),
+  workloads: unique(workload, KEYS.workloads),
+  services: unique(service, KEYS.services),
+  virtualServices: unique(virtualService, KEYS.virtualServices),
+  destinationRules: unique(destinationRule, KEYS.destinationRules),
+})
+
+function changed(before: Inventory, { keep, ...fresh }: typeof change extends fc.Arbitrary<infer C> ? C : never) {
+  const random = seeded(keep)
+  const merged = COLLECTIONS.map((collection) => {
+    const keyOf = KEYS[collection] as (item: unknown) => string
+    const kept = (before[collection] as readonly unknown[]).filter(() => random() < 0.7)
+    return [collection, [...new Map([...kept, ...fresh[collection]].map((item) => [keyOf(item), item])).values()]]
+  })
+  return {
+    version: before.version + 1,
+    rootNamespace: fresh.rootNamespace,
+    ...Object.fromEntries(merged),
+  } as Inventory
+}
+
+const EMPTY: Inventory = {
+  ...{ version: 0, rootNamespace: '', workloads: [], services: [], virtualServices: [], destinationRules: [] },
+}
+
+/** Everything a connection or request could be told by a snapshot. */
+function decisions(snapshot: Snapshot): unknown {
+  const addresses = IPS.flatMap((one) => PORTS.map((number) => ({ ip: one, port: number })))
+  const targets = addresses.map((address) => resolve(snapshot, address))
+  const asked = [request({ target: '/a' }), request({ target: '/b/c' })]
+  return {
+    version: snapshot.version,
+    targets,
+    pods: addresses.map((address) => resolvePod(snapshot, address)),
+    callees: targets.map((target) =>
+      target.kind !== 'service' ? null : target.port.endpoints.map((one) => workloadAt(snapshot, one)),
+    ),
+    hosts: SPACES.flatMap((namespace) => NAMES.map((one) => snapshot.serviceByHost.get(hostOf(one, namespace)))),
+    routes: targets.map((target) =>
+      SPACES.map((consumer) => {
+        const caller = { ...CALLER, namespace: consumer }
+        if (target.kind !== 'service') return routeTcp(snapshot, target, consumer)
+        return asked.map((one) => routeHttp(snapshot, target, { request: one, caller }, seeded(7)))
+      }),
+    ),
+  }
+}
+
+const CALLER = {
+  ...{ uid: 'caller', name: 'caller', namespace: 'default', node: null, ips: [], labels: {}, serviceAccount: '' },
+  ...{ owner: 'caller', hostNetwork: false, unfit: null, terms: PLAIN_TERMS, joined: true, captured: null },
+}
+
+function built(before: Snapshot, delta: Delta, refused: (refusal: Refusal) => void = () => {}): Snapshot {
+  const draft = new Draft(delta.from === 0 ? nothing(delta.settings) : before, before, refused)
+  for (const piece of pieces(structuredClone(delta))) drained(draft.add(piece))
+  return drained(draft.done(delta.version))
+}
+
+const isBad = ({ http }: VirtualService): boolean =>
+  http.some(({ matches }) => matches.some(({ uri }) => uri?.kind === 'regex' && uri.value === BAD_REGEX))
+
+/** The inventory as it should be in force: in place of a bad policy the last good one that stood there since. */
+function inForce(now: Inventory, before: Inventory): Inventory {
+  const known = new Map(before.virtualServices.map((source) => [KEYS.virtualServices(source), source]))
+  const good = (source: VirtualService): VirtualService[] => {
+    const last = known.get(KEYS.virtualServices(source))
+    return !isBad(source) ? [source] : last === undefined ? [] : [last]
+  }
+  return { ...now, virtualServices: now.virtualServices.flatMap(good) }
+}
+
+/** All that a snapshot holds, less what was worked out from it since. */
+const contents = ({ memo: _, ...snapshot }: Snapshot): unknown =>
+  JSON.parse(
+    JSON.stringify(snapshot, (_key, value: unknown) =>
+      value !== null && typeof value === 'object' && 'edit' in value
+        ? [...(value as unknown as Snapshot['workloadByUid']).values()]
+        : value,
+    ),
+  )
+
+test('any deltas make a snapshot that decides as the whole inventory does, and change no snapshot before', () => {
+  fc.assert(
+    fc.property(fc.array(change, { minLength: 1, maxLength: 6 }), (changes) => {
+      let [inventory, good] = [EMPTY, EMPTY]
+      let snapshot = nothing()
+      const kept: { snapshot: Snapshot; was: unknown }[] = []
+      for (const one of changes) {
+        const next = changed(inventory, one)
+        good = inForce(next, good)
+        snapshot = built(snapshot, inventory.version === 0 ? wholeOf(next) : between(inventory, next))
+        inventory = next
+        assert.deepEqual(decisions(snapshot), decisions(compile(good)))
+        kept.push({ snapshot, was: contents(snapshot) })
+      }
+      for (const { snapshot: old, was } of kept) assert.deepEqual(contents(old), was)
+    }),
+    { numRuns: 150 },
+  )
+})
+
+test('deltas that were gathered are as good as each for itself', () => {
+  fc.assert(
+    fc.property(fc.array(change, { minLength: 2, maxLength: 6 }), fc.boolean(), (changes, fromNothing) => {
+      const inventories = [{ ...EMPTY, version: 1 }]
+      for (const one of changes) inventories.push(changed(inventories.at(-1)!, one))
+      const gathered = new Gathered()
+      inventories.forEach((now, index) => {
+        const before = inventories[index - 1]
+        if (before !== undefined) gathered.add(between(before, now))
+        else if (fromNothing) gathered.add(wholeOf(now))
+      })
+      const last = inventories.at(-1)!
+      const good = { ...last, virtualServices: last.virtualServices.filter((source) => !isBad(source)) }
+      const snapshot = built(compile(inventories[0]!), gathered.delta()!)
+      assert.deepEqual(decisions(snapshot), decisions(compile(good)))
+    }),
+    { numRuns: 50 },
+  )
+})
+
+test('what did not change is the very same object in the next snapshot', () => {
+  const [first] = fc.sample(change, { numRuns: 1, seed: 3 })
+  const inventory = changed({ ...EMPTY, version: 1 }, first!)
+  const before = compile(inventory)
+  const moved = inventory.workloads.slice(0, 1).map((one) => ({ ...one, ips: ['10.9.9.9'] }))
+  const after = built(before, {
+    ...between(inventory, { ...inventory, version: 3 }),
+    workloads: { set: moved, gone: [] },
+  })
+  assert.equal(after.version, 3)
+  assert.equal(after.serviceByHost, before.serviceByHost)
+  assert.equal(after.virtualServices.exact, before.virtualServices.exact)
+  for (const { uid } of inventory.workloads.slice(1)) {
+    assert.equal(after.workloadByUid.get(uid), before.workloadByUid.get(uid))
+  }
+  assert.deepEqual(after.workloadByIp.get('10.9.9.9')?.uid, moved[0]!.hostNetwork ? undefined : moved[0]!.uid)
+})
+
+test('a whole inventory that comes anew leaves the last good form of a policy that is bad in it', () => {
+  const policy = (regex: string): VirtualService => ({
+    ...{
+      ref: { kind: 'VirtualService', namespace: 'default', name: 'x' },
+      createdMs: 1,
+      hosts: ['*'],
+      exportTo: ['*'],
+    },
+    http: [rule({ matches: [match({ uri: { kind: 'regex', value: regex } })] })],
+  })
+  const before = compile({ ...EMPTY, version: 1, virtualServices: [policy('/good')] })
+  const refused: Refusal[] = []
+  const bad = wholeOf({ ...EMPTY, version: 2, virtualServices: [policy(BAD_REGEX)] })
+  const after = built(before, bad, (refusal) => refused.push(refusal))
+  assert.deepEqual(
+    refused.map(({ object }) => object.name),
+    ['x'],
+  )
+  assert.deepEqual(after.virtualServices.wildcards, before.virtualServices.wildcards)
+})
+
+test('a large delta is cut into pieces of which each is small, and the work on each pauses often', () => {
+  const ips = Array.from({ length: 1000 }, (_, index) => `10.1.${index >> 8}.${index & 255}`)
+  const endpoints = ips.map((one) => ({
+    ...{ address: { ip: one, port: 80 }, workload: null, ready: true, serving: true, terminating: false, node: null },
+  }))
+  const services = Array.from({ length: 50 }, (_, index) => ({
+    ...{ name: `s${index}`, namespace: 'default', host: hostOf(`s${index}`), addresses: [], headless: true },
+    publishNotReady: false,
+    ports: [
+      { name: '', port: 80, protocol: 'http' as const, endpoints: index === 0 ? endpoints : [endpoints[index]!] },
+    ],
+  }))
+  const workloads = ips.map((one) => ({ ...CALLER, uid: one, ips: [one] }))
+  const delta = wholeOf({ ...EMPTY, version: 1, services, workloads })
+  const cut = [...pieces(delta)]
+  assert.equal(cut.filter(({ last }) => last).length, 1)
+  assert.equal(cut.at(-1)?.last, true)
+  assert.equal(
+    cut.reduce((sum, piece) => sum + piece.workloads.set.length, 0),
+    1000,
+  )
+  for (const piece of cut) assert.ok(piece.workloads.set.length <= 64, `${piece.workloads.set.length}`)
+  const draft = new Draft(nothing(), nothing(), () => assert.fail())
+  let pauses = 0
+  for (const piece of cut) for (const _ of draft.add(piece)) pauses++
+  for (let work = draft.done(1); !work.next().done;) pauses++
+  assert.ok(pauses > 100, `${pauses}`)
+})

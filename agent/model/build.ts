@@ -1,0 +1,245 @@
+// Makes a snapshot of the one before and a delta. The work is a generator: each yield is a moment at which it may pause,
+// some ten microseconds after the one before, so that connections go on meanwhile.
+
+import { addressText } from './address.ts'
+import { ClaimsEdit, insertedByName, noClaims } from './claims.ts'
+import { type Delta, KEYS, type Settings, settingsOf, wholeOf } from './delta.ts'
+import { HostEdit, noHosts } from './host-index.ts'
+import { type Edit, Layered } from './layered.ts'
+import { requestTest } from './match.ts'
+import type { DestinationRule, HttpRule, VirtualService } from './policy.ts'
+import type { Service } from './service.ts'
+import type { CompiledRule, CompiledVirtualService, Inventory, ServiceAt, Snapshot } from './snapshot.ts'
+import type { ObjectRef, Workload } from './workload.ts'
+
+/** An object that cannot be in force, and why. The last good one of its name stays. */
+export interface Refusal {
+  readonly object: ObjectRef
+  readonly why: string
+}
+
+/** Objects, endpoints or hosts worked through between two pauses. */
+const STEP = 16
+
+/** Before the first inventory nothing is known; destinations are then gone to as they were dialled. */
+export function nothing(settings: Settings = { rootNamespace: '' }): Snapshot {
+  return {
+    version: 0,
+    rootNamespace: settings.rootNamespace,
+    settings,
+    workloadByUid: Layered.empty(),
+    workloadByIp: Layered.empty(),
+    serviceByHost: Layered.empty(),
+    serviceByAddress: Layered.empty(),
+    servicesByEndpoint: Layered.empty(),
+    virtualServices: noHosts(),
+    destinationRules: noHosts(),
+    sources: {
+      ips: noClaims(),
+      addresses: noClaims(),
+      virtualServices: Layered.empty(),
+      destinationRules: Layered.empty(),
+    },
+    memo: new Map(),
+  }
+}
+
+/** Runs a build to its end without a pause. */
+export function drained<T>(work: Generator<void, T>): T {
+  for (;;) {
+    const step = work.next()
+    if (step.done === true) return step.value
+  }
+}
+
+/** Indexes an inventory at once. What cannot be compiled of it is left out, and told to `refused`. */
+export function compileWhole(inventory: Inventory, refused: (refusal: Refusal) => void): Snapshot {
+  const before = nothing(settingsOf(inventory))
+  const draft = new Draft(before, before, refused)
+  drained(draft.add(wholeOf(inventory)))
+  return drained(draft.done(inventory.version))
+}
+
+/** A snapshot under construction. */
+export class Draft {
+  readonly #lastGood: Snapshot
+  readonly #refused: (refusal: Refusal) => void
+  readonly #workloads: Edit<Workload>
+  readonly #ips: ClaimsEdit<Workload>
+  readonly #services: Edit<Service>
+  readonly #addresses: ClaimsEdit<ServiceAt>
+  readonly #endpoints: Edit<readonly ServiceAt[]>
+  readonly #virtualServices: Edit<CompiledVirtualService>
+  readonly #virtualServiceHosts: HostEdit<CompiledVirtualService>
+  readonly #destinationRules: Edit<DestinationRule>
+  readonly #destinationRuleHosts: HostEdit<DestinationRule>
+  #settings: Settings
+  #steps = 0
+
+  /** Upon `before`, which stays as it is. An object that cannot be compiled keeps the form it has in `lastGood`. */
+  constructor(before: Snapshot, lastGood: Snapshot, refused: (refusal: Refusal) => void) {
+    this.#lastGood = lastGood
+    this.#refused = refused
+    this.#settings = before.settings
+    this.#workloads = before.workloadByUid.edit()
+    this.#ips = new ClaimsEdit(before.sources.ips, ({ uid }) => uid)
+    this.#services = before.serviceByHost.edit()
+    this.#addresses = new ClaimsEdit(before.sources.addresses, hostOf)
+    this.#endpoints = before.servicesByEndpoint.edit()
+    this.#virtualServices = before.sources.virtualServices.edit()
+    this.#virtualServiceHosts = new HostEdit(before.virtualServices, {
+      hosts: ({ source }) => source.hosts,
+      source: ({ source }) => source,
+    })
+    this.#destinationRules = before.sources.destinationRules.edit()
+    this.#destinationRuleHosts = new HostEdit(before.destinationRules, {
+      hosts: ({ host }) => [host],
+      source: (rule) => rule,
+    })
+  }
+
+  /** Takes one piece of a delta. */
+  *add({ settings, workloads, services, virtualServices, destinationRules }: Omit<Delta, 'from' | 'version'>) {
+    this.#settings = settings
+    for (const uid of workloads.gone) yield* this.#workload(uid, null)
+    for (const workload of workloads.set) yield* this.#workload(workload.uid, workload)
+    for (const host of services.gone) yield* this.#service(host, null)
+    for (const service of services.set) yield* this.#service(service.host, service)
+    for (const key of virtualServices.gone) this.#putVirtualService(key, null)
+    for (const source of virtualServices.set) yield* this.#virtualService(source)
+    for (const key of destinationRules.gone) yield* this.#destinationRule(key, null)
+    for (const rule of destinationRules.set) yield* this.#destinationRule(KEYS.destinationRules(rule), rule)
+  }
+
+  /** The snapshot. The draft is used up. */
+  *done(version: number): Generator<void, Snapshot> {
+    const ips = yield* this.#ips.done()
+    const addresses = yield* this.#addresses.done()
+    return {
+      version,
+      rootNamespace: this.#settings.rootNamespace,
+      settings: this.#settings,
+      workloadByUid: yield* this.#workloads.done(),
+      workloadByIp: ips.owner,
+      serviceByHost: yield* this.#services.done(),
+      serviceByAddress: addresses.owner,
+      servicesByEndpoint: yield* this.#endpoints.done(),
+      virtualServices: yield* this.#virtualServiceHosts.done(),
+      destinationRules: yield* this.#destinationRuleHosts.done(),
+      sources: {
+        ips,
+        addresses,
+        virtualServices: yield* this.#virtualServices.done(),
+        destinationRules: yield* this.#destinationRules.done(),
+      },
+      memo: new Map(),
+    }
+  }
+
+  *#workload(uid: string, now: Workload | null): Generator<void> {
+    const before = this.#workloads.get(uid)
+    for (const ip of before === undefined ? [] : ipsOf(before)) this.#ips.withdraw(ip, uid)
+    put(this.#workloads, uid, now)
+    for (const ip of now === null ? [] : ipsOf(now)) this.#ips.claim(ip, now as Workload)
+    yield* this.#step()
+  }
+
+  *#service(host: string, now: Service | null): Generator<void> {
+    const before = this.#services.get(host)
+    for (const at of before === undefined ? [] : placesOf(before)) {
+      for (const key of dialledKeys(at)) this.#addresses.withdraw(key, host)
+      for (const key of endpointKeys(at)) {
+        this.#putEndpoint(
+          key,
+          (this.#endpoints.get(key) ?? []).filter(({ service }) => service.host !== host),
+        )
+        yield* this.#step()
+      }
+    }
+    put(this.#services, host, now)
+    for (const at of now === null ? [] : placesOf(now)) {
+      for (const key of dialledKeys(at)) this.#addresses.claim(key, at)
+      for (const key of endpointKeys(at)) {
+        this.#putEndpoint(key, insertedByName(this.#endpoints.get(key) ?? [], at, hostOf))
+        yield* this.#step()
+      }
+    }
+    yield* this.#step()
+  }
+
+  #putEndpoint(key: string, behind: readonly ServiceAt[]): void {
+    put(this.#endpoints, key, behind.length === 0 ? null : behind)
+  }
+
+  *#virtualService(source: VirtualService): Generator<void> {
+    const key = KEYS.virtualServices(source)
+    try {
+      this.#putVirtualService(key, yield* compileVirtualService(source))
+    } catch (thrown) {
+      this.#putVirtualService(
+        key,
+        this.#virtualServices.get(key) ?? this.#lastGood.sources.virtualServices.get(key) ?? null,
+      )
+      this.#refused({ object: source.ref, why: thrown instanceof Error ? thrown.message : String(thrown) })
+    }
+  }
+
+  #putVirtualService(key: string, now: CompiledVirtualService | null): void {
+    const before = this.#virtualServices.get(key)
+    if (before !== undefined) this.#virtualServiceHosts.remove(before)
+    put(this.#virtualServices, key, now)
+    if (now !== null) this.#virtualServiceHosts.add(now)
+  }
+
+  *#destinationRule(key: string, now: DestinationRule | null): Generator<void> {
+    const before = this.#destinationRules.get(key)
+    if (before !== undefined) this.#destinationRuleHosts.remove(before)
+    put(this.#destinationRules, key, now)
+    if (now !== null) this.#destinationRuleHosts.add(now)
+    yield* this.#step()
+  }
+
+  *#step(): Generator<void> {
+    if (++this.#steps % STEP === 0) yield
+  }
+}
+
+/** Regexes are what takes long: a pause after each rule. */
+function* compileVirtualService(source: VirtualService): Generator<void, CompiledVirtualService> {
+  const http: CompiledRule[] = []
+  for (const rule of source.http) {
+    http.push(compileRule(rule))
+    yield
+  }
+  return { source, http }
+}
+
+function compileRule(rule: HttpRule): CompiledRule {
+  return { rule, matches: rule.matches.map((match) => ({ match, test: requestTest(match) })) }
+}
+
+function put<T>(index: Edit<T>, key: string, now: T | null): void {
+  if (now === null) index.delete(key)
+  else index.set(key, now)
+}
+
+/** hostNetwork pods have none of their own: their address is the node's. */
+function ipsOf({ hostNetwork, ips }: Workload): readonly string[] {
+  return hostNetwork ? [] : ips
+}
+
+function hostOf({ service }: ServiceAt): string {
+  return service.host
+}
+
+function placesOf(service: Service): readonly ServiceAt[] {
+  return service.ports.map((port) => ({ service, port }))
+}
+
+function dialledKeys({ service, port }: ServiceAt): readonly string[] {
+  return service.addresses.map((ip) => addressText({ ip, port: port.port }))
+}
+
+function endpointKeys({ port }: ServiceAt): readonly string[] {
+  return port.endpoints.map(({ address }) => addressText(address))
+}
