@@ -6,6 +6,7 @@ import type { Snapshot } from '../../model/snapshot.ts'
 import type { ConnectionLedger } from '../../telemetry/ledger.ts'
 import { Counts, sharedCounts } from './counts.ts'
 import { Live, type Occupant, type Place } from './live.ts'
+import { UNBOUNDED } from '../transport/budget.ts'
 import type { Arrival, JoinedPod } from './node.ts'
 
 const MANY = 100_000
