@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import yargs from 'yargs'
-import { type AgentConfig, agentConfig, agentOptions, listOf } from './config.ts'
+import { type AgentConfig, agentConfig, agentOptions, listOf, workersOf } from './config.ts'
 
 /** What `weft agent` makes of its arguments and environment. */
 function configOf(args: readonly string[], env: Record<string, string> = {}): AgentConfig {
@@ -68,4 +68,10 @@ test('a list is its entries, none of them empty', () => {
   assert.deepEqual(listOf(configOf(['--node', 'n'])['sandboxed-runtimes']), ['gvisor', 'runsc', 'kata', 'firecracker'])
   assert.deepEqual(listOf(' a, b,,'), ['a', 'b'])
   assert.deepEqual(listOf(''), [])
+})
+
+test('there are as many workers as are asked for, else one a core and at most four', () => {
+  assert.equal(workersOf({ workers: 7 }), 7)
+  const byCores = workersOf({ workers: 0 })
+  assert.ok(byCores >= 1 && byCores <= 4)
 })
