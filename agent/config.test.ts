@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import yargs from 'yargs'
-import { type AgentConfig, agentConfig, agentOptions, controllerConfig, listOf } from './config.ts'
+import { type AgentConfig, agentConfig, agentOptions, controllerConfig, listOf, workersOf } from './config.ts'
 import { DEFAULT_LIMITS, limitsOf } from './proxy/plane/limits.ts'
 
 /** What `weft agent` makes of its arguments and environment. */
@@ -89,4 +89,10 @@ test('the controller’s times must fit into each other: looks into the renewal,
     () => controllerConfig({ 'retry-ms': 5001 }, {}),
     /--retry-ms: 5001 is more than half of --renew-seconds/,
   )
+})
+
+test('there are as many workers as are asked for, else one a core and at most four', () => {
+  assert.equal(workersOf({ workers: 7 }), 7)
+  const byCores = workersOf({ workers: 0 })
+  assert.ok(byCores >= 1 && byCores <= 4)
 })

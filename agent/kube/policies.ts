@@ -142,6 +142,7 @@ function open<T>(row: PolicyKind<T>): (client: KubeClient, clusterDomain: string
     const reflector = new Reflector({ ...source, path }, client, { ...listen, change })
     const lossesOf = remembered(row.losses)
     const judge = (ground: Ground): Judged[] => {
+      translations.flush()
       const losses = lossesOf([...translations.values], ground)
       return translations.each().map(({ object, translation }) => {
         const verdict = verdictOf(row.kind, object, translation, losses)

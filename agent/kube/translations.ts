@@ -19,10 +19,9 @@ export class Translations<T> {
   readonly #kind: string
   readonly #translate: (object: KubeObject) => Translation<T>
   readonly #done = new Map<string, Done<T>>()
-  /** Who is in force, by namespace and name. */
+  /** Who is in force, by namespace and name, as of the last flush; and what is to be in its place, null for nothing. */
   readonly #values = new Map<string, T>()
-  readonly #set = new Map<string, T>()
-  readonly #gone = new Set<string>()
+  readonly #pending = new Map<string, T | null>()
   #problems: readonly Problem[] = []
 
   constructor(kind: string, translate: (object: KubeObject) => Translation<T>) {
@@ -52,29 +51,26 @@ export class Translations<T> {
       if (isKnown) continue
       isTold ||= (known?.translation.problems.length ?? 0) + (done?.translation.problems.length ?? 0) > 0
       const key = done?.key ?? known?.key
-      if (key !== undefined) this.#put(key, done?.translation.value ?? null)
+      if (key !== undefined) this.#pending.set(key, done?.translation.value ?? null)
     }
     if (isTold) this.#problems = [...this.#done.values()].flatMap(({ translation }) => translation.problems)
   }
 
   /** What has changed since it was asked last. */
   flush(): Changes<T> {
-    const changes = { set: [...this.#set.values()], gone: [...this.#gone] }
-    this.#set.clear()
-    this.#gone.clear()
-    return changes
-  }
-
-  #put(key: string, value: T | null): void {
-    if (value === null) {
-      if (!this.#values.delete(key)) return
-      this.#set.delete(key)
-      this.#gone.add(key)
-    } else if (this.#values.get(key) !== value) {
-      this.#values.set(key, value)
-      this.#set.set(key, value)
-      this.#gone.delete(key)
+    const set: T[] = []
+    const gone: string[] = []
+    for (const [key, value] of this.#pending) {
+      const before = this.#values.get(key)
+      if (value === null) {
+        if (this.#values.delete(key)) gone.push(key)
+      } else if (value !== before) {
+        this.#values.set(key, value)
+        set.push(value)
+      }
     }
+    this.#pending.clear()
+    return { set, gone }
   }
 
   /** Each object with its translation. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { seeded } from './request.fixture.ts'
 import { Layered } from './layered.ts'
 
 /** Runs to the end without a pause; says how often it would have paused. */
@@ -45,6 +46,29 @@ test('any edits give what the same edits of an ordinary map give, and leave ever
       }
     }),
   )
+})
+
+test('layers that grow full become one with the part beneath, with nothing lost and nothing come back', () => {
+  const random = seeded(5)
+  const plain = new Map<string, number>()
+  let map = Layered.empty<number>()
+  for (let batch = 0; batch < 60; batch++) {
+    const edit = map.edit()
+    for (let index = 0; index < 100; index++) {
+      const name = `${Math.floor(random() * 4000)}`
+      if (random() < 0.4) {
+        edit.delete(name)
+        plain.delete(name)
+      } else {
+        edit.set(name, batch)
+        plain.set(name, batch)
+      }
+    }
+    map = drain(edit.done()).value
+    assert.equal(map.size, plain.size)
+  }
+  for (let name = 0; name < 4000; name++) assert.equal(map.get(`${name}`), plain.get(`${name}`))
+  assert.equal([...map.values()].length, plain.size)
 })
 
 test('a small edit of a large map is done in one go, a large one in many', () => {

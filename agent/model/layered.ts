@@ -13,7 +13,7 @@ const GONE = Symbol('gone')
 type Layer<T> = ReadonlyMap<string, T | typeof GONE>
 
 /** Changes on top of the large part; with more, the two become one again. Each edit copies the layer, so it stays small. */
-const LAYER_LIMIT = 256
+const LAYER_LIMIT = 1024
 /** Entries moved between two pauses. */
 const STEP = 128
 
