@@ -1,8 +1,7 @@
 // Which endpoint of a set serves next: pure, given the load each one carries.
 
-import { addressText } from './address.ts'
 import type { Backends, Random } from './route.ts'
-import type { Endpoint } from './service.ts'
+import { type Endpoint, nameOf } from './service.ts'
 
 /** What the node knows about work under way. */
 export interface Load {
@@ -25,7 +24,7 @@ export function pick(
   const open =
     tried === null || tried.size === 0
       ? backends.endpoints
-      : backends.endpoints.filter(({ address }) => !tried.has(addressText(address)))
+      : backends.endpoints.filter((endpoint) => !tried.has(nameOf(endpoint)))
   if (open.length < 2) return open[0] ?? null
   switch (backends.balancer) {
     case 'ROUND_ROBIN':
@@ -36,7 +35,7 @@ export function pick(
       const first = Math.floor(random() * open.length)
       const other = (first + 1 + Math.floor(random() * (open.length - 1))) % open.length
       const [a, b] = [at(open, first), at(open, other)]
-      return load.active(addressText(b.address)) < load.active(addressText(a.address)) ? b : a
+      return load.active(nameOf(b)) < load.active(nameOf(a)) ? b : a
     }
   }
 }

@@ -208,14 +208,15 @@ export class Draft {
 function* compileVirtualService(source: VirtualService): Generator<void, CompiledVirtualService> {
   const http: CompiledRule[] = []
   for (const rule of source.http) {
-    http.push(compileRule(rule))
+    http.push(compileRule(rule, source.ref))
     yield
   }
   return { source, http }
 }
 
-function compileRule(rule: HttpRule): CompiledRule {
-  return { rule, matches: rule.matches.map((match) => ({ match, test: requestTest(match) })) }
+function compileRule(rule: HttpRule, object: ObjectRef): CompiledRule {
+  const by = { object, rule: rule.name }
+  return { rule, by, matches: rule.matches.map((match) => ({ match, test: requestTest(match) })) }
 }
 
 function put<T>(index: Edit<T>, key: string, now: T | null): void {

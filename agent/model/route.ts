@@ -18,8 +18,10 @@ import {
   type CompiledRule,
   type CompiledVirtualService,
   memoized,
+  type RuleRef,
   type Snapshot,
   type Target,
+  type Vantage,
   workloadAt,
 } from './snapshot.ts'
 import type { ObjectRef, Workload } from './workload.ts'
@@ -40,12 +42,6 @@ export interface Backends {
   readonly family: IpFamily
   readonly balancer: Balancer
   readonly endpoints: readonly Endpoint[]
-}
-
-/** The rule that decided, or null where plain load balancing did. */
-export interface RuleRef {
-  readonly object: ObjectRef
-  readonly rule: string
 }
 
 export type HttpRoute =
@@ -81,8 +77,7 @@ export function routeHttp(
   const { ref } = virtualService.source
   const matched = firstMatch(virtualService.http, asked)
   if (matched === null) return { kind: 'none', code: 'NO_ROUTE', why: `no rule of ${text(ref)} matches` }
-  const { rule } = matched
-  const by = { object: ref, rule: rule.name }
+  const { by, rule } = matched
   const delay = rule.fault?.delay
   const delayMs = delay && strikes(delay.percent, random) ? delay.ms : 0
   const abort = rule.fault?.abort
@@ -93,18 +88,17 @@ export function routeHttp(
   const backends = backendsFor(snapshot, destination, at)
   if (backends === null) return { kind: 'none', code: 'NO_CLUSTER', why: unknownDestination(destination, ref) }
   const change = rewritten(rule.rewrite, matched.match, asked.request.target)
-  return { ...forward(backends, by), delayMs, timeoutMs: rule.timeoutMs, ...change }
+  return { kind: 'forward', by, backends, delayMs, timeoutMs: rule.timeoutMs, ...change }
 }
 
 /** The first rule that matches, with the `match` entry that did (null where the rule takes every request). */
 function firstMatch(
   rules: readonly CompiledRule[],
   asked: { readonly request: RequestFacts; readonly caller: Workload | null },
-): { readonly rule: HttpRule; readonly match: RequestMatch | null } | null {
-  for (const { rule, matches } of rules) {
-    if (matches.length === 0) return { rule, match: null }
-    const found = matches.find(({ test }) => test(asked.request, asked.caller))
-    if (found !== undefined) return { rule, match: found.match }
+): { readonly rule: HttpRule; readonly by: RuleRef; readonly match: RequestMatch | null } | null {
+  for (const { rule, by, matches } of rules) {
+    if (matches.length === 0) return { rule, by, match: null }
+    for (const { match, test } of matches) if (test(asked.request, asked.caller)) return { rule, by, match }
   }
   return null
 }
@@ -114,9 +108,11 @@ export function routeTcp(snapshot: Snapshot, target: Target, consumer: string): 
   switch (target.kind) {
     case 'service': {
       const { service, port, family } = target
-      const destination = { host: service.host, subset: null, port: port.port }
       // cannot be null: the service and its port come from this very snapshot
-      return backendsFor(snapshot, destination, { consumer, dialledPort: port.port, family }) as Backends
+      return memoized(snapshot, port, { consumer, dialledPort: port.port, family }, () => {
+        const destination = { host: service.host, subset: null, port: port.port }
+        return backendsFor(snapshot, destination, { consumer, dialledPort: port.port, family })
+      }) as Backends
     }
     case 'workload':
       return direct(target.address, target.workload.uid)
@@ -135,7 +131,7 @@ export function virtualServiceFor(
   consumer: string,
 ): CompiledVirtualService | null {
   const { service } = target
-  return memoized(snapshot, `virtualService ${service.host} ${consumer}`, () => {
+  return memoized(snapshot, service, { consumer, dialledPort: 0, family: 4 }, () => {
     const order = [consumer, service.namespace, snapshot.rootNamespace]
     for (const known of entriesFor(snapshot.virtualServices, service.host)) {
       const visible = known.filter(({ source }) => isVisible(source.exportTo, consumer))
@@ -147,18 +143,17 @@ export function virtualServiceFor(
 
 /**
  * The endpoints a destination names, those of the dialled family alone, or null where its host, port or subset is not
- * known. Worked out once a snapshot.
+ * known. Worked out once a snapshot for each destination object.
  */
 export function backendsFor(
   snapshot: Snapshot,
   destination: { readonly host: string; readonly subset: string | null; readonly port: number | null },
-  at: { readonly consumer: string; readonly dialledPort: number; readonly family: IpFamily },
+  at: Vantage,
 ): Backends | null {
   const { host, subset } = destination
   const { family } = at
   const wanted = destination.port ?? at.dialledPort
-  const key = `${host}|${subset ?? ''}|${destination.port ?? ''}|${at.dialledPort}|${at.consumer}|${family}`
-  return memoized(snapshot, `backends ${key}`, () => {
+  return memoized(snapshot, destination, at, () => {
     const service = snapshot.serviceByHost.get(host)
     if (service === undefined) return null
     const port =

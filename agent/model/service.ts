@@ -1,7 +1,7 @@
 // Services and their endpoints, as Kubernetes means them.
 
+import { addressText, type SocketAddress } from './address.ts'
 import type { DeclaredProtocol } from './protocol.ts'
-import type { SocketAddress } from './address.ts'
 
 /** A workload's address behind a service. */
 export interface Endpoint {
@@ -13,6 +13,15 @@ export interface Endpoint {
   readonly terminating: boolean
   /** Kubernetes node, or null where unknown. */
   readonly node: string | null
+}
+
+const NAMES = new WeakMap<Endpoint, string>()
+
+/** Its `ip:port`, by which loads, pools and records know it: made once, as it is asked for with every request. */
+export function nameOf(endpoint: Endpoint): string {
+  let name = NAMES.get(endpoint)
+  if (name === undefined) NAMES.set(endpoint, (name = addressText(endpoint.address)))
+  return name
 }
 
 /** One port of a Service, with everything that answers there. */

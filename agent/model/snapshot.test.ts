@@ -6,7 +6,7 @@ import { pick } from './balance.ts'
 import { request, seeded } from './request.fixture.ts'
 import { routeHttp } from './route.ts'
 import { entriesFor } from './host-index.ts'
-import { compile, type Inventory, memoized, resolve, workloadAt } from './snapshot.ts'
+import { compile, type Inventory, memoized, resolve, type Vantage, workloadAt } from './snapshot.ts'
 import { dialled, hostOf, match, to, type World, world } from './world.fixture.ts'
 
 function deeplyFrozen<T>(value: T): T {
@@ -179,14 +179,20 @@ test('entries for a host are those of every pattern that covers it, the closest 
   assert.deepEqual(found('example.com'), ['*'])
 })
 
-test('an answer is worked out once for its key, also where it is null', () => {
+test('an answer is worked out once for an object and a vantage, also where it is null', () => {
   const snapshot = compile({ ...shop().inventory() } satisfies Inventory)
   let worked = 0
-  const ask = (key: string): null =>
-    memoized(snapshot, key, () => {
+  const [one, other] = [{}, {}]
+  const ask = (of: object, wish: Partial<Vantage> = {}): null =>
+    memoized(snapshot, of, { consumer: 'shop', dialledPort: 80, family: 4, ...wish }, () => {
       worked++
       return null
     })
-  assert.deepEqual([ask('a'), ask('a'), ask('b'), ask('b')], [null, null, null, null])
+  assert.deepEqual([ask(one), ask(one), ask(other), ask(other)], [null, null, null, null])
   assert.equal(worked, 2)
+  for (const wish of [{ consumer: 'bank' }, { dialledPort: 81 }, { family: 6 }] as const) {
+    ask(one, wish)
+    ask(one, wish)
+  }
+  assert.equal(worked, 5)
 })

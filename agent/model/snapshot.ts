@@ -9,7 +9,7 @@ import type { Layered } from './layered.ts'
 import type { RequestTest } from './match.ts'
 import type { DestinationRule, HttpRule, RequestMatch, VirtualService } from './policy.ts'
 import type { Endpoint, Service, ServicePort } from './service.ts'
-import type { Workload } from './workload.ts'
+import type { ObjectRef, Workload } from './workload.ts'
 
 /** Everything that was read from the cluster, as plain data. What crosses to a worker are its changes (delta.ts). */
 export interface Inventory {
@@ -29,9 +29,17 @@ export interface ServiceAt {
   readonly port: ServicePort
 }
 
+/** The rule that decided, or null where plain load balancing did. */
+export interface RuleRef {
+  readonly object: ObjectRef
+  readonly rule: string
+}
+
 /** A rule with its `match` entries compiled; none means every request. */
 export interface CompiledRule {
   readonly rule: HttpRule
+  /** What records and metrics call it. */
+  readonly by: RuleRef
   readonly matches: readonly { readonly match: RequestMatch; readonly test: RequestTest }[]
 }
 
@@ -64,7 +72,7 @@ export interface Snapshot {
     readonly destinationRules: Layered<DestinationRule>
   }
   /** What was already worked out from this snapshot alone; lives and dies with it. */
-  readonly memo: Map<string, unknown>
+  readonly memo: Map<object, { readonly seen: Vantage; readonly value: unknown }[]>
 }
 
 /** What an original destination is. */
@@ -115,11 +123,27 @@ export function workloadAt(snapshot: Snapshot, endpoint: Endpoint): Workload | n
   return snapshot.workloadByIp.get(endpoint.address.ip) ?? null
 }
 
-/** Computes `key` once a snapshot. The key names the function and all its arguments. */
-export function memoized<T>(snapshot: Snapshot, key: string, work: () => T): T {
-  const known = snapshot.memo.get(key)
-  if (known !== undefined) return known as T
+/** From where something of the snapshot is looked at. */
+export interface Vantage {
+  /** Namespace whose policies speak for the caller. */
+  readonly consumer: string
+  /** Port that was dialled. */
+  readonly dialledPort: number
+  readonly family: IpFamily
+}
+
+/**
+ * Works out once a snapshot what `of`, an object of it, is as seen from `at`. Not by a text for a key: making one and
+ * looking it up costs more than all else that a route needs.
+ */
+export function memoized<T>(snapshot: Snapshot, of: object, at: Vantage, work: () => T): T {
+  let known = snapshot.memo.get(of)
+  if (known === undefined) snapshot.memo.set(of, (known = []))
+  for (const { seen, value } of known) {
+    const isSame = seen.dialledPort === at.dialledPort && seen.family === at.family && seen.consumer === at.consumer
+    if (isSame) return value as T
+  }
   const value = work()
-  snapshot.memo.set(key, value)
+  known.push({ seen: at, value })
   return value
 }

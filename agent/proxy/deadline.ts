@@ -47,14 +47,14 @@ export function until<T>(exchange: Exchange, work: Promise<T>, discard: (late: T
   })
 }
 
-/** Stops the exchange with REQUEST_TIMEOUT after `ms` (null: never), unless disposed before. */
-export function deadline(exchange: Exchange, ms: number | null): Disposable {
-  if (ms === null) return NO_DEADLINE
-  const timer = setTimeout(() => exchange.stop(new MeshError('REQUEST_TIMEOUT', `no response in ${ms} ms`)), ms)
-  return { [Symbol.dispose]: () => clearTimeout(timer) }
+/** Stops the exchange with REQUEST_TIMEOUT after `ms` (null: never), unless the timer is cleared before. */
+export function deadline(exchange: Exchange, ms: number | null): NodeJS.Timeout | null {
+  return ms === null ? null : setTimeout(expire, ms, exchange, ms)
 }
 
-const NO_DEADLINE: Disposable = { [Symbol.dispose]() {} }
+function expire(exchange: Exchange, ms: number): void {
+  exchange.stop(new MeshError('REQUEST_TIMEOUT', `no response in ${ms} ms`))
+}
 
 function tryDuring(exchange: Exchange, stop: (reason: MeshError) => void, ended: (() => void) | null): void {
   try {

@@ -6,6 +6,7 @@ import { exhausted, pick } from '../model/balance.ts'
 import { type FailureCode, failureOf, MeshError } from '../model/failure.ts'
 import { type Caller, workloadOf } from '../model/identity.ts'
 import { type Backends, type HttpRoute, routeHttp, routeTcp } from '../model/route.ts'
+import { nameOf } from '../model/service.ts'
 import { type Call, current } from './classify.ts'
 import { allow, legTo } from './connect.ts'
 import { deadline, pause } from './deadline.ts'
@@ -41,42 +42,48 @@ export async function serveHttp(call: Call, caller: Caller, walk: Walk): Promise
   )
   if (call.ended) side.end()
   using _occupied = occupyWithHttp(side, call, walk)
-  for (;;) {
-    const exchange = await nextOf(side, walk)
-    if (exchange === null) return
-    if ((await serveRequest(exchange, call, caller, walk)) === 'upgraded') return
-  }
-}
-
-/** The next request; one that cannot be read has been answered, and ends the connection. */
-async function nextOf(side: Http1Caller, { ledger }: Walk): Promise<Exchange | null> {
   try {
-    return await side.next()
+    for (;;) {
+      const exchange = await side.next()
+      if (exchange === null || (await serveRequest(exchange, call, caller, walk)) === 'upgraded') return
+    }
   } catch (thrown) {
+    // a request that cannot be read: it has been answered, and ends the connection
     const failure = failureOf(thrown)
-    ledger.fail(failure)
-    ledger.status = failure.kind.status
-    return null
+    walk.ledger.fail(failure)
+    walk.ledger.status = failure.kind.status
   }
 }
 
+/** Serves one request to its end. Does not throw: what went wrong is told to the caller, and in the ledger. */
 async function serveRequest(exchange: Exchange, call: Call, caller: Caller, walk: Walk): Promise<'done' | 'upgraded'> {
-  using ledger = walk.ledger.request(askedOf(exchange))
+  const ledger = walk.ledger.request(askedOf(exchange))
   const world = walk.node.snapshot
   ledger.snapshot = world.version
   const request = { exchange, call, caller, walk, ledger, world }
+  let timer: NodeJS.Timeout | null = null
   try {
-    return await follow(routeOf(request), request)
+    const route = routeOf(request)
+    if (route.kind !== 'forward' || route.delayMs > 0) {
+      if ((await detour(route, request)) === 'answered') return 'done'
+    }
+    const way = route as HttpRoute & { kind: 'forward' }
+    ledger.routed(way.backends, way.by)
+    ledger.service = world.serviceByHost.get(way.backends.host) ?? ledger.service
+    timer = deadline(exchange, timeoutOf(way, request))
+    return await forward(way, request)
   } catch (thrown) {
     const failure = failureOf(thrown)
     ledger.fail(failure)
     refuse(exchange, failure)
     return 'done'
   } finally {
+    if (timer !== null) clearTimeout(timer)
     exchange.during(null, null)
     ledger.status = exchange.status
     ledger.receivedBytes = exchange.receivedBytes
     ledger.sentBytes = exchange.sentBytes
+    ledger.write()
   }
 }
 
@@ -90,26 +97,20 @@ function routeOf({ exchange, call, caller, walk, world }: Request): HttpRoute {
   return { kind: 'forward', by: null, backends, delayMs: 0, target: null, authority: null, timeoutMs: null }
 }
 
-async function follow(route: HttpRoute, request: Request): Promise<'done' | 'upgraded'> {
+/** What is not plain forwarding: no route, an injected delay, an injected answer. */
+async function detour(route: HttpRoute, request: Request): Promise<'answered' | 'delayed'> {
   const { exchange, ledger, walk } = request
   if (route.kind === 'none') throw new MeshError(route.code, route.why)
-  if (route.kind === 'forward') {
-    ledger.routed(route.backends, route.by)
-    ledger.service = request.world.serviceByHost.get(route.backends.host) ?? ledger.service
-  } else ledger.routed(null, route.by)
+  ledger.routed(route.kind === 'forward' ? route.backends : null, route.by)
   if (route.delayMs > 0) {
     ledger.flag = 'DI'
     await pause(exchange, Math.min(route.delayMs, walk.node.limits.delayMs))
   }
-  if (route.kind === 'abort') {
-    ledger.fail(
-      new MeshError('FAULT_ABORT', `${route.by.object.namespace}/${route.by.object.name} injects ${route.status}`),
-    )
-    exchange.answer(route.status, ABORT_TEXT)
-    return 'done'
-  }
-  using _deadline = deadline(exchange, timeoutOf(route, request))
-  return await forward(route, request)
+  if (route.kind === 'forward') return 'delayed'
+  const { object } = route.by
+  ledger.fail(new MeshError('FAULT_ABORT', `${object.namespace}/${object.name} injects ${route.status}`))
+  exchange.answer(route.status, ABORT_TEXT)
+  return 'answered'
 }
 
 /**
@@ -137,7 +138,7 @@ async function forward(route: HttpRoute & { kind: 'forward' }, request: Request)
     const outcome = await attempt(request, { permit, leg, route, fresh })
     if (outcome === 'done' || outcome === 'upgraded') return outcome
     fresh = outcome.stale
-    again(outcome, { tried, backends: route.backends, endpoint: addressText(endpoint.address) }, request)
+    again(outcome, { tried, backends: route.backends, endpoint: nameOf(endpoint) }, request)
   }
 }
 

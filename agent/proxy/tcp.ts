@@ -1,11 +1,11 @@
 // A connection carried as bytes: routed, picked, permitted and connected once, then relayed.
 
-import { addressText } from '../model/address.ts'
 import { exhausted, pick } from '../model/balance.ts'
 import { failureOf, MeshError } from '../model/failure.ts'
 import { type Caller, workloadOf } from '../model/identity.ts'
 import type { Permit } from '../model/permit.ts'
 import { type Backends, routeTcp } from '../model/route.ts'
+import { nameOf } from '../model/service.ts'
 import type { Snapshot } from '../model/snapshot.ts'
 import { authorize } from '../model/permit.ts'
 import { type Call, current } from './classify.ts'
@@ -28,7 +28,7 @@ export async function carry(call: Call, caller: Caller, walk: Walk): Promise<voi
   const backends = routeTcp(world, target, consumerOf(call, caller))
   ledger.routed(backends, null)
   const { upstream, leg } = await connectOne(backends, { call, caller, world }, walk)
-  const name = addressText(leg.endpoint.address)
+  const name = nameOf(leg.endpoint)
   node.load.begin(name)
   try {
     ledger.upstreamLocal = upstream.ends?.local ?? null
@@ -76,7 +76,7 @@ async function connectOne(
       return { upstream, leg }
     } catch (thrown) {
       const failure = failureOf(thrown)
-      tried.add(addressText(endpoint.address))
+      tried.add(nameOf(endpoint))
       if (!failure.kind.retry || tried.size > node.limits.connectRetries || tried.size >= backends.endpoints.length) {
         throw failure
       }

@@ -35,6 +35,8 @@ export class Edges {
   #known = new Map<Workload | null, Map<Workload | Service | null, Known[]>>()
   #count = 0
   #letGo = 0
+  /** Grows as what was looked up is forgotten: who keeps edges looks them up anew then. */
+  age = 0
 
   constructor(cells: Cells) {
     this.#cells = cells
@@ -44,6 +46,12 @@ export class Edges {
   forget(): void {
     this.#known = new Map()
     this.#count = 0
+    this.age++
+  }
+
+  /** Whether what was looked up at that age still holds. */
+  isCurrent(age: number): boolean {
+    return age === this.age && this.#letGo === this.#cells.letGo
   }
 
   /** One edge a reporter. */
@@ -67,8 +75,10 @@ export class Edges {
   }
 }
 
-function samePair(a: Pair, b: Pair): boolean {
+/** Whether two pairs have the same edges. */
+export function samePair(a: Pair, b: Pair): boolean {
   return (
+    a.caller === b.caller &&
     a.service === b.service &&
     a.callee === b.callee &&
     a.reporters === b.reporters &&

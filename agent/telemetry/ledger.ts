@@ -1,16 +1,26 @@
 // What is known of one connection or request, gathered along the corridor and written exactly once: metrics and access
 // record together, however it ended.
 
-import { addressText, type SocketAddress } from '../model/address.ts'
+import type { SocketAddress } from '../model/address.ts'
 import type { MeshError } from '../model/failure.ts'
-import type { Backends, RuleRef } from '../model/route.ts'
+import type { Backends } from '../model/route.ts'
+import type { RuleRef } from '../model/snapshot.ts'
 import type { Endpoint, Service } from '../model/service.ts'
 import type { Workload } from '../model/workload.ts'
 import type { AccessLog } from './access.ts'
-import type { Cells } from './cells.ts'
-import { Edges, type Pair } from './edges.ts'
+import type { Cells, Edge } from './cells.ts'
+import { Edges, type Pair, samePair } from './edges.ts'
+import {
+  type Asked,
+  askedPart,
+  backendsPart,
+  connectionPart,
+  type Direction,
+  reachedPart,
+  recordLine,
+} from './record.ts'
 
-export type Direction = 'outbound' | 'inbound'
+export type { Asked, Direction } from './record.ts'
 
 /** Passes in what the mesh may not know by itself. */
 export interface Clock {
@@ -18,17 +28,6 @@ export interface Clock {
   wall(): number
   /** Milliseconds of a clock that never jumps. */
   ms(): number
-}
-
-/** What a request asked, for its record. */
-export interface Asked {
-  readonly method: string
-  readonly target: string
-  readonly authority: string
-  readonly minor: number
-  readonly requestId: string
-  readonly userAgent: string | null
-  readonly forwardedFor: string | null
 }
 
 /** Where it went. */
@@ -117,30 +116,38 @@ class Ledger {
     }
   }
 
-  /** The fields that every record has. */
-  protected shared(connection: ConnectionLedger) {
-    const { failure, reached, backends } = this
-    return {
-      start_time: new Date(this.startedMs).toISOString(),
-      direction: connection.direction,
-      response_flags: this.flags,
-      bytes_received: this.receivedBytes,
-      bytes_sent: this.sentBytes,
-      duration: Math.round(this.account.clock.ms() - this.startedAt),
-      upstream_host: reached === null ? null : addressText(reached.endpoint.address),
-      upstream_cluster: backends === null ? null : clusterName(connection.direction, backends),
-      upstream_local_address: textOf(this.upstreamLocal),
-      downstream_local_address: textOf(connection.dialled),
-      downstream_remote_address: textOf(connection.peer),
-      requested_server_name: null,
-      route_name: this.rule === null ? null : this.rule.rule || this.rule.object.name,
-      source_workload: connection.caller?.owner ?? null,
-      destination_workload: reached?.callee?.owner ?? null,
-      weft_snapshot: this.snapshot,
-      weft_reason: failure?.code ?? null,
-      weft_message: failure?.message ?? null,
+  /** Writes the record of it. */
+  protected record(connection: ConnectionLedger, asked: Asked | null, outcome: RecordOutcome): void {
+    const { reached, backends, rule, failure } = this
+    const parts = {
+      connection: connection.part,
+      asked: askedPart(asked),
+      reached: reachedPart(reached?.endpoint ?? null, reached?.callee ?? null, this.upstreamLocal),
+      backends: backendsPart(connection.direction, backends),
     }
+    const line = recordLine(parts, {
+      startedMs: this.startedMs,
+      status: outcome.status,
+      flags: this.flags,
+      details: failure?.kind.details ?? (outcome.status === 0 || asked === null ? null : 'via_upstream'),
+      receivedBytes: this.receivedBytes,
+      sentBytes: this.sentBytes,
+      durationMs: outcome.durationMs,
+      serviceMs: outcome.serviceMs,
+      route: rule === null ? null : rule.rule || rule.object.name,
+      snapshot: this.snapshot,
+      failure,
+      isConnection: asked === null,
+    })
+    this.account.access.write(line)
   }
+}
+
+/** What a record tells that only one of the two kinds of ledgers knows. */
+interface RecordOutcome {
+  readonly status: number
+  readonly durationMs: number
+  readonly serviceMs: number | null
 }
 
 /** One accepted connection. Where it carried requests, they speak for it; else it writes the one line itself. */
@@ -157,6 +164,11 @@ export class ConnectionLedger extends Ledger implements Disposable {
   isSelfDial = false
   #requests = 0
   #flows: Pair | null = null
+  #part: string | null = null
+  /** Of the last request: the next one most often has the same two ends. */
+  #pair: Pair | null = null
+  #edges: readonly Edge[] = []
+  #edgesAt = -1
   #settledSent = 0
   #settledReceived = 0
   #written = false
@@ -164,6 +176,22 @@ export class ConnectionLedger extends Ledger implements Disposable {
   constructor(account: Account, direction: Direction) {
     super(account)
     this.direction = direction
+  }
+
+  /** What each record on this connection tells of it. Asked for first once its ends are known. */
+  get part(): string {
+    return (this.#part ??= connectionPart(this.direction, this, this.caller))
+  }
+
+  /** The edges of a request's two ends. */
+  edges(pair: Pair): readonly Edge[] {
+    const { edges } = this.account
+    if (this.#pair === null || !edges.isCurrent(this.#edgesAt) || !samePair(this.#pair, pair)) {
+      this.#edges = edges.of(pair)
+      this.#pair = pair
+      this.#edgesAt = edges.age
+    }
+    return this.#edges
   }
 
   /** Opens the ledger of a request on this connection. */
@@ -203,25 +231,13 @@ export class ConnectionLedger extends Ledger implements Disposable {
     }
     if (this.#requests > 0 && this.failure === null) return
     if (this.failure !== null) this.account.failed(this.failure)
-    this.account.access.write({
-      ...this.shared(this),
-      method: null,
-      path: null,
-      protocol: null,
-      response_code: this.status,
-      response_code_details: null,
-      connection_termination_details: this.failure?.code ?? null,
-      upstream_service_time: null,
-      x_forwarded_for: null,
-      user_agent: null,
-      request_id: null,
-      authority: null,
-    })
+    const durationMs = this.account.clock.ms() - this.startedAt
+    this.record(this, null, { status: this.status, durationMs, serviceMs: null })
   }
 }
 
 /** One request. */
-export class RequestLedger extends Ledger implements Disposable {
+export class RequestLedger extends Ledger {
   /** Status the caller got, 0 for none. */
   status = 0
   readonly #connection: ConnectionLedger
@@ -248,12 +264,13 @@ export class RequestLedger extends Ledger implements Disposable {
     if (this.#sentAt !== null) this.#serviceMs = this.account.clock.ms() - this.#sentAt
   }
 
-  [Symbol.dispose](): void {
+  /** Writes it, once. Not by `using`: that is a call into the engine for each request. */
+  write(): void {
     if (this.#written) return
     this.#written = true
     const { account } = this
     const durationMs = account.clock.ms() - this.startedAt
-    for (const edge of account.edges.of(this.pair(this.#connection, 'http'))) {
+    for (const edge of this.#connection.edges(this.pair(this.#connection, 'http'))) {
       const cells = edge.requests(this.status, this.flags)
       cells.requests++
       cells.duration.observe(durationMs)
@@ -261,33 +278,6 @@ export class RequestLedger extends Ledger implements Disposable {
       cells.responseBytes.observe(this.sentBytes)
     }
     if (this.failure !== null) account.failed(this.failure)
-    const asked = this.#asked
-    account.access.write({
-      ...this.shared(this.#connection),
-      method: asked.method,
-      path: asked.target,
-      protocol: `HTTP/1.${asked.minor}`,
-      response_code: this.status,
-      response_code_details: this.#details(),
-      connection_termination_details: null,
-      upstream_service_time: this.#serviceMs === null ? null : Math.round(this.#serviceMs),
-      x_forwarded_for: asked.forwardedFor,
-      user_agent: asked.userAgent,
-      request_id: asked.requestId,
-      authority: asked.authority,
-    })
+    this.record(this.#connection, this.#asked, { status: this.status, durationMs, serviceMs: this.#serviceMs })
   }
-
-  #details(): string | null {
-    if (this.failure !== null) return this.failure.code.toLowerCase()
-    return this.status === 0 ? null : 'via_upstream'
-  }
-}
-
-function clusterName(direction: Direction, { port, subset, host }: Backends): string {
-  return `${direction}|${port}|${subset ?? ''}|${direction === 'inbound' ? '' : host}`
-}
-
-function textOf(address: SocketAddress | null): string | null {
-  return address === null ? null : addressText(address)
 }

@@ -12,9 +12,8 @@ const EARLIER_MS = 1000
 export interface PoolKey {
   /** uid of the pod in whose network namespace it was made. */
   readonly pod: string
-  readonly endpoint: string
-  /** On a leg to the application also whom it sees as its client: empty elsewhere. */
-  readonly client: string
+  /** Pod, endpoint, and on a leg to the application whom that sees as its client. */
+  readonly text: string
 }
 
 interface Idle {
@@ -24,9 +23,9 @@ interface Idle {
   readonly untilMs: number
 }
 
-/** The key of a leg, as text. */
+/** The key of a leg. */
 export function poolKey(pod: string, endpoint: string, client: SocketAddress | undefined): PoolKey {
-  return { pod, endpoint, client: client === undefined ? '' : addressText(client) }
+  return { pod, text: client === undefined ? `${pod}|${endpoint}` : `${pod}|${endpoint}|${addressText(client)}` }
 }
 
 /** All pools of this worker. */
@@ -47,7 +46,7 @@ export class Pools implements UpstreamOwner {
 
   /** The connection used last, or null. It is the taker's then. What its server may be closing by now is not given. */
   take(key: PoolKey, nowMs: number): Http1Upstream | null {
-    const text = textOf(key)
+    const { text } = key
     for (;;) {
       const idle = this.#byKey.get(text)?.at(-1)
       if (idle === undefined) return null
@@ -63,7 +62,7 @@ export class Pools implements UpstreamOwner {
   /** Keeps a connection, or closes it where it cannot be used again or there are enough. */
   give(key: PoolKey, upstream: Http1Upstream, nowMs: number): void {
     if (!upstream.reusable) return // it closed itself
-    const text = textOf(key)
+    const { text } = key
     const list = this.#byKey.get(text) ?? []
     const ofPod = this.#perPod.get(key.pod) ?? 0
     const { idlePerEndpoint, idlePerPod, idleInAll, pooledIdleMs } = this.#limits
@@ -97,7 +96,7 @@ export class Pools implements UpstreamOwner {
 
   /** Closes what is kept for one key. */
   drainKey(key: PoolKey): void {
-    const text = textOf(key)
+    const { text } = key
     for (const { upstream } of [...(this.#byKey.get(text) ?? [])]) upstream.close()
   }
 
@@ -121,8 +120,4 @@ export class Pools implements UpstreamOwner {
     if (ofPod > 0) this.#perPod.set(idle.pod, ofPod)
     else this.#perPod.delete(idle.pod)
   }
-}
-
-function textOf({ pod, endpoint, client }: PoolKey): string {
-  return `${pod}|${endpoint}|${client}`
 }
