@@ -30,6 +30,7 @@ const targets = {
   check: { tools: ['build', 'bpf'], root: false, run: 'test/repository/check.ts' },
   weft: { tools: ['build', 'lab'], root: false, run: 'agent/main.ts' },
   fuzz: { tools: ['build'], root: false, run: 'test/http1/fuzz.ts' },
+  bench: { tools: ['build', 'peers'], root: false, run: 'test/bench/main.ts' },
   kernels: { tools: ['build', 'bpf', 'kernels'], root: false, run: 'test/kernels/main.ts' },
   packages: { tools: ['build', 'lab', 'bpf', 'peers'], root: false, run: null },
 }
@@ -53,7 +54,7 @@ const tools = {
     'clang-format': ['clang-format'],
     '/usr/include/bpf/bpf_helpers.h': ['libbpf-dev'],
   },
-  peers: { nginx: ['nginx'] },
+  peers: { nginx: ['nginx'], haproxy: ['haproxy'], wrk: ['wrk'], taskset: ['util-linux'] },
   kernels: {
     'qemu-system-x86_64': ['qemu-system-x86'],
     busybox: ['busybox-static'],

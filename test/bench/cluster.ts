@@ -1,0 +1,42 @@
+// What Weft knows of the cluster while it is measured: a hundred services of ten pods each, and over the one that is
+// dialled the policies that users have over theirs.
+
+import type { SocketAddress } from '../../agent/model/address.ts'
+import type { Inventory } from '../../agent/model/snapshot.ts'
+import type { Workload } from '../../agent/model/workload.ts'
+import { match, to, world } from '../../agent/model/world.fixture.ts'
+
+const OTHER_SERVICES = 99
+const PODS = 10
+
+/** Where the pods behind the dialled service have their addresses; their sockets are at the same place of 127.0.0.0/24. */
+export const PODS_NETWORK = '10.244.200.'
+const UPSTREAMS = [2, 3, 4, 5].map((last) => `${PODS_NETWORK}${last}`)
+/** Address of the pod that dials. */
+export const CALLER = '127.0.0.1'
+/** What it dials: the first service of a world. */
+export const DIALLED: SocketAddress = { ip: '10.96.0.1', port: 80 }
+
+/** The cluster; the pods of the dialled service listen at `upstream`. */
+export function cluster(upstream: number): { readonly inventory: Inventory; readonly caller: Workload } {
+  const built = world().service('web', { ports: [{ port: 80, name: 'http', protocol: 'http', targetPort: upstream }] })
+  for (let index = 1; index <= OTHER_SERVICES; index++) {
+    built.service(`other${index}`).pods(`other${index}`, { count: PODS })
+  }
+  for (const ip of UPSTREAMS) built.pods('web-v1', { ips: [ip] })
+  built.pods('load', { ips: [CALLER], behind: [] })
+  built.destinationRule({ host: 'web', subsets: [{ name: 'v1' }, { name: 'v2' }] })
+  built.virtualService({
+    hosts: ['web'],
+    http: [
+      { matches: [match({ uri: { kind: 'prefix', value: '/admin/' } })], destinations: [to('other1')] },
+      { matches: [match({ uri: { kind: 'regex', value: '/v[0-9]+/.*' } })], destinations: [to('other2')] },
+      {
+        matches: [match({ headers: [{ name: 'end-user', match: { kind: 'exact', value: 'jason' } }] })],
+        destinations: [to('web', { subset: 'v2' })],
+      },
+      { name: 'plain', destinations: [to('web', { subset: 'v1' })], timeoutMs: 15_000 },
+    ],
+  })
+  return { inventory: built.inventory(), caller: built.pod('load-1') }
+}
