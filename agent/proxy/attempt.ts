@@ -12,6 +12,7 @@ import { connect, type Leg } from './connect.ts'
 import { until } from './deadline.ts'
 import type { Exchange } from './exchange.ts'
 import { Http1Upstream } from './http1/upstream.ts'
+import type { Waiting } from './plane/live.ts'
 import type { Walk } from './plane/node.ts'
 import { poolKey } from './plane/pool.ts'
 import { relay } from './relay.ts'
@@ -37,10 +38,14 @@ export interface Way {
   readonly fresh: boolean
 }
 
-/** A try that failed without harm. `stale`: the pooled connection had been closed by its other end meanwhile. */
+/**
+ * A try that failed without harm. `refused`: nothing was sent. `stale`: the pooled connection had been closed by its other
+ * end meanwhile. `lost`: a new connection was reset before a byte of an answer, as one is that still waited to be accepted
+ * when the application stopped listening; the request may be sent twice (RFC 9110 §9.2.2).
+ */
 export interface Tried {
   readonly failure: MeshError
-  readonly stale: boolean
+  readonly how: 'refused' | 'stale' | 'lost'
 }
 
 /** Returns how it ended, or that it failed and may be tried again; throws where it may not. */
@@ -56,6 +61,7 @@ export async function attempt(request: Request, way: Way): Promise<'done' | 'upg
     // one function and not three: each that waits costs the hot path a promise more
     upstream = (way.fresh ? null : node.pools.take(key, node.transport.nowMs)) ?? (await dial(request, way))
     ledger.upstreamLocal = upstream.local
+    walk.place.waiting = waitingFor(upstream, way.leg)
     const how = await upstream.carry(exchange, way.route, ledger)
     if (how === 'upgraded') await tunnel(upstream, request)
     else node.pools.give(key, upstream, node.transport.nowMs)
@@ -63,16 +69,25 @@ export async function attempt(request: Request, way: Way): Promise<'done' | 'upg
   } catch (thrown) {
     const failure = failureOf(thrown)
     if (upstream === null) {
-      if (failure.kind.retry) return { failure, stale: false }
+      if (failure.kind.retry) return { failure, how: 'refused' }
       throw failure
     }
     node.pools.give(key, upstream, node.transport.nowMs) // where it was stopped before anything was sent
-    const isStale = upstream.reused && !upstream.heard && failure.code === 'UPSTREAM_RESET'
-    if (isStale && exchange.repeatable) return { failure, stale: true }
+    const isLost = !upstream.heard && failure.code === 'UPSTREAM_RESET' && exchange.repeatable
+    if (isLost) return { failure, how: upstream.reused ? 'stale' : 'lost' }
     throw failure
   } finally {
+    walk.place.waiting = null
     node.load.end(endpoint)
     exchange.during(null, null)
+  }
+}
+
+function waitingFor(upstream: Http1Upstream, { endpoint: { workload } }: Leg): Waiting | null {
+  if (workload === null) return null // no pod, so nobody knows whether it is gone
+  return {
+    isGone: ({ workloadByUid }) => !workloadByUid.has(workload),
+    lose: () => upstream.lose('the pod behind it is gone'),
   }
 }
 

@@ -6,7 +6,7 @@ import { exhausted, pick } from '../model/balance.ts'
 import { type FailureCode, failureOf, MeshError } from '../model/failure.ts'
 import { type Caller, workloadOf } from '../model/identity.ts'
 import { type Backends, type HttpRoute, routeHttp, routeTcp } from '../model/route.ts'
-import { nameOf } from '../model/service.ts'
+import { type Endpoint, nameOf } from '../model/service.ts'
 import { type Call, current } from './classify.ts'
 import { allow, legTo } from './connect.ts'
 import { deadline, pause } from './deadline.ts'
@@ -75,7 +75,7 @@ async function serveRequest(exchange: Exchange, call: Call, caller: Caller, walk
   } catch (thrown) {
     const failure = failureOf(thrown)
     ledger.fail(failure)
-    refuse(exchange, failure)
+    refuse(exchange, failure, call)
     return 'done'
   } finally {
     if (timer !== null) clearTimeout(timer)
@@ -124,42 +124,61 @@ function timeoutOf(route: HttpRoute & { kind: 'forward' }, { exchange, call, wal
   return route.timeoutMs ?? (requestMs > 0 ? requestMs : null)
 }
 
-/** Tries endpoints until one has answered. Another is tried only where nothing can have been acted upon. */
+/** Tries endpoints until one has answered. */
 async function forward(route: HttpRoute & { kind: 'forward' }, request: Request): Promise<'done' | 'upgraded'> {
   const { call, caller, walk, world } = request
   const { node } = walk
-  const tried = new Set<string>()
-  let fresh = false // a request goes over pooled connections once: a server that restarted has closed them all
+  const { backends } = route
+  const tries = { failed: new Set<string>(), stale: false, lost: false }
   for (;;) {
-    const endpoint = pick(route.backends, node.load, node.random, tried)
-    if (endpoint === null) throw new MeshError('NO_ENDPOINT', exhausted(route.backends))
+    const endpoint = pick(backends, node.load, node.random, tries.failed)
+    if (endpoint === null) throw new MeshError('NO_ENDPOINT', exhausted(backends))
     const permit = allow(caller, endpoint)
     const leg = legTo(endpoint, call, node, world)
-    const outcome = await attempt(request, { permit, leg, route, fresh })
+    // over pooled connections a request goes once: a server that restarted has closed them all
+    const outcome = await attempt(request, { permit, leg, route, fresh: tries.stale })
     if (outcome === 'done' || outcome === 'upgraded') return outcome
-    fresh = outcome.stale
-    again(outcome, { tried, backends: route.backends, endpoint: nameOf(endpoint) }, request)
+    if (!mayTryAgain(outcome, tries, { endpoint, backends, most: node.limits.connectRetries })) throw outcome.failure
+    const why = outcome.how === 'stale' ? 'STALE_CONNECTION' : outcome.failure.code
+    node.account.cells.plain('weft_retries_total', why).value++
   }
 }
 
-/** Notes a failed try; throws its failure where there is to be no other. */
-function again(
-  outcome: Tried,
-  place: { readonly tried: Set<string>; readonly backends: Backends; readonly endpoint: string },
-  { walk }: Request,
-): void {
-  const { failure, stale } = outcome
-  const { node } = walk
-  if (!stale) place.tried.add(place.endpoint)
-  const left = place.tried.size <= node.limits.connectRetries && place.tried.size < place.backends.endpoints.length
-  if (!stale && !(failure.kind.retry && left)) throw failure
-  node.account.cells.plain('weft_retries_total', stale ? 'STALE_CONNECTION' : failure.code).value++
+/** What was tried of one request. */
+interface Tries {
+  /** Names of endpoints that failed it: not asked again. */
+  readonly failed: Set<string>
+  stale: boolean
+  lost: boolean
 }
 
+/**
+ * Notes a failed try. A request is lost once at most. After a stale connection the same endpoint is asked again only where
+ * there is no other: it may have restarted, but it may as well be about to go.
+ */
+function mayTryAgain(
+  { how }: Tried,
+  tries: Tries,
+  at: { readonly endpoint: Endpoint; readonly backends: Backends; readonly most: number },
+): boolean {
+  if (how === 'lost' && tries.lost) return false
+  tries.lost ||= how === 'lost'
+  tries.stale ||= how === 'stale'
+  const isOnly = at.backends.endpoints.length === tries.failed.size + 1
+  if (how === 'stale' && isOnly) return true
+  tries.failed.add(nameOf(at.endpoint))
+  return tries.failed.size <= at.most && tries.failed.size < at.backends.endpoints.length
+}
+
+/** How an application fails that stops, as its own proxy sees it. */
+const GONE: ReadonlySet<FailureCode> = new Set(['CONNECT_REFUSED', 'UPSTREAM_RESET'])
+
 /** Tells the caller of a failure as far as it still can be told. */
-function refuse(exchange: Exchange, failure: MeshError): void {
+function refuse(exchange: Exchange, failure: MeshError, { direction }: Call): void {
   const { status } = failure.kind
-  if (failure.code === 'CALLER_RESET' || status === 0 || exchange.answered) exchange.abort()
+  // without the mesh too an application that is gone answers nothing: who called can then ask another endpoint
+  const isGone = direction === 'inbound' && GONE.has(failure.code)
+  if (isGone || failure.code === 'CALLER_RESET' || status === 0 || exchange.answered) exchange.abort()
   else exchange.answer(status, textOf(failure.code, failure.message))
 }
 

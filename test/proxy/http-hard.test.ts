@@ -6,7 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { test } from 'node:test'
 import { match, rule, to, world } from '../../agent/model/world.fixture.ts'
-import { ask, drainSocket, mesh, parseAnswer, readUntil } from './mesh.ts'
+import { ask, drainSocket, type Mesh, mesh, parseAnswer, readUntil } from './mesh.ts'
 
 const APP = { ip: '10.96.0.1', port: 80 }
 const get = (path: string, headers = ''): string => `GET ${path} HTTP/1.1\r\nHost: app\r\n${headers}\r\n`
@@ -286,6 +286,74 @@ test('where one endpoint refuses, another is tried', async (t) => {
   assert.ok(node.count('weft_retries_total', { why: 'CONNECT_REFUSED' }) > 0)
   await node.until(() => node.records.length === 8, 'a record a request')
   assert.ok(node.records.every((record) => record.response_code === 200 && record.bytes_received === 4))
+})
+
+/** An application that resets every connection once it has heard something on it; counts what it heard. */
+async function resetting(node: Mesh, pod: string): Promise<() => number> {
+  let heard = 0
+  await node.tcp(pod, (socket) => {
+    socket.once('data', () => {
+      heard++
+      socket.resetAndDestroy()
+    })
+  })
+  return () => heard
+}
+
+test('where a new connection is reset before any answer, a safe request is tried once more, at another endpoint', async (t) => {
+  const node = mesh(t, world().service('app').pods('app-v1').pods('app-v2').pods('web', { behind: [] }))
+  const first = await resetting(node, 'app-v1-1')
+  await node.http('app-v2-1', (_, response) => void response.end('second'))
+  const socket = await node.dial('web-1', APP)
+  for (let i = 0; i < 8; i++) assert.equal((await ask(socket, get('/'))).body, 'second')
+  assert.ok(first() > 0, 'the first endpoint was asked')
+  assert.equal(node.count('weft_retries_total', { why: 'UPSTREAM_RESET' }), first())
+})
+
+test('a safe request is lost once at most, and one that is not safe never sent again', async (t) => {
+  const node = mesh(t, world().service('app').pods('app-v1', { count: 3 }).pods('web', { behind: [] }))
+  const heard = await Promise.all([1, 2, 3].map((pod) => resetting(node, `app-v1-${pod}`)))
+  const sum = (): number => heard.reduce((all, count) => all + count(), 0)
+  const socket = await node.dial('web-1', APP)
+  assert.equal((await ask(socket, get('/'))).status, 503)
+  assert.equal(sum(), 2)
+  assert.equal((await ask(socket, 'POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 4\r\n\r\nbody')).status, 503)
+  assert.equal(sum(), 3)
+})
+
+test('inbound, an application that listens no more or resets is a reset, as it is without the mesh', async (t) => {
+  const node = mesh(t, one())
+  for (const application of [null, resetting]) {
+    await application?.(node, 'app-v1-1')
+    const socket = await node.reach('app-v1-1')
+    const ended = new Promise((resolve) => socket.once('close', resolve))
+    let read = ''
+    socket.on('error', () => {}).on('data', (bytes: Buffer) => (read += bytes.toString()))
+    socket.write(get('/'))
+    await ended
+    assert.equal(read, '')
+  }
+  assert.deepEqual(
+    node.records.map(({ response_code, response_flags }) => [response_code, response_flags]),
+    [
+      [0, 'UF'],
+      [0, 'UC'],
+    ],
+  )
+})
+
+test('a request whose answer has not begun is lost as soon as its pod is gone', async (t) => {
+  const built = world().service('app').pods('app-v1').pods('web', { behind: [] })
+  const node = mesh(t, built)
+  const asked = Promise.withResolvers<void>()
+  await node.tcp('app-v1-1', (socket) => socket.once('data', () => asked.resolve())) // and says nothing, ever
+  const socket = await node.dial('web-1', APP)
+  const answer = ask(socket, get('/'))
+  await asked.promise
+  const inventory = built.inventory(2)
+  node.plane.apply({ ...inventory, workloads: inventory.workloads.filter(({ name }) => name !== 'app-v1-1') })
+  assert.equal((await answer).status, 503) // its only endpoint was lost: who tries once more is told of the first
+  assert.equal(node.records.at(-1)?.weft_message, 'the pod behind it is gone')
 })
 
 test('a pooled connection that its server closed meanwhile does not fail a safe request', async (t) => {

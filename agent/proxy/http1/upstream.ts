@@ -162,6 +162,11 @@ export class Http1Upstream implements ChannelSink, BodySink {
     this.#broken(`the upstream's connection broke: ${cause.message}`, cause)
   }
 
+  /** Gives up waiting for a response of which nothing has come: as if the upstream had reset the connection. */
+  lose(why: string): void {
+    if (this.#state === 'head' && !this.heard) this.#fail(new MeshError('UPSTREAM_RESET', why))
+  }
+
   /** Closes it. Not to be called amid an exchange. */
   close(): void {
     this.#state = 'dead'

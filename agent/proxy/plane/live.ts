@@ -19,11 +19,24 @@ export interface Occupant {
   drain(nowMs: number): void
 }
 
+/** A request that waits for its answer. */
+export interface Waiting {
+  /** Whether who should answer is gone, as this snapshot has it. */
+  isGone(snapshot: Snapshot): boolean
+  /** Gives up waiting, as if the connection had been reset: unless the answer has begun. */
+  lose(): void
+}
+
 /** A connection's place in the register. */
 export class Place implements Disposable {
   readonly pod: JoinedPod
   readonly ledger: ConnectionLedger
   occupant: Occupant
+  /**
+   * Of an HTTP connection: what its request waits for. A pod that ends takes its network with it, and the reset that would
+   * tell so is lost then; without a word the request would wait for as long as its caller has patience.
+   */
+  waiting: Waiting | null = null
   readonly #leave: (place: Place) => void
   /** Breaks off the step that is waited for. */
   #breakOff: ((reason: MeshError) => void) | null = null
@@ -122,7 +135,11 @@ export class Live {
   *#judgeAll(inForce: () => Snapshot): Generator<void> {
     while (this.#isStale) {
       this.#isStale = false
-      yield* this.#each(({ occupant }) => occupant.forbidden(inForce()))
+      yield* this.#each(({ occupant, waiting }) => {
+        const snapshot = inForce()
+        if (waiting?.isGone(snapshot) === true) waiting.lose()
+        return occupant.forbidden(snapshot)
+      })
     }
   }
 
