@@ -301,6 +301,9 @@ export class Http1Upstream implements ChannelSink, BodySink {
   #broken(why: string, cause?: Error): void {
     if (this.#state === 'dead') return
     if (this.#exchange === null) this.close()
+    // the caller's FIN was passed on, and the application took it as most do: for good
+    else if (this.#finished && !this.heard)
+      this.#fail(new MeshError('CALLER_RESET', 'the caller left without an answer'))
     else this.#fail(cause === undefined ? new MeshError('UPSTREAM_RESET', why) : lossOf('UPSTREAM_RESET', why, cause))
   }
 
