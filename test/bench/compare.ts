@@ -2,14 +2,11 @@
 
 import { type Measured, measure, recordsOf } from './measure.ts'
 import { Proxies, type Proxy, PROXY_NAMES, type ProxyName } from './proxies.ts'
-import { type Row, summary } from './report.ts'
+import { CONNECTIONS, type Row, summary } from './report.ts'
 
 /** What is asked for, and the bytes of its body. */
 export const KINDS = { '1k': 1024, '100k': 100 * 1024 } as const
 export type Kind = keyof typeof KINDS
-
-/** Kept-alive connections of the load. */
-export const CONNECTIONS = 64
 
 export interface Pace {
   readonly rounds: number

@@ -1,8 +1,10 @@
 // Figures of a benchmark: medians over rounds, ratios within each round, and the table. Pure.
 
-import { CONNECTIONS } from './compare.ts'
 import type { Measured } from './measure.ts'
 import type { ProxyName } from './proxies.ts'
+
+/** Kept-alive connections of the load. */
+export const CONNECTIONS = 64
 
 /** One proxy at one kind of work. */
 export interface Row {
