@@ -5,7 +5,7 @@ import { openSockets } from './kernel/bpf.ts'
 import { Counts } from './proxy/plane/counts.ts'
 import type { FromWorker, ToWorker } from './proxy/plane/feed.ts'
 import { DataPlane } from './proxy/plane/plane.ts'
-import { openAccessLog, noAccessLog } from './telemetry/access.ts'
+import { openAccessLog } from './telemetry/access.ts'
 
 /** How often the worker says that it lives, and the coarse clock moves. */
 const HEARTBEAT_MS = 500
@@ -21,7 +21,8 @@ port.on('message', (message: ToWorker) => {
   if (message.type === 'start') {
     plane = new DataPlane({
       sockets: openSockets(message.handles),
-      access: message.accessLog ? openAccessLog(1) : noAccessLog,
+      access: openAccessLog(1),
+      records: message.accessLog,
       limits: message.limits ?? {},
       counts: new Counts(message.counts, message.column),
       onFault: (why) => say({ type: 'fault', why }),

@@ -1,3 +1,4 @@
+import { DEFAULT_MESH_SETTINGS } from './model/mesh-settings.ts'
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,7 +13,7 @@ const handles = { body: 'fake', own: -1, accepted: -1, home: -1 } as const
 
 function inventory(version: number): Inventory {
   const nothing = { workloads: [], services: [], virtualServices: [], destinationRules: [] }
-  return { version, rootNamespace: 'istio-system', ...nothing }
+  return { version, rootNamespace: 'istio-system', mesh: DEFAULT_MESH_SETTINGS, ...nothing }
 }
 
 function captured(uid: string): Captured {

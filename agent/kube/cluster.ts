@@ -1,12 +1,14 @@
 // The cluster as a node sees it: reflectors of all that is watched, and what each change of theirs changes in the inventory.
 
 import type { Changes, Delta } from '../model/delta.ts'
+import { DEFAULT_MESH_SETTINGS } from '../model/mesh-settings.ts'
 import type { DestinationRule, Problem, VirtualService } from '../model/policy.ts'
 import type { Inventory } from '../model/snapshot.ts'
 import type { Workload } from '../model/workload.ts'
 import type { KubeClient } from './client.ts'
 import { translateDestinationRule } from './destination-rule.ts'
 import { sources } from './kinds.ts'
+import { translateMeshSettings } from './mesh-settings.ts'
 import type { EndpointSlice, KubeObject, KubeService, Pod } from './object.ts'
 import { type ObjectChange, Reflector, type ReflectorLog } from './reflector.ts'
 import { ServiceList } from './service-list.ts'
@@ -44,6 +46,7 @@ export class Cluster {
   readonly #workloads: WorkloadList
   readonly #virtualServices: Translations<VirtualService>
   readonly #destinationRules: Translations<DestinationRule>
+  readonly #meshSettings = new Translations('ConfigMap', translateMeshSettings)
   #problems: readonly Problem[] = []
   #problemParts: readonly (readonly Problem[])[] = []
   #localPods: readonly Workload[] | null = null
@@ -69,7 +72,7 @@ export class Cluster {
     this.#destinationRules = new Translations('DestinationRule', (object) =>
       translateDestinationRule(object, clusterDomain),
     )
-    const all = sources(client, options.node)
+    const all = sources(client, options.node, options.rootNamespace)
     /** A reflector whose changes go to `take`. */
     const watched = <T extends KubeObject = KubeObject>(
       source: keyof typeof all,
@@ -92,6 +95,7 @@ export class Cluster {
       watched<EndpointSlice>('slices', (changes) => services.takeSlices(changes), 'at once'),
       localPods,
       pods,
+      watched('meshSettings', (changes) => this.#meshSettings.take(changes)),
       watched('virtualServices', (changes) => this.#virtualServices.take(changes)),
       watched('destinationRules', (changes) => this.#destinationRules.take(changes)),
     ] as readonly Reflector[]
@@ -125,7 +129,8 @@ export class Cluster {
   }
 
   #settings(): Delta['settings'] {
-    return { rootNamespace: this.#options.rootNamespace }
+    const [mesh = DEFAULT_MESH_SETTINGS] = this.#meshSettings.values
+    return { rootNamespace: this.#options.rootNamespace, mesh }
   }
 
   /**
@@ -157,7 +162,7 @@ export class Cluster {
     this.#workloads.move(moved)
     const workloads = this.#workloads.flush()
     const [virtualServices, destinationRules] = [this.#virtualServices.flush(), this.#destinationRules.flush()]
-    const lists = [services, workloads, virtualServices, destinationRules]
+    const lists = [services, workloads, virtualServices, destinationRules, this.#meshSettings.flush()]
     const isOther = this.#readProblems() || this.#workloads.local !== this.#localPods
     if (!isOther && this.#version > 0 && lists.every(isEmpty)) return
     this.#localPods = this.#workloads.local
@@ -172,7 +177,8 @@ export class Cluster {
 
   /** Whether there is something else to say than before. */
   #readProblems(): boolean {
-    const lists = [this.#workloads, this.#services, this.#virtualServices, this.#destinationRules]
+    const policies = [this.#virtualServices, this.#destinationRules, this.#meshSettings]
+    const lists = [this.#workloads, this.#services, ...policies]
     const parts = lists.map(({ problems }) => problems)
     if (parts.every((part, index) => part === this.#problemParts[index])) return false
     this.#problemParts = parts

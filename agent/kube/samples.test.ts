@@ -1,5 +1,6 @@
 // The manifests that others publish, where they are at hand (../shared/data beside the repository): each is understood.
 
+import { DEFAULT_MESH_SETTINGS } from '../model/mesh-settings.ts'
 import assert from 'node:assert/strict'
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -114,7 +115,14 @@ test('Bookinfo’s routes mean what its guide says', { skip }, () => {
   )
   const all = of('virtual-service-all-v1.yaml')
   const nothing = { workloads: [], services: [] }
-  compile({ version: 1, rootNamespace: 'r', ...nothing, virtualServices: all, destinationRules: rules })
+  compile({
+    version: 1,
+    rootNamespace: 'r',
+    mesh: DEFAULT_MESH_SETTINGS,
+    ...nothing,
+    virtualServices: all,
+    destinationRules: rules,
+  })
 })
 
 /** A value that the schema of a field may take; where it needs more it is refused, which names the field too. */

@@ -1,3 +1,4 @@
+import { DEFAULT_MESH_SETTINGS } from '../model/mesh-settings.ts'
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
@@ -281,7 +282,15 @@ test('any object is translated or refused with a reason, and what is translated 
       taken[rejected ? 'no' : 'yes']++
       if (value === null) return
       const [workloads, services, destinationRules] = [[], [], []]
-      compile({ version: 1, rootNamespace: 'r', workloads, services, virtualServices: [value], destinationRules })
+      compile({
+        version: 1,
+        rootNamespace: 'r',
+        mesh: DEFAULT_MESH_SETTINGS,
+        workloads,
+        services,
+        virtualServices: [value],
+        destinationRules,
+      })
     }),
     { numRuns: 500 },
   )

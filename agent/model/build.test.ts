@@ -1,3 +1,4 @@
+import { DEFAULT_MESH_SETTINGS } from './mesh-settings.ts'
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
@@ -95,6 +96,7 @@ const unique = <T>(one: fc.Arbitrary<T>, selector: (item: T) => string) =>
 const change = fc.record({
   keep: fc.integer(),
   rootNamespace: fc.constantFrom('istio-system', 'other'),
+  mesh: fc.constant(DEFAULT_MESH_SETTINGS),
   workloads: unique(workload, KEYS.workloads),
   services: unique(service, KEYS.services),
   virtualServices: unique(virtualService, KEYS.virtualServices),
@@ -111,12 +113,21 @@ function changed(before: Inventory, { keep, ...fresh }: typeof change extends fc
   return {
     version: before.version + 1,
     rootNamespace: fresh.rootNamespace,
+    mesh: fresh.mesh,
     ...Object.fromEntries(merged),
   } as Inventory
 }
 
 const EMPTY: Inventory = {
-  ...{ version: 0, rootNamespace: '', workloads: [], services: [], virtualServices: [], destinationRules: [] },
+  ...{
+    version: 0,
+    rootNamespace: '',
+    mesh: DEFAULT_MESH_SETTINGS,
+    workloads: [],
+    services: [],
+    virtualServices: [],
+    destinationRules: [],
+  },
 }
 
 /** Everything a connection or request could be told by a snapshot. */

@@ -1,6 +1,7 @@
 // Makes a snapshot of the one before and a delta. The work is a generator: each yield is a moment at which it may pause,
 // some ten microseconds after the one before, so that connections go on meanwhile.
 
+import { DEFAULT_MESH_SETTINGS } from './mesh-settings.ts'
 import { addressText } from './address.ts'
 import { ClaimsEdit, insertedByName, noClaims } from './claims.ts'
 import { type Delta, KEYS, type Settings, settingsOf, wholeOf } from './delta.ts'
@@ -22,7 +23,7 @@ export interface Refusal {
 const STEP = 16
 
 /** Before the first inventory nothing is known; destinations are then gone to as they were dialled. */
-export function nothing(settings: Settings = { rootNamespace: '' }): Snapshot {
+export function nothing(settings: Settings = { rootNamespace: '', mesh: DEFAULT_MESH_SETTINGS }): Snapshot {
   return {
     version: 0,
     rootNamespace: settings.rootNamespace,

@@ -92,6 +92,14 @@ export const FAILURES = {
   },
   NO_ROUTE: { step: 'route', blame: 'policy', status: 404, flag: 'NR', retry: false, details: 'route_not_found' },
   NO_CLUSTER: { step: 'route', blame: 'policy', status: 503, flag: 'NC', retry: false, details: 'cluster_not_found' },
+  BLACK_HOLE: {
+    step: 'route',
+    blame: 'policy',
+    status: 502,
+    flag: 'UH',
+    retry: false,
+    details: 'direct_response',
+  },
   FAULT_ABORT: { step: 'route', blame: 'policy', status: 0, flag: 'FI', retry: false, details: 'fault_filter_abort' },
   NO_ENDPOINT: {
     step: 'pick',

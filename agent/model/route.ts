@@ -1,7 +1,7 @@
 // Where a connection or request goes: pure, from the snapshot, what the caller dialled and what it asked for.
 
-import { familyOf, type IpFamily, type SocketAddress } from './address.ts'
-import type { FailureCode } from './failure.ts'
+import { addressText, familyOf, type IpFamily, type SocketAddress } from './address.ts'
+import { type FailureCode, MeshError } from './failure.ts'
 import { pathOf, type RequestFacts } from './match.ts'
 import type {
   Balancer,
@@ -42,6 +42,8 @@ export interface Backends {
   readonly family: IpFamily
   readonly balancer: Balancer
   readonly endpoints: readonly Endpoint[]
+  /** The address that was dialled, of which the mesh knows nothing: passed through as it is. */
+  readonly isUnknown: boolean
 }
 
 export type HttpRoute =
@@ -122,6 +124,15 @@ export function routeTcp(snapshot: Snapshot, target: Target, consumer: string): 
 }
 
 /**
+ * Why the mesh keeps a caller from what it dialled, or null: by outboundTrafficPolicy REGISTRY_ONLY (Istio's meshConfig) only
+ * what the mesh knows is reached. A pod or Service it knows, joined or not, is never kept from anybody.
+ */
+export function keptFrom(snapshot: Snapshot, target: Target): MeshError | null {
+  if (target.kind !== 'unknown' || snapshot.settings.mesh.outboundTrafficPolicy === 'ALLOW_ANY') return null
+  return new MeshError('BLACK_HOLE', `nothing in the mesh stands for ${addressText(target.address)}`)
+}
+
+/**
  * The VirtualService in force for a service: of those the consumer may see, one with the service's own host before one
  * with a wildcard; then the consumer's namespace, the service's, the mesh's root.
  */
@@ -172,6 +183,7 @@ export function backendsFor(
       subset,
       port: port.port,
       family,
+      isUnknown: false,
       balancer: balancerOf([chosen?.policy ?? null, policy], port.port),
       endpoints: usable(ofFamily(port, family), service.publishNotReady).filter((endpoint) =>
         carries(snapshot, endpoint, labels),
@@ -257,6 +269,7 @@ function direct(address: SocketAddress, workload: string | null): Backends {
     port: address.port,
     family: familyOf(address.ip),
     balancer: 'ROUND_ROBIN',
+    isUnknown: workload === null,
     endpoints: [{ address, workload, ready: true, serving: true, terminating: false, node: null }],
   }
 }

@@ -7,6 +7,7 @@ import type { Settings } from './delta.ts'
 import type { HostIndex } from './host-index.ts'
 import type { Layered } from './layered.ts'
 import type { RequestTest } from './match.ts'
+import type { MeshSettings } from './mesh-settings.ts'
 import type { DestinationRule, HttpRule, RequestMatch, VirtualService } from './policy.ts'
 import type { Endpoint, Service, ServicePort } from './service.ts'
 import type { ObjectRef, Workload } from './workload.ts'
@@ -17,6 +18,7 @@ export interface Inventory {
   readonly version: number
   /** Namespace whose Istio objects hold for the whole mesh. */
   readonly rootNamespace: string
+  readonly mesh: MeshSettings
   readonly workloads: readonly Workload[]
   readonly services: readonly Service[]
   readonly virtualServices: readonly VirtualService[]

@@ -11,6 +11,7 @@ import type {
   WeightedDestination,
 } from './policy.ts'
 import { familyOf } from './address.ts'
+import { DEFAULT_MESH_SETTINGS, type MeshSettings } from './mesh-settings.ts'
 import type { DeclaredProtocol } from './protocol.ts'
 import type { Endpoint, Service } from './service.ts'
 import { compile, type Inventory, resolve, type Snapshot, type Target } from './snapshot.ts'
@@ -67,6 +68,7 @@ export class World {
   readonly #virtualServices: VirtualService[] = []
   readonly #destinationRules: DestinationRule[] = []
   #clockMs = 1_700_000_000_000
+  #mesh = DEFAULT_MESH_SETTINGS
 
   /** Adds a Service at 10.96.0.1, .2, … A name already there is replaced, less its endpoints. */
   service(name: string, wish: ServiceWish = {}): this {
@@ -152,6 +154,12 @@ export class World {
     return this
   }
 
+  /** Settings of the whole mesh. */
+  settings(mesh: Partial<MeshSettings>): this {
+    this.#mesh = { ...DEFAULT_MESH_SETTINGS, ...mesh }
+    return this
+  }
+
   /** The workload of a pod by its name (`reviews-v1-1`). Throws where there is none. */
   pod(name: string, namespace = 'default'): Workload {
     const found = this.#workloads.find((workload) => workload.name === name && workload.namespace === namespace)
@@ -163,6 +171,7 @@ export class World {
     return {
       version,
       rootNamespace: ROOT_NAMESPACE,
+      mesh: this.#mesh,
       workloads: [...this.#workloads],
       services: [...this.#services.values()].map(({ targetPorts: _, ...service }) => service),
       virtualServices: [...this.#virtualServices],

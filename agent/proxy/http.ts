@@ -5,7 +5,7 @@ import { addressText } from '../model/address.ts'
 import { exhausted, pick } from '../model/balance.ts'
 import { type FailureCode, failureOf, MeshError } from '../model/failure.ts'
 import { type Caller, workloadOf } from '../model/identity.ts'
-import { type Backends, type HttpRoute, routeHttp, routeTcp } from '../model/route.ts'
+import { type Backends, type HttpRoute, keptFrom, routeHttp, routeTcp } from '../model/route.ts'
 import { type Endpoint, nameOf } from '../model/service.ts'
 import { type Call, current } from './classify.ts'
 import { allow, legTo } from './connect.ts'
@@ -93,6 +93,8 @@ function routeOf({ exchange, call, caller, walk, world }: Request): HttpRoute {
   if (target.kind === 'service') {
     return routeHttp(world, current(world, target), { request: exchange, caller: workloadOf(caller) }, walk.node.random)
   }
+  const kept = call.direction === 'outbound' ? keptFrom(world, target) : null
+  if (kept !== null) throw kept
   const backends = routeTcp(world, target, consumerOf(call, caller))
   return { kind: 'forward', by: null, backends, delayMs: 0, target: null, authority: null, timeoutMs: null }
 }

@@ -4,9 +4,9 @@ import { exhausted, pick } from '../model/balance.ts'
 import { failureOf, MeshError } from '../model/failure.ts'
 import { type Caller, workloadOf } from '../model/identity.ts'
 import type { Permit } from '../model/permit.ts'
-import { type Backends, routeTcp } from '../model/route.ts'
+import { type Backends, keptFrom, routeTcp } from '../model/route.ts'
 import { nameOf } from '../model/service.ts'
-import type { Snapshot } from '../model/snapshot.ts'
+import { resolve, type Snapshot } from '../model/snapshot.ts'
 import { authorize } from '../model/permit.ts'
 import { type Call, current } from './classify.ts'
 import { allow, connect, type Leg, legTo } from './connect.ts'
@@ -25,6 +25,8 @@ export async function carry(call: Call, caller: Caller, walk: Walk): Promise<voi
   const world = node.snapshot
   ledger.snapshot = world.version
   const target = call.target.kind === 'service' ? current(world, call.target) : call.target // sniffing took its time
+  const kept = call.direction === 'outbound' ? keptFrom(world, target) : null
+  if (kept !== null) throw kept
   const backends = routeTcp(world, target, consumerOf(call, caller))
   ledger.routed(backends, null)
   const { upstream, leg } = await connectOne(backends, { call, caller, world }, walk)
@@ -38,14 +40,10 @@ export async function carry(call: Call, caller: Caller, walk: Walk): Promise<voi
       fromUpstream: null,
       ended: call.ended,
     })
-    place.occupant = occupant(
-      flow,
-      [call.channel, upstream],
-      (snapshot) => forbidden(snapshot, caller, leg),
-      node.limits,
-    )
+    const judge = (snapshot: Snapshot): MeshError | null => forbidden(snapshot, { call, caller, leg })
+    place.occupant = occupant(flow, [call.channel, upstream], judge, node.limits)
     // a snapshot that came while it was connecting found nobody in this place to judge
-    const refusal = node.snapshot === world ? null : forbidden(node.snapshot, caller, leg)
+    const refusal = node.snapshot === world ? null : judge(node.snapshot)
     if (refusal !== null) flow.stop(refusal)
     await flow.done
   } finally {
@@ -85,11 +83,14 @@ async function connectOne(
   }
 }
 
-/** A flow's permit is judged again by each new snapshot. */
-function forbidden(snapshot: Snapshot, caller: Caller, { endpoint }: Leg): MeshError | null {
-  void snapshot
-  const verdict = authorize(caller, endpoint)
-  return 'denied' in verdict ? new MeshError('DENIED', verdict.denied) : null
+/** A flow is judged again by each new snapshot: its permit, and whether what was dialled may be reached at all. */
+function forbidden(
+  snapshot: Snapshot,
+  { call, caller, leg }: { readonly call: Call; readonly caller: Caller; readonly leg: Leg },
+): MeshError | null {
+  const verdict = authorize(caller, leg.endpoint)
+  if ('denied' in verdict) return new MeshError('DENIED', verdict.denied)
+  return call.direction === 'outbound' ? keptFrom(snapshot, resolve(snapshot, call.dialled)) : null
 }
 
 /** What the register may ask of a relay. */

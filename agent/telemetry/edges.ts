@@ -3,12 +3,11 @@
 import type { Endpoint, Service } from '../model/service.ts'
 import { canonicalName, canonicalRevision, type Workload } from '../model/workload.ts'
 import type { Cells, Edge } from './cells.ts'
+import { PASSTHROUGH } from './record.ts'
 
 const UNKNOWN = 'unknown'
 /** Istio's name for the one cluster of a mesh. */
 const CLUSTER = 'Kubernetes'
-/** Istio's name for what nothing in the mesh stands for. */
-const PASSTHROUGH = 'PassthroughCluster'
 /** Pairs looked up; beyond, all are forgotten and looked up anew. */
 const KNOWN_LIMIT = 20_000
 

@@ -13,6 +13,7 @@ import { Edges, type Pair, samePair } from './edges.ts'
 import {
   type Asked,
   askedPart,
+  BLACK_HOLE_PART,
   backendsPart,
   connectionPart,
   type Direction,
@@ -44,6 +45,8 @@ export class Account {
   readonly access: AccessLog
   readonly clock: Clock
   readonly edges: Edges
+  /** Whether requests and connections are written to the access log. */
+  isRecording = true
 
   constructor(cells: Cells, access: AccessLog, clock: Clock) {
     this.cells = cells
@@ -118,12 +121,13 @@ class Ledger {
 
   /** Writes the record of it. */
   protected record(connection: ConnectionLedger, asked: Asked | null, outcome: RecordOutcome): void {
+    if (!this.account.isRecording) return
     const { reached, backends, rule, failure } = this
     const parts = {
       connection: connection.part,
       asked: askedPart(asked),
       reached: reachedPart(reached?.endpoint ?? null, reached?.callee ?? null, this.upstreamLocal),
-      backends: backendsPart(connection.direction, backends),
+      backends: failure?.code === 'BLACK_HOLE' ? BLACK_HOLE_PART : backendsPart(connection.direction, backends),
     }
     const line = recordLine(parts, {
       startedMs: this.startedMs,

@@ -162,12 +162,18 @@ export function backendsPart(direction: Direction, backends: Backends | null): s
   const kept = CLUSTERS[direction]
   const known = kept.get(backends)
   if (known !== undefined) return known
-  const { port, subset, host } = backends
-  const name = `${direction}|${port}|${subset ?? ''}|${direction === 'inbound' ? '' : host}`
+  const { port, subset, host, isUnknown } = backends
+  const isPassed = isUnknown && direction === 'outbound'
+  const name = isPassed ? PASSTHROUGH : `${direction}|${port}|${subset ?? ''}|${direction === 'inbound' ? '' : host}`
   const text = `"upstream_cluster":${quoted(name)},`
   kept.set(backends, text)
   return text
 }
+
+/** What the record says of a request that the mesh kept in. */
+export const BLACK_HOLE_PART = '"upstream_cluster":"BlackHoleCluster",'
+/** Envoy's name for what nothing in the mesh stands for, as Istio sets it up. */
+export const PASSTHROUGH = 'PassthroughCluster'
 
 const CLUSTERS: Readonly<Record<Direction, WeakMap<Backends, string>>> = {
   outbound: new WeakMap(),

@@ -294,6 +294,33 @@ void describe('a cluster as a node sees it', { concurrency: true }, () => {
     assert.deepEqual(after.problems, [])
   })
 
+  test('the mesh’s settings are those of the ConfigMap: the last good ones, and the defaults without it', async (t) => {
+    const s = seen()
+    const weft = (mesh: string): ObjectDraft => named('weft', { data: { mesh } }, { namespace: 'istio-system' })
+    const change = (mesh: string): unknown =>
+      s.store.modify('configmaps', 'istio-system', 'weft', (object) => void (object['data'] = { mesh }))
+    s.store.create('namespaces', { metadata: { name: 'istio-system' } })
+    s.store.create('configmaps', named('weft', { data: { mesh: 'outboundTrafficPolicy: { mode: REGISTRY_ONLY }' } }))
+    await s.start(t)
+    const modeOf = ({ inventory }: Seeing): string => inventory.mesh.outboundTrafficPolicy
+    assert.equal(modeOf(s.last), 'ALLOW_ANY', 'another namespace’s is not the mesh’s')
+    s.store.create('configmaps', weft('outboundTrafficPolicy: { mode: REGISTRY_ONLY }'))
+    await s.until((view) => modeOf(view) === 'REGISTRY_ONLY')
+    change('outboundTrafficPolicy: { mode: NEVER }')
+    const bad = await s.until(({ problems }) => problems.length > 0)
+    assert.equal(modeOf(bad), 'REGISTRY_ONLY')
+    assert.deepEqual(bad.problems[0], {
+      object: { kind: 'ConfigMap', namespace: 'istio-system', name: 'weft' },
+      field: 'data.mesh.outboundTrafficPolicy.mode',
+      reason: 'must be ALLOW_ANY or REGISTRY_ONLY',
+    })
+    change('accessLogFile: ""')
+    const good = await s.until(({ problems }) => problems.length === 0)
+    assert.deepEqual(good.inventory.mesh, { outboundTrafficPolicy: 'ALLOW_ANY', accessLog: false })
+    s.store.delete('configmaps', 'istio-system', 'weft')
+    await s.until(({ inventory }) => inventory.mesh.accessLog === null)
+  })
+
   test('an object that nobody foresaw is a problem of its own, and all others are read', async (t) => {
     const s = seen()
     const odd: unknown[] = [

@@ -28,6 +28,8 @@ import { nodeTransport } from '../transport/transport-node.ts'
 export interface PlaneOptions {
   readonly sockets: Sockets
   readonly access: AccessLog
+  /** Whether it is written to where the mesh's settings do not say. */
+  readonly records?: boolean
   /** Hears of what should not happen. */
   readonly onFault: (why: string) => void
   readonly limits?: Partial<Limits>
@@ -53,6 +55,7 @@ export class DataPlane {
   readonly #onFault: (why: string) => void
   readonly #onRefused: (refusal: Refusal) => void
   readonly #swap: Swap
+  readonly #records: boolean
   readonly #pace: { readonly batch?: number }
   #sweptAt = 0
   #forgotAt = 0
@@ -62,6 +65,7 @@ export class DataPlane {
     const { sockets, access, onFault, limits, random = Math.random, transport, counts = null } = options
     const bounds = { ...DEFAULT_LIMITS, ...limits }
     this.#onFault = onFault
+    this.#records = options.records ?? true
     this.#pace = counts !== null && counts.workers > 1 ? { batch: SHARED_BATCH } : {}
     this.#onRefused = options.onRefused ?? ((refusal) => onFault(`${refusal.object.name}: ${refusal.why}`))
     this.node = {
@@ -78,6 +82,7 @@ export class DataPlane {
       snapshot: nothing(),
       draining: false,
     }
+    this.node.account.isRecording = this.#records
     this.#swap = new Swap(this.node, (refusal) => this.#onRefused(refusal))
     this.node.transport.tick(performance.now())
   }
@@ -104,6 +109,8 @@ export class DataPlane {
 
   #swapped(): void {
     this.#isSwapped = true
+    const { account, snapshot } = this.node
+    account.isRecording = snapshot.settings.mesh.accessLog ?? this.#records
     this.node.live.recheck(() => this.node.snapshot)
   }
 
