@@ -13,7 +13,7 @@ const handles = { body: 'fake', own: -1, accepted: -1, home: -1 } as const
 
 function inventory(version: number): Inventory {
   const nothing = { workloads: [], services: [], virtualServices: [], destinationRules: [] }
-  return { version, rootNamespace: 'istio-system', mesh: DEFAULT_MESH_SETTINGS, ...nothing }
+  return { version, rootNamespace: 'istio-system', mesh: DEFAULT_MESH_SETTINGS, node: 'node-1', ...nothing }
 }
 
 function captured(uid: string): Captured {

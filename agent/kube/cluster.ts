@@ -130,7 +130,7 @@ export class Cluster {
 
   #settings(): Delta['settings'] {
     const [mesh = DEFAULT_MESH_SETTINGS] = this.#meshSettings.values
-    return { rootNamespace: this.#options.rootNamespace, mesh }
+    return { rootNamespace: this.#options.rootNamespace, mesh, node: this.#options.node }
   }
 
   /**

@@ -75,6 +75,7 @@ export interface KubeService extends KubeObject {
     readonly externalIPs?: readonly string[]
     readonly publishNotReadyAddresses?: boolean
     readonly sessionAffinity?: string
+    readonly sessionAffinityConfig?: { readonly clientIP?: { readonly timeoutSeconds?: number } }
     readonly internalTrafficPolicy?: string
     readonly ports?: readonly {
       readonly name?: string

@@ -119,6 +119,7 @@ test('Bookinfo’s routes mean what its guide says', { skip }, () => {
     version: 1,
     rootNamespace: 'r',
     mesh: DEFAULT_MESH_SETTINGS,
+    node: 'node-1',
     ...nothing,
     virtualServices: all,
     destinationRules: rules,

@@ -38,6 +38,8 @@ test('a service is known by its host, its addresses and its TCP ports', () => {
     addresses: ['10.96.0.7', 'fd00::7', '198.51.100.1', '203.0.113.9'],
     headless: false,
     publishNotReady: false,
+    affinitySeconds: null,
+    localOnly: false,
     ports: [
       { name: 'http', port: 80, protocol: 'http', endpoints: [] },
       { name: 'any', port: 443, protocol: 'opaque', endpoints: [] },
@@ -163,6 +165,15 @@ test('a slice and its service meet by namespace and name', () => {
   assert.equal(serviceHost('Reviews', 'shop', 'mesh.local'), 'reviews.shop.svc.mesh.local')
 })
 
+test('affinity and locality are as the Service says', () => {
+  const of = (spec: object) => translateService(service(spec as never), [], 'cluster.local')
+  assert.deepEqual([of({}).affinitySeconds, of({}).localOnly], [null, false])
+  assert.equal(of({ sessionAffinity: 'ClientIP' }).affinitySeconds, 10_800)
+  const config = { clientIP: { timeoutSeconds: 7 } }
+  assert.equal(of({ sessionAffinity: 'ClientIP', sessionAffinityConfig: config }).affinitySeconds, 7)
+  assert.equal(of({ internalTrafficPolicy: 'Local' }).localOnly, true)
+})
+
 test('what a service asks for and does not get is named', () => {
   const plain = service({
     sessionAffinity: 'None',
@@ -180,6 +191,6 @@ test('what a service asks for and does not get is named', () => {
     ],
   })
   const fields = serviceProblems(asking).map(({ field }) => field)
-  assert.deepEqual(fields, ['spec.sessionAffinity', 'spec.internalTrafficPolicy', 'spec.ports[1]', 'spec.ports[2]'])
+  assert.deepEqual(fields, ['spec.ports[1]', 'spec.ports[2]'])
   assert.deepEqual(serviceProblems(asking)[0]?.object, { kind: 'Service', namespace: 'default', name: 'reviews' })
 })

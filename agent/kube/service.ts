@@ -43,6 +43,8 @@ export function translateService(
     addresses: addressesOf(service),
     headless,
     publishNotReady: spec.publishNotReadyAddresses === true,
+    affinitySeconds: affinityOf(service),
+    localOnly: spec.internalTrafficPolicy === 'Local',
     ports: ports.map((port): ServicePort => {
       const portName = port.name ?? ''
       const appProtocol = port.appProtocol ?? null
@@ -58,17 +60,23 @@ export function translateService(
 
 /** What a Service asks for and does not get from the mesh. */
 export function serviceProblems(service: KubeService): Problem[] {
-  const { sessionAffinity, internalTrafficPolicy, ports = [] } = service.spec ?? {}
+  const { ports = [] } = service.spec ?? {}
   const object = refOf('Service', service)
   const problems: Problem[] = []
   const tell = (field: string, reason: string): void => void problems.push({ object, field, reason })
-  if (sessionAffinity === 'ClientIP') tell('spec.sessionAffinity', 'this field is not honoured')
-  if (internalTrafficPolicy === 'Local') tell('spec.internalTrafficPolicy', 'this field is not honoured')
   ports.forEach(({ port, name = '', appProtocol = null }, index) => {
     if (declaresHttp2({ number: port, name, appProtocol }))
       tell(`spec.ports[${index}]`, 'HTTP/2 is carried as plain TCP')
   })
   return problems
+}
+
+/** The API's default for sessionAffinityConfig.clientIP.timeoutSeconds. */
+const AFFINITY_SECONDS = 10_800
+
+function affinityOf({ spec }: KubeService): number | null {
+  if (spec?.sessionAffinity !== 'ClientIP') return null
+  return spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? AFFINITY_SECONDS
 }
 
 /** Canonical, each once, the ClusterIPs first. What is no address (`None`, one not yet given) is left out. */

@@ -286,6 +286,7 @@ test('any object is translated or refused with a reason, and what is translated 
         version: 1,
         rootNamespace: 'r',
         mesh: DEFAULT_MESH_SETTINGS,
+        node: 'node-1',
         workloads,
         services,
         virtualServices: [value],

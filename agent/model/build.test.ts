@@ -58,7 +58,14 @@ const service = fc
     ports: fc.uniqueArray(fc.tuple(port, fc.array(endpoint, { maxLength: 3 })), { maxLength: 2, selector: ([p]) => p }),
   })
   .map(({ ports, ...rest }) => ({
-    ...{ ...rest, host: hostOf(rest.name, rest.namespace), headless: false, publishNotReady: false },
+    ...{
+      ...rest,
+      host: hostOf(rest.name, rest.namespace),
+      headless: false,
+      publishNotReady: false,
+      affinitySeconds: null,
+      localOnly: false,
+    },
     ports: ports.map(([number, endpoints]) => ({
       ...{ name: '', port: number, protocol: 'http' as const },
       endpoints,
@@ -97,6 +104,7 @@ const change = fc.record({
   keep: fc.integer(),
   rootNamespace: fc.constantFrom('istio-system', 'other'),
   mesh: fc.constant(DEFAULT_MESH_SETTINGS),
+  node: fc.constant('node-1'),
   workloads: unique(workload, KEYS.workloads),
   services: unique(service, KEYS.services),
   virtualServices: unique(virtualService, KEYS.virtualServices),
@@ -114,6 +122,7 @@ function changed(before: Inventory, { keep, ...fresh }: typeof change extends fc
     version: before.version + 1,
     rootNamespace: fresh.rootNamespace,
     mesh: fresh.mesh,
+    node: fresh.node,
     ...Object.fromEntries(merged),
   } as Inventory
 }
@@ -123,6 +132,7 @@ const EMPTY: Inventory = {
     version: 0,
     rootNamespace: '',
     mesh: DEFAULT_MESH_SETTINGS,
+    node: 'node-1',
     workloads: [],
     services: [],
     virtualServices: [],
@@ -274,6 +284,8 @@ test('a large delta is cut into pieces of which each is small, and the work on e
   const services = Array.from({ length: 50 }, (_, index) => ({
     ...{ name: `s${index}`, namespace: 'default', host: hostOf(`s${index}`), addresses: [], headless: true },
     publishNotReady: false,
+    affinitySeconds: null,
+    localOnly: false,
     ports: [
       { name: '', port: 80, protocol: 'http' as const, endpoints: index === 0 ? endpoints : [endpoints[index]!] },
     ],

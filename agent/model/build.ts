@@ -23,7 +23,7 @@ export interface Refusal {
 const STEP = 16
 
 /** Before the first inventory nothing is known; destinations are then gone to as they were dialled. */
-export function nothing(settings: Settings = { rootNamespace: '', mesh: DEFAULT_MESH_SETTINGS }): Snapshot {
+export function nothing(settings: Settings = { rootNamespace: '', mesh: DEFAULT_MESH_SETTINGS, node: '' }): Snapshot {
   return {
     version: 0,
     rootNamespace: settings.rootNamespace,

@@ -528,3 +528,30 @@ test('a dialled pod or an address that belongs to nothing is reached as it was d
     assert.deepEqual([port, name], [address.port, address.ip])
   }
 })
+
+test('under internalTrafficPolicy Local only endpoints of the own node serve, and none is no endpoint', () => {
+  const of = (node: string) =>
+    world().service('app', { localOnly: true }).pods('app-v1', { node }).pods('app-v2', { node: 'node-2' }).snapshot()
+  const near = of('node-1')
+  assert.deepEqual(
+    routeTcp(near, dialled(near, 'app'), 'default').endpoints.map(({ node }) => node),
+    ['node-1'],
+  )
+  const far = of('node-2')
+  assert.deepEqual(routeTcp(far, dialled(far, 'app'), 'default').endpoints, [])
+})
+
+test('a Service’s affinity holds where no policy names a balancer or a subset', () => {
+  const built = (balancer: 'RANDOM' | null) =>
+    world()
+      .service('app', { affinitySeconds: 60 })
+      .pods('app-v1')
+      .destinationRule({ host: 'app', policy: { balancer, ports: [] }, subsets: [{ name: 'v1' }] })
+      .snapshot()
+  const [plain, ruled] = [built(null), built('RANDOM')]
+  assert.equal(routeTcp(plain, dialled(plain, 'app'), 'default').affinitySeconds, 60)
+  assert.equal(routeTcp(ruled, dialled(ruled, 'app'), 'default').affinitySeconds, null)
+  const at = { consumer: 'default', dialledPort: 80, family: 4 } as const
+  const subset = { host: 'app.default.svc.cluster.local', subset: 'v1', port: null }
+  assert.equal(backendsFor(plain, subset, at)?.affinitySeconds, null)
+})

@@ -44,6 +44,8 @@ export interface Backends {
   readonly endpoints: readonly Endpoint[]
   /** The address that was dialled, of which the mesh knows nothing: passed through as it is. */
   readonly isUnknown: boolean
+  /** How long a client keeps its endpoint, in seconds, or null: as the Service says where no policy says more. */
+  readonly affinitySeconds: number | null
 }
 
 export type HttpRoute =
@@ -177,6 +179,8 @@ export function backendsFor(
     if (subset !== null && chosen === null) return null
     const labels = chosen?.labels ?? {}
     const policy = rules.find((rule) => rule.policy !== null)?.policy ?? null
+    const balancer = balancerOf([chosen?.policy ?? null, policy], port.port)
+    const serving = ofFamily(port, family).filter(({ node }) => !service.localOnly || node === snapshot.settings.node)
     return {
       key: `${host}|${subset ?? ''}|${port.port}|${family}`,
       host,
@@ -184,10 +188,9 @@ export function backendsFor(
       port: port.port,
       family,
       isUnknown: false,
-      balancer: balancerOf([chosen?.policy ?? null, policy], port.port),
-      endpoints: usable(ofFamily(port, family), service.publishNotReady).filter((endpoint) =>
-        carries(snapshot, endpoint, labels),
-      ),
+      balancer: balancer ?? DEFAULT_BALANCER,
+      affinitySeconds: balancer === null && subset === null ? service.affinitySeconds : null,
+      endpoints: usable(serving, service.publishNotReady).filter((endpoint) => carries(snapshot, endpoint, labels)),
     }
   })
 }
@@ -251,14 +254,14 @@ function carries(snapshot: Snapshot, endpoint: Endpoint, labels: Readonly<Record
 /** Istio's default. */
 const DEFAULT_BALANCER: Balancer = 'LEAST_REQUEST'
 
-/** Port over top level, subset over rule. What a port's own settings leave out is Istio's default, never inherited. */
-function balancerOf(policies: readonly (TrafficPolicy | null)[], port: number): Balancer {
+/** Port over top level, subset over rule; null where nobody says. What a port's own settings leave out is Istio's default, never inherited. */
+function balancerOf(policies: readonly (TrafficPolicy | null)[], port: number): Balancer | null {
   for (const policy of policies) {
     const byPort = policy?.ports.find((entry) => entry.port === port)
     if (byPort !== undefined) return byPort.balancer ?? DEFAULT_BALANCER
     if (policy?.balancer) return policy.balancer
   }
-  return DEFAULT_BALANCER
+  return null
 }
 
 function direct(address: SocketAddress, workload: string | null): Backends {
@@ -270,6 +273,7 @@ function direct(address: SocketAddress, workload: string | null): Backends {
     family: familyOf(address.ip),
     balancer: 'ROUND_ROBIN',
     isUnknown: workload === null,
+    affinitySeconds: null,
     endpoints: [{ address, workload, ready: true, serving: true, terminating: false, node: null }],
   }
 }

@@ -45,4 +45,8 @@ export interface Service {
   readonly headless: boolean
   /** spec.publishNotReadyAddresses: endpoints count as ready whatever their probes say. */
   readonly publishNotReady: boolean
+  /** How long one client keeps one endpoint (sessionAffinity ClientIP), in seconds; null: each request may go elsewhere. */
+  readonly affinitySeconds: number | null
+  /** Whether only endpoints of the caller's own node serve (internalTrafficPolicy Local). */
+  readonly localOnly: boolean
 }

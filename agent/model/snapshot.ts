@@ -19,6 +19,8 @@ export interface Inventory {
   /** Namespace whose Istio objects hold for the whole mesh. */
   readonly rootNamespace: string
   readonly mesh: MeshSettings
+  /** Name of the Kubernetes node it is for. */
+  readonly node: string
   readonly workloads: readonly Workload[]
   readonly services: readonly Service[]
   readonly virtualServices: readonly VirtualService[]

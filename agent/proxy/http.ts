@@ -2,7 +2,8 @@
 // snapshot in force when it came.
 
 import { addressText } from '../model/address.ts'
-import { exhausted, pick } from '../model/balance.ts'
+import { pickFor } from '../model/affinity.ts'
+import { exhausted } from '../model/balance.ts'
 import { type FailureCode, failureOf, MeshError } from '../model/failure.ts'
 import { type Caller, workloadOf } from '../model/identity.ts'
 import { type Backends, type HttpRoute, keptFrom, routeHttp, routeTcp } from '../model/route.ts'
@@ -133,7 +134,7 @@ async function forward(route: HttpRoute & { kind: 'forward' }, request: Request)
   const { backends } = route
   const tries = { failed: new Set<string>(), stale: false, lost: false }
   for (;;) {
-    const endpoint = pick(backends, node.load, node.random, tries.failed)
+    const endpoint = pickFor(call.peer.ip, backends, node, tries.failed)
     if (endpoint === null) throw new MeshError('NO_ENDPOINT', exhausted(backends))
     const permit = allow(caller, endpoint)
     const leg = legTo(endpoint, call, node, world)

@@ -1,6 +1,7 @@
 // A connection carried as bytes: routed, picked, permitted and connected once, then relayed.
 
-import { exhausted, pick } from '../model/balance.ts'
+import { pickFor } from '../model/affinity.ts'
+import { exhausted } from '../model/balance.ts'
 import { failureOf, MeshError } from '../model/failure.ts'
 import { type Caller, workloadOf } from '../model/identity.ts'
 import type { Permit } from '../model/permit.ts'
@@ -64,7 +65,7 @@ async function connectOne(
 ): Promise<Connected> {
   const tried = new Set<string>()
   for (;;) {
-    const endpoint = pick(backends, node.load, node.random, tried)
+    const endpoint = pickFor(call.peer.ip, backends, node, tried)
     if (endpoint === null) throw new MeshError('NO_ENDPOINT', exhausted(backends))
     const permit: Permit = allow(caller, endpoint)
     const leg = legTo(endpoint, call, node, world)

@@ -16,6 +16,7 @@ import type { Counts } from './counts.ts'
 import type { RowChanges } from './feed.ts'
 import { DEFAULT_LIMITS, type Limits } from './limits.ts'
 import { Live } from './live.ts'
+import { NodeAffinities } from './affinities.ts'
 import { NodeLoad } from './load.ts'
 import type { JoinedPod, MeshNode } from './node.ts'
 import { Pools } from './pool.ts'
@@ -68,13 +69,15 @@ export class DataPlane {
     this.#records = options.records ?? true
     this.#pace = counts !== null && counts.workers > 1 ? { batch: SHARED_BATCH } : {}
     this.#onRefused = options.onRefused ?? ((refusal) => onFault(`${refusal.object.name}: ${refusal.why}`))
+    const carrier = transport ?? nodeTransport((thrown) => onFault(textOf(thrown)))
     this.node = {
       sockets,
-      transport: transport ?? nodeTransport((thrown) => onFault(textOf(thrown))),
+      transport: carrier,
       pods: new Map(),
       live: new Live(counts),
       pools: new Pools(bounds),
       load: new NodeLoad(counts),
+      affinities: new NodeAffinities(() => carrier.nowMs),
       account: new Account(new Cells(), access, CLOCK),
       random,
       limits: bounds,
