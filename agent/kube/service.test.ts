@@ -166,7 +166,7 @@ test('a slice and its service meet by namespace and name', () => {
 })
 
 test('affinity and locality are as the Service says', () => {
-  const of = (spec: object) => translateService(service(spec as never), [], 'cluster.local')
+  const of = (spec: object) => translateService(service(spec), [], 'cluster.local')
   assert.deepEqual([of({}).affinitySeconds, of({}).localOnly], [null, false])
   assert.equal(of({ sessionAffinity: 'ClientIP' }).affinitySeconds, 10_800)
   const config = { clientIP: { timeoutSeconds: 7 } }
