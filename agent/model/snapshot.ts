@@ -9,7 +9,7 @@ import type { Layered } from './layered.ts'
 import type { RequestTest } from './match.ts'
 import type { MeshSettings } from './mesh-settings.ts'
 import type { DestinationRule, HttpRule, RequestMatch, VirtualService } from './policy.ts'
-import type { Endpoint, Service, ServicePort } from './service.ts'
+import { type Endpoint, nameOf, type Service, type ServicePort } from './service.ts'
 import type { ObjectRef, Workload } from './workload.ts'
 
 /** Everything that was read from the cluster, as plain data. What crosses to a worker are its changes (delta.ts). */
@@ -119,6 +119,13 @@ export function resolvePod(snapshot: Snapshot, address: SocketAddress): Exclude<
     address,
     behind: snapshot.servicesByEndpoint.get(addressText(address))?.[0] ?? null,
   }
+}
+
+/** Whether the endpoint at this address is about to go: whoever is connected to it had better leave. */
+export function isTerminating(snapshot: Snapshot, address: SocketAddress): boolean {
+  const name = addressText(address)
+  const behind = snapshot.servicesByEndpoint.get(name) ?? []
+  return behind.some(({ port }) => port.endpoints.some((one) => one.terminating && nameOf(one) === name))
 }
 
 /** The workload behind an endpoint, or null where none is known. */

@@ -8,6 +8,7 @@ import { type FailureCode, failureOf, MeshError } from '../model/failure.ts'
 import { type Caller, workloadOf } from '../model/identity.ts'
 import { type Backends, type HttpRoute, keptFrom, routeHttp, routeTcp } from '../model/route.ts'
 import { type Endpoint, nameOf } from '../model/service.ts'
+import { isTerminating, type Snapshot } from '../model/snapshot.ts'
 import { type Call, current } from './classify.ts'
 import { allow, legTo } from './connect.ts'
 import { deadline, pause } from './deadline.ts'
@@ -37,7 +38,7 @@ export async function serveHttp(call: Call, caller: Caller, walk: Walk): Promise
       authority: addressText(call.dialled),
       requestId: node.requestId,
       limits: node.limits,
-      lastResponse: () => node.draining,
+      lastResponse: leaving(call, node),
     },
     call.first,
   )
@@ -53,6 +54,20 @@ export async function serveHttp(call: Call, caller: Caller, walk: Walk): Promise
     const failure = failureOf(thrown)
     walk.ledger.fail(failure)
     walk.ledger.status = failure.kind.status
+  }
+}
+
+/** Whether this is the time to leave: the node drains, or inbound the pod is about to go. Looked up once a snapshot. */
+function leaving({ direction, dialled }: Call, node: Walk['node']): () => boolean {
+  if (direction === 'outbound') return () => node.draining
+  let seen: Snapshot | null = null
+  let isGoing = false
+  return () => {
+    if (seen !== node.snapshot) {
+      seen = node.snapshot
+      isGoing = isTerminating(seen, dialled)
+    }
+    return isGoing || node.draining
   }
 }
 

@@ -342,6 +342,25 @@ test('inbound, an application that listens no more or resets is a reset, as it i
   )
 })
 
+test('an answer from a pod that is about to go is its connection’s last, so that callers leave in time', async (t) => {
+  const built = one()
+  const node = mesh(t, built)
+  await node.http('app-v1-1', (_, response) => void response.end('in'))
+  const socket = await node.reach('app-v1-1')
+  assert.equal((await ask(socket, get('/'))).headers['connection'], undefined)
+  const inventory = built.inventory(2)
+  const services = inventory.services.map((service) => ({
+    ...service,
+    ports: service.ports.map((port) => ({
+      ...port,
+      endpoints: port.endpoints.map((endpoint) => ({ ...endpoint, ready: false, terminating: true })),
+    })),
+  }))
+  node.plane.apply({ ...inventory, services })
+  const last = await ask(socket, get('/'))
+  assert.deepEqual([last.body, last.headers['connection']], ['in', 'close'])
+})
+
 test('a request whose answer has not begun is lost as soon as its pod is gone', async (t) => {
   const built = world().service('app').pods('app-v1').pods('web', { behind: [] })
   const node = mesh(t, built)
