@@ -8,7 +8,7 @@ import { type FailureCode, failureOf, MeshError } from '../model/failure.ts'
 import { type Caller, workloadOf } from '../model/identity.ts'
 import { type Backends, type HttpRoute, keptFrom, routeHttp, routeTcp } from '../model/route.ts'
 import { type Endpoint, nameOf } from '../model/service.ts'
-import { isTerminating, type Snapshot } from '../model/snapshot.ts'
+import { isTerminating, resolve, type Snapshot } from '../model/snapshot.ts'
 import { type Call, current } from './classify.ts'
 import { allow, legTo } from './connect.ts'
 import { deadline, pause } from './deadline.ts'
@@ -109,7 +109,8 @@ function routeOf({ exchange, call, caller, walk, world }: Request): HttpRoute {
   if (target.kind === 'service') {
     return routeHttp(world, current(world, target), { request: exchange, caller: workloadOf(caller) }, walk.node.random)
   }
-  const kept = call.direction === 'outbound' ? keptFrom(world, target) : null
+  // asked of this very snapshot: what nobody knew as the connection came may be known by now
+  const kept = call.direction === 'outbound' ? keptFrom(world, resolve(world, call.dialled)) : null
   if (kept !== null) throw kept
   const backends = routeTcp(world, target, consumerOf(call, caller))
   return { kind: 'forward', by: null, backends, delayMs: 0, target: null, authority: null, timeoutMs: null }
