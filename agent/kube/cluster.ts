@@ -20,6 +20,7 @@ export interface ClusterOptions {
   /** Name of the Kubernetes node whose pods are watched whole. */
   readonly node: string
   readonly clusterDomain: string
+  /** Where the ConfigMap of the mesh's settings is; and of the mesh's policies, while that names no other. */
   readonly rootNamespace: string
   /** How names of RuntimeClasses begin whose pods cannot be captured; in any case of letters. */
   readonly sandboxedRuntimes: readonly string[]
@@ -130,7 +131,7 @@ export class Cluster {
 
   #settings(): Delta['settings'] {
     const [mesh = DEFAULT_MESH_SETTINGS] = this.#meshSettings.values
-    return { rootNamespace: this.#options.rootNamespace, mesh, node: this.#options.node }
+    return { rootNamespace: mesh.rootNamespace ?? this.#options.rootNamespace, mesh, node: this.#options.node }
   }
 
   /**

@@ -2,81 +2,222 @@
 // meshConfig; what has no effect here is said of it, field by field.
 
 import { parseDocument } from 'yaml'
-import { DEFAULT_MESH_SETTINGS, type MeshSettings } from '../model/mesh-settings.ts'
+import { DEFAULT_MESH_SETTINGS, type MeshSettings, STANDARD_OUTPUT } from '../model/mesh-settings.ts'
 import type { Problem } from '../model/policy.ts'
 import type { KubeObject } from './object.ts'
-import { refOf, Rejected, type Translation } from './translate.ts'
+import { refOf, Rejected, type Translation, withoutNulls } from './translate.ts'
 
-/** Name of the ConfigMap, and of its key. */
+/** Name of the ConfigMap, and its key that is read. */
 export const MESH_CONFIG = 'weft'
 const KEY = 'mesh'
+const ROOT = `data.${KEY}`
 
-const STANDARD_OUTPUT = '/dev/stdout'
-const NO_EFFECT = 'is understood and has no effect in this version'
-
+/** v1 ConfigMap. */
 interface ConfigMap extends KubeObject {
   readonly data?: Readonly<Record<string, string>>
+  readonly binaryData?: Readonly<Record<string, string>>
 }
 
-/** A field's part of the settings, or why it has none. Throws Rejected where its value cannot be meant. */
-type Reading = (value: unknown, field: string) => Partial<MeshSettings> | string
-
-const READINGS: Readonly<Record<string, Reading>> = {
-  outboundTrafficPolicy: (value, field) => {
-    const mode = objectOf(value, field)['mode'] ?? 'ALLOW_ANY'
-    if (mode === 'ALLOW_ANY' || mode === 'REGISTRY_ONLY') return { outboundTrafficPolicy: mode }
-    throw new Rejected(`${field}.mode`, 'must be ALLOW_ANY or REGISTRY_ONLY')
-  },
-  accessLogFile: (value, field) => {
-    const file = textOf(value, field)
-    if (file === '' || file === STANDARD_OUTPUT) return { accessLog: file !== '' }
-    return `records go to ${STANDARD_OUTPUT} alone`
-  },
-  accessLogEncoding: (value, field) => (textOf(value, field) === 'JSON' ? {} : 'records are JSON'),
-  accessLogFormat: (value, field) => (textOf(value, field) === '' ? {} : NO_EFFECT),
-  rootNamespace: (value, field) => {
-    textOf(value, field)
-    return 'is the setting --root-namespace of agents and controller'
-  },
-  enableTracing: (value) => (value === false ? {} : NO_EFFECT),
-  trustDomain: () => NO_EFFECT,
-  trustDomainAliases: () => NO_EFFECT,
-  extensionProviders: () => NO_EFFECT,
-  defaultProviders: () => NO_EFFECT,
+/** One field of meshConfig. */
+interface Field {
+  /** Settings with the field in them. Throws Rejected where its value cannot be meant. */
+  readonly take: (settings: MeshSettings, value: unknown, path: string) => MeshSettings
+  /** Why it has no effect as it is set, or null. */
+  readonly lack: (value: unknown) => string | null
 }
+
+const NO_IDENTITIES = 'has no effect: workloads have no identities yet'
+const NO_PROVIDERS = 'has no effect: no provider is served yet'
+const OTHER_FILE = `has no effect: records go to ${STANDARD_OUTPUT} alone`
+const MODES = ['ALLOW_ANY', 'REGISTRY_ONLY'] as const
+const ENCODINGS = ['JSON', 'TEXT'] as const
+/** RFC 1123 label, as namespaces are named. */
+const NAMESPACE = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
+
+/** A field that is not among them is not known. Whoever gives one an effect takes its `lack` away. */
+const FIELDS: ReadonlyMap<string, Field> = new Map<string, Field>([
+  [
+    'outboundTrafficPolicy.mode',
+    {
+      take: (settings, value, path) => ({ ...settings, outboundTrafficPolicy: oneOf(MODES, value, path) }),
+      lack: () => null,
+    },
+  ],
+  [
+    'rootNamespace',
+    { take: (settings, value, path) => ({ ...settings, rootNamespace: namespace(value, path) }), lack: () => null },
+  ],
+  [
+    'accessLogFile',
+    {
+      take: (settings, value, path) => withLog(settings, { file: textOf(value, path) }),
+      lack: (value) => (value === '' || value === STANDARD_OUTPUT ? null : OTHER_FILE),
+    },
+  ],
+  [
+    'accessLogEncoding',
+    {
+      take: (settings, value, path) => withLog(settings, { encoding: oneOf(ENCODINGS, value, path) }),
+      lack: (value) => (value === 'JSON' ? null : 'has no effect: records are JSON'),
+    },
+  ],
+  [
+    'accessLogFormat',
+    {
+      take: (settings, value, path) => withLog(settings, { format: textOf(value, path) || null }),
+      lack: (value) => (value === '' ? null : 'has no effect: records have the default fields'),
+    },
+  ],
+  [
+    'enableTracing',
+    {
+      take: (settings, value, path) => ({ ...settings, enableTracing: truthOf(value, path) }),
+      lack: (value) => (value === true ? 'has no effect: no spans are made yet' : null),
+    },
+  ],
+  [
+    'trustDomain',
+    {
+      take: (settings, value, path) => ({ ...settings, trustDomain: textOf(value, path) }),
+      lack: (value) => (value === DEFAULT_MESH_SETTINGS.trustDomain ? null : NO_IDENTITIES),
+    },
+  ],
+  [
+    'trustDomainAliases',
+    {
+      take: (settings, value, path) => ({ ...settings, trustDomainAliases: listOf(value, path, textOf) }),
+      lack: (value) => (isEmpty(value) ? null : NO_IDENTITIES),
+    },
+  ],
+  [
+    'extensionProviders',
+    {
+      take: (settings, value, path) => checked(settings, listOf(value, path, mappingOf)),
+      lack: (value) => (isEmpty(value) ? null : NO_PROVIDERS),
+    },
+  ],
+  [
+    'defaultProviders',
+    {
+      take: (settings, value, path) => checked(settings, mappingOf(value, path)),
+      lack: (value) => (isEmpty(value) ? null : NO_PROVIDERS),
+    },
+  ],
+])
+
+/** Mappings whose fields are fields of FIELDS. */
+const NESTED: ReadonlySet<string> = new Set(['outboundTrafficPolicy'])
 
 /** Throws Rejected where the text is no YAML, or a field holds what cannot be meant. */
 export function translateMeshSettings(object: KubeObject): Translation<MeshSettings> {
   const ref = refOf('ConfigMap', object)
-  const problems: Problem[] = []
+  const { data = {}, binaryData = {} } = object as ConfigMap
+  const strange = [
+    ...Object.keys(data).flatMap((key) => (key === KEY ? [] : [`data.${key}`])),
+    ...Object.keys(binaryData).map((key) => `binaryData.${key}`),
+  ]
+  const problems: Problem[] = strange.map((field) => ({ object: ref, field, reason: 'is not a key that is read' }))
   let settings = DEFAULT_MESH_SETTINGS
-  const { [KEY]: text = '', ...others } = (object as ConfigMap).data ?? {}
-  for (const key of Object.keys(others))
-    problems.push({ object: ref, field: `data.${key}`, reason: 'is not a key of it' })
-  for (const [name, value] of Object.entries(fieldsOf(text))) {
-    const field = `data.${KEY}.${name}`
-    const reading = READINGS[name]
-    const read = reading === undefined ? 'is not a field that is known here' : reading(value, field)
-    if (typeof read === 'string') problems.push({ object: ref, field, reason: read })
-    else settings = { ...settings, ...read }
+  const given = fieldsOf(data[KEY] ?? '')
+  for (const [name, value] of given) {
+    const path = `${ROOT}.${name}`
+    const field = FIELDS.get(name)
+    if (field !== undefined) settings = field.take(settings, value, path)
+    const reason = field === undefined ? 'is not a field that is known here' : field.lack(value)
+    if (reason !== null) problems.push({ object: ref, field: path, reason })
   }
-  return { value: settings, rejected: false, problems }
+  return { value: withLogChecked(settings, given.has('accessLogEncoding')), rejected: false, problems }
 }
 
-function fieldsOf(text: string): Record<string, unknown> {
-  const document = parseDocument(text)
-  const [error] = document.errors
-  if (error !== undefined) throw new Rejected(`data.${KEY}`, `is no YAML: ${error.message.split('\n', 1)[0] ?? ''}`)
-  const value = document.toJS() as unknown
-  return value === null ? {} : objectOf(value, `data.${KEY}`)
+/** All fields of the text by their dotted paths. What is null is absent. */
+function fieldsOf(text: string): ReadonlyMap<string, unknown> {
+  const fields = new Map<string, unknown>()
+  for (const [name, value] of Object.entries(mappingOf(withoutNulls(parsed(text) ?? {}), ROOT))) {
+    if (NESTED.has(name)) {
+      const inner = Object.entries(mappingOf(value, `${ROOT}.${name}`))
+      for (const [own, one] of inner) fields.set(`${name}.${own}`, one)
+    } else fields.set(name.includes('.') ? `"${name}"` : name, value) // a dot within a name leads nowhere
+  }
+  return fields
 }
 
-function objectOf(value: unknown, field: string): Record<string, unknown> {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
-  throw new Rejected(field, 'must be a mapping of fields')
+/** One YAML document. Throws Rejected, also where its aliases unfold to too much. */
+function parsed(text: string): unknown {
+  try {
+    const document = parseDocument(text, { stringKeys: true })
+    const [error] = document.errors
+    if (error !== undefined) throw error
+    return document.toJS() as unknown
+  } catch (error) {
+    throw new Rejected(ROOT, `is no YAML: ${(error as Error).message.split('\n', 1)[0] ?? ''}`)
+  }
 }
 
-function textOf(value: unknown, field: string): string {
+/** The settings as they are: all that is wanted of the field is that it is sound. */
+function checked(settings: MeshSettings, _sound: unknown): MeshSettings {
+  return settings
+}
+
+function withLog(settings: MeshSettings, said: Partial<MeshSettings['accessLog']>): MeshSettings {
+  return { ...settings, accessLog: { ...settings.accessLog, ...said } }
+}
+
+/** A format without an encoding is text, as it is with Istio. Throws Rejected where one of JSON is no JSON object. */
+function withLogChecked(settings: MeshSettings, saysEncoding: boolean): MeshSettings {
+  const { encoding, format } = settings.accessLog
+  if (format === null) return settings
+  if (!saysEncoding) return withLog(settings, { encoding: 'TEXT' })
+  if (encoding === 'JSON' && !isJsonObject(format)) {
+    throw new Rejected(`${ROOT}.accessLogFormat`, 'must be the text of a JSON object, as accessLogEncoding is JSON')
+  }
+  return settings
+}
+
+function isJsonObject(text: string): boolean {
+  try {
+    return isMapping(JSON.parse(text))
+  } catch {
+    return false
+  }
+}
+
+function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function isEmpty(value: unknown): boolean {
+  return Object.keys(value as object).length === 0
+}
+
+function mappingOf(value: unknown, path: string): Readonly<Record<string, unknown>> {
+  if (isMapping(value)) return value
+  throw new Rejected(path, 'must be a mapping of fields')
+}
+
+function listOf<T>(value: unknown, path: string, entryOf: (entry: unknown, path: string) => T): readonly T[] {
+  if (!Array.isArray(value)) throw new Rejected(path, 'must be a list')
+  return value.map((entry, index) => entryOf(entry, `${path}[${index}]`))
+}
+
+function textOf(value: unknown, path: string): string {
   if (typeof value === 'string') return value
-  throw new Rejected(field, 'must be text')
+  throw new Rejected(path, 'must be text')
+}
+
+function truthOf(value: unknown, path: string): boolean {
+  if (typeof value === 'boolean') return value
+  throw new Rejected(path, 'must be true or false')
+}
+
+function namespace(value: unknown, path: string): string | null {
+  const name = textOf(value, path)
+  if (name === '') return null
+  if (NAMESPACE.test(name)) return name
+  throw new Rejected(path, 'must be the name of a namespace')
+}
+
+function oneOf<T extends string>(choices: readonly T[], value: unknown, path: string): T {
+  const found = choices.find((choice) => choice === value)
+  if (found !== undefined) return found
+  throw new Rejected(path, `must be ${choices.join(' or ')}`)
 }

@@ -1,12 +1,43 @@
-// What holds for the whole mesh, as its operators have set it (the fields of Istio's meshConfig that have an effect here).
+// What holds for the whole mesh, as its operators have set it: the fields of Istio's meshConfig, as plain values.
+
+/** What becomes of connections to addresses that nothing in the mesh stands for (Istio OutboundTrafficPolicy.Mode). */
+export type OutboundTrafficPolicy = 'ALLOW_ANY' | 'REGISTRY_ONLY'
+
+/** Where access records go, and what they look like (accessLogFile, accessLogEncoding, accessLogFormat). */
+export interface AccessLogSettings {
+  /** A path, empty for no records; null: the agent's own setting decides. */
+  readonly file: string | null
+  readonly encoding: 'JSON' | 'TEXT'
+  /** A line of text with Envoy's command operators, or for JSON the text of an object of such; null: the default fields. */
+  readonly format: string | null
+}
 
 /** Settings of the mesh. */
 export interface MeshSettings {
-  /** What becomes of connections to addresses that nothing in the mesh stands for (outboundTrafficPolicy.mode). */
-  readonly outboundTrafficPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY'
-  /** Whether access records are written (accessLogFile); null: as the agent's own setting has it. */
-  readonly accessLog: boolean | null
+  readonly trustDomain: string
+  /** Trust domains that identities may have besides. */
+  readonly trustDomainAliases: readonly string[]
+  /** Namespace whose Istio objects hold for the whole mesh; null: as agents and controller are told. */
+  readonly rootNamespace: string | null
+  readonly outboundTrafficPolicy: OutboundTrafficPolicy
+  readonly accessLog: AccessLogSettings
+  readonly enableTracing: boolean
 }
 
-/** Where nobody has set anything: Istio's defaults. */
-export const DEFAULT_MESH_SETTINGS: MeshSettings = { outboundTrafficPolicy: 'ALLOW_ANY', accessLog: null }
+/** Where nobody has set anything: Istio's defaults, but that records are JSON. */
+export const DEFAULT_MESH_SETTINGS: MeshSettings = {
+  trustDomain: 'cluster.local',
+  trustDomainAliases: [],
+  rootNamespace: null,
+  outboundTrafficPolicy: 'ALLOW_ANY',
+  accessLog: { file: null, encoding: 'JSON', format: null },
+  enableTracing: false,
+}
+
+/** The one file that records are written to. */
+export const STANDARD_OUTPUT = '/dev/stdout'
+
+/** Whether records are written; `unsaid`: where the mesh's settings do not say, or name another file. */
+export function isRecording({ accessLog: { file } }: MeshSettings, unsaid: boolean): boolean {
+  return file === STANDARD_OUTPUT || (file !== '' && unsaid)
+}

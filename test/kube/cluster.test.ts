@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connectKube } from '../../agent/kube/client.ts'
 import { Cluster, type ClusterView } from '../../agent/kube/cluster.ts'
 import { COLLECTIONS, type Delta, KEYS } from '../../agent/model/delta.ts'
+import { DEFAULT_MESH_SETTINGS } from '../../agent/model/mesh-settings.ts'
 import type { Inventory } from '../../agent/model/snapshot.ts'
 import { loadDefinitions } from '../../lab/api/definitions.ts'
 import type { ObjectDraft } from '../../lab/api/object.ts'
@@ -316,9 +317,13 @@ void describe('a cluster as a node sees it', { concurrency: true }, () => {
     })
     change('accessLogFile: ""')
     const good = await s.until(({ problems }) => problems.length === 0)
-    assert.deepEqual(good.inventory.mesh, { outboundTrafficPolicy: 'ALLOW_ANY', accessLog: false })
+    assert.deepEqual([modeOf(good), good.inventory.mesh.accessLog.file], ['ALLOW_ANY', ''])
+    assert.equal(good.inventory.rootNamespace, 'istio-system')
+    change('rootNamespace: mesh-root')
+    await s.until(({ inventory }) => inventory.rootNamespace === 'mesh-root')
     s.store.delete('configmaps', 'istio-system', 'weft')
-    await s.until(({ inventory }) => inventory.mesh.accessLog === null)
+    await s.until(({ inventory }) => inventory.rootNamespace === 'istio-system')
+    assert.deepEqual(s.last.inventory.mesh, DEFAULT_MESH_SETTINGS)
   })
 
   test('an object that nobody foresaw is a problem of its own, and all others are read', async (t) => {

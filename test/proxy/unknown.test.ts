@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
+import { DEFAULT_MESH_SETTINGS } from '../../agent/model/mesh-settings.ts'
 import { world } from '../../agent/model/world.fixture.ts'
 import { ask, mesh } from './mesh.ts'
 
@@ -71,8 +72,9 @@ test('records are written as the mesh’s settings say, from one snapshot to the
   const node = mesh(t, all)
   await node.http('app-v1-1', (_, response) => void response.end('in'))
   const socket = await node.dial('web-1', { ip: '10.96.0.1', port: 80 })
-  for (const accessLog of [false, true, null]) {
-    node.plane.apply({ ...all.inventory(), mesh: { outboundTrafficPolicy: 'ALLOW_ANY', accessLog } })
+  for (const file of ['', '/dev/stdout', null]) {
+    const accessLog = { ...DEFAULT_MESH_SETTINGS.accessLog, file }
+    node.plane.apply({ ...all.inventory(), mesh: { ...DEFAULT_MESH_SETTINGS, accessLog } })
     await ask(socket, get)
   }
   await node.until(() => node.records.length === 2, 'records of the last two')

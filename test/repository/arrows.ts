@@ -77,6 +77,7 @@ export const packageOwners: Readonly<Record<string, readonly string[]>> = {
   'prom-client': ['agent/telemetry', 'test'],
   pino: ['agent/telemetry', 'agent/agent.ts', 'agent/worker.ts', 'agent/controller.ts', 'agent/main.ts'],
   re2js: ['agent/model'],
+  yaml: ['agent/kube', 'lab', 'test'],
 }
 
 const typesForAll: readonly string[] = ['pino', 'prom-client']

@@ -4,6 +4,7 @@ import type { Flow } from '../../kernel/accounts.ts'
 import type { Captured, Sockets } from '../../kernel/kernel.ts'
 import { nothing, type Refusal } from '../../model/build.ts'
 import type { Piece } from '../../model/delta.ts'
+import { isRecording } from '../../model/mesh-settings.ts'
 import { compile, type Inventory } from '../../model/snapshot.ts'
 import type { Random } from '../../model/route.ts'
 import type { AccessLog } from '../../telemetry/access.ts'
@@ -113,7 +114,7 @@ export class DataPlane {
   #swapped(): void {
     this.#isSwapped = true
     const { account, snapshot } = this.node
-    account.isRecording = snapshot.settings.mesh.accessLog ?? this.#records
+    account.isRecording = isRecording(snapshot.settings.mesh, this.#records)
     this.node.live.recheck(() => this.node.snapshot)
   }
 
