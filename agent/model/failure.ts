@@ -92,13 +92,15 @@ export const FAILURES = {
   },
   NO_ROUTE: { step: 'route', blame: 'policy', status: 404, flag: 'NR', retry: false, details: 'route_not_found' },
   NO_CLUSTER: { step: 'route', blame: 'policy', status: 503, flag: 'NC', retry: false, details: 'cluster_not_found' },
-  BLACK_HOLE: {
+  // Istio answers a request by a route of its own (block_all), and sends a flow to a cluster without endpoints
+  BLACK_HOLE: { step: 'route', blame: 'policy', status: 502, flag: '-', retry: false, details: 'direct_response' },
+  BLACK_HOLE_FLOW: {
     step: 'route',
     blame: 'policy',
-    status: 502,
+    status: 0,
     flag: 'UH',
     retry: false,
-    details: 'direct_response',
+    details: 'no_healthy_upstream',
   },
   FAULT_ABORT: { step: 'route', blame: 'policy', status: 0, flag: 'FI', retry: false, details: 'fault_filter_abort' },
   NO_ENDPOINT: {

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { addressText } from './address.ts'
 import type { Balancer, HttpRule, RequestMatch } from './policy.ts'
 import { drawn, request, seeded } from './request.fixture.ts'
-import { backendsFor, type HttpRoute, type Random, routeHttp, routeTcp, virtualServiceFor } from './route.ts'
+import { backendsFor, type HttpRoute, keptFrom, type Random, routeHttp, routeTcp, virtualServiceFor } from './route.ts'
 import { resolve, type Snapshot } from './snapshot.ts'
 import type { Workload } from './workload.ts'
 import { dialled, hostOf, match, ROOT_NAMESPACE, to, type World, world } from './world.fixture.ts'
@@ -554,4 +554,29 @@ test('a Service’s affinity holds where no policy names a balancer or a subset'
   const at = { consumer: 'default', dialledPort: 80, family: 4 } as const
   const subset = { host: 'app.default.svc.cluster.local', subset: 'v1', port: null }
   assert.equal(backendsFor(plain, subset, at)?.affinitySeconds, null)
+})
+
+test('under REGISTRY_ONLY a caller is kept from what is no Service, no endpoint of one and no pod, and by default from nothing', () => {
+  const mesh = (): World =>
+    world().service('app').pods('app-v1').external('app', { ip: '192.0.2.1', port: 443 }).pods('bare', { behind: [] })
+  const dialled = [
+    { ip: '10.96.0.1', port: 80 },
+    { ip: '192.0.2.1', port: 443 },
+    { ip: '10.244.0.1', port: 1 },
+    { ip: '10.244.0.2', port: 8080 },
+    { ip: '192.0.2.1', port: 80 },
+    { ip: '10.96.0.1', port: 81 },
+    { ip: '2001:db8::1', port: 80 },
+  ]
+  const keptBy = (snapshot: Snapshot): (string | undefined)[] =>
+    dialled.map((address) => keptFrom(snapshot, address, 'BLACK_HOLE')?.message)
+  assert.deepEqual(
+    keptBy(mesh().snapshot()),
+    dialled.map(() => undefined),
+  )
+  const kept = (name: string): string => `nothing in the mesh stands for ${name}`
+  assert.deepEqual(keptBy(mesh().settings({ outboundTrafficPolicy: 'REGISTRY_ONLY' }).snapshot()), [
+    ...[undefined, undefined, undefined, undefined],
+    ...[kept('192.0.2.1:80'), kept('10.96.0.1:81'), kept('[2001:db8::1]:80')],
+  ])
 })

@@ -18,6 +18,7 @@ import {
   type CompiledRule,
   type CompiledVirtualService,
   memoized,
+  resolve,
   type RuleRef,
   type Snapshot,
   type Target,
@@ -126,12 +127,18 @@ export function routeTcp(snapshot: Snapshot, target: Target, consumer: string): 
 }
 
 /**
- * Why the mesh keeps a caller from what it dialled, or null: by outboundTrafficPolicy REGISTRY_ONLY (Istio's meshConfig) only
- * what the mesh knows is reached. A pod or Service it knows, joined or not, is never kept from anybody.
+ * Why the mesh keeps a caller from an address, or null: by outboundTrafficPolicy REGISTRY_ONLY (Istio's meshConfig) only what
+ * the mesh knows is reached. An address of a Service, of an endpoint of one, or of a pod, joined or not, is known.
  */
-export function keptFrom(snapshot: Snapshot, target: Target): MeshError | null {
-  if (target.kind !== 'unknown' || snapshot.settings.mesh.outboundTrafficPolicy === 'ALLOW_ANY') return null
-  return new MeshError('BLACK_HOLE', `nothing in the mesh stands for ${addressText(target.address)}`)
+export function keptFrom(
+  snapshot: Snapshot,
+  address: SocketAddress,
+  code: 'BLACK_HOLE' | 'BLACK_HOLE_FLOW',
+): MeshError | null {
+  if (snapshot.settings.mesh.outboundTrafficPolicy === 'ALLOW_ANY') return null
+  const name = addressText(address)
+  const isKnown = resolve(snapshot, address).kind !== 'unknown' || snapshot.servicesByEndpoint.get(name) !== undefined
+  return isKnown ? null : new MeshError(code, `nothing in the mesh stands for ${name}`)
 }
 
 /**

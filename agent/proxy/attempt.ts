@@ -16,7 +16,7 @@ import type { Waiting } from './plane/live.ts'
 import type { Walk } from './plane/node.ts'
 import { poolKey } from './plane/pool.ts'
 import { relay } from './relay.ts'
-import { occupant } from './tcp.ts'
+import { judgeOf, occupant } from './tcp.ts'
 
 /** One request on its way. */
 export interface Request {
@@ -63,7 +63,7 @@ export async function attempt(request: Request, way: Way): Promise<'done' | 'upg
     ledger.upstreamLocal = upstream.local
     walk.place.waiting = waitingFor(upstream, way.leg)
     const how = await upstream.carry(exchange, way.route, ledger)
-    if (how === 'upgraded') await tunnel(upstream, request)
+    if (how === 'upgraded') await tunnel(upstream, request, way)
     else node.pools.give(key, upstream, node.transport.nowMs)
     return how
   } catch (thrown) {
@@ -97,13 +97,18 @@ async function dial({ exchange, walk }: Request, { permit, leg }: Way): Promise<
 }
 
 /** After 101: bytes both ways until both ends are through. */
-async function tunnel(upstream: Http1Upstream, { exchange, walk }: Request): Promise<void> {
+async function tunnel(upstream: Http1Upstream, request: Request, { leg }: Way): Promise<void> {
+  const { exchange, walk, call, caller, world } = request
   const { ahead } = upstream
   const flow = relay(exchange.channel, upstream.channel, exchange, {
     fromCaller: ahead?.fromCaller ?? null,
     fromUpstream: ahead?.fromUpstream ?? null,
     ended: exchange.halfClosed,
   })
-  walk.place.occupant = occupant(flow, [exchange.channel, upstream.channel], () => null, walk.node.limits)
+  const judge = judgeOf({ call, caller, leg })
+  walk.place.occupant = occupant(flow, [exchange.channel, upstream.channel], judge, walk.node.limits)
+  // a snapshot that came since the request was routed found no tunnel in this place to judge
+  const refusal = walk.node.snapshot === world ? null : judge(walk.node.snapshot)
+  if (refusal !== null) flow.stop(refusal)
   await flow.done
 }

@@ -6,9 +6,9 @@ import { pickFor } from '../model/affinity.ts'
 import { exhausted } from '../model/balance.ts'
 import { type FailureCode, failureOf, MeshError } from '../model/failure.ts'
 import { type Caller, workloadOf } from '../model/identity.ts'
-import { type Backends, type HttpRoute, keptFrom, routeHttp, routeTcp } from '../model/route.ts'
+import { type Backends, type HttpRoute, routeHttp, routeTcp } from '../model/route.ts'
 import { type Endpoint, nameOf } from '../model/service.ts'
-import { isTerminating, resolve, type Snapshot } from '../model/snapshot.ts'
+import { isTerminating, type Snapshot } from '../model/snapshot.ts'
 import { type Call, current } from './classify.ts'
 import { allow, legTo } from './connect.ts'
 import { deadline, pause } from './deadline.ts'
@@ -18,7 +18,7 @@ import { FORWARDED_FOR, RQ_TIMEOUT, USER_AGENT } from './http1/fields.ts'
 import { attempt, type Request, type Tried } from './attempt.ts'
 import type { Walk } from './plane/node.ts'
 import { occupyWithHttp } from './http-place.ts'
-import { consumerOf } from './tcp.ts'
+import { consumerOf, keptFromCall } from './tcp.ts'
 
 /** Body of an injected abort, as users of Istio know it. */
 const ABORT_TEXT = 'fault filter abort'
@@ -109,8 +109,7 @@ function routeOf({ exchange, call, caller, walk, world }: Request): HttpRoute {
   if (target.kind === 'service') {
     return routeHttp(world, current(world, target), { request: exchange, caller: workloadOf(caller) }, walk.node.random)
   }
-  // asked of this very snapshot: what nobody knew as the connection came may be known by now
-  const kept = call.direction === 'outbound' ? keptFrom(world, resolve(world, call.dialled)) : null
+  const kept = keptFromCall(world, call, 'BLACK_HOLE')
   if (kept !== null) throw kept
   const backends = routeTcp(world, target, consumerOf(call, caller))
   return { kind: 'forward', by: null, backends, delayMs: 0, target: null, authority: null, timeoutMs: null }

@@ -7,7 +7,7 @@ import { type Caller, workloadOf } from '../model/identity.ts'
 import type { Permit } from '../model/permit.ts'
 import { type Backends, keptFrom, routeTcp } from '../model/route.ts'
 import { nameOf } from '../model/service.ts'
-import { resolve, type Snapshot } from '../model/snapshot.ts'
+import type { Snapshot } from '../model/snapshot.ts'
 import { authorize } from '../model/permit.ts'
 import { type Call, current } from './classify.ts'
 import { allow, connect, type Leg, legTo } from './connect.ts'
@@ -26,7 +26,7 @@ export async function carry(call: Call, caller: Caller, walk: Walk): Promise<voi
   const world = node.snapshot
   ledger.snapshot = world.version
   const target = call.target.kind === 'service' ? current(world, call.target) : call.target // sniffing took its time
-  const kept = call.direction === 'outbound' ? keptFrom(world, target) : null
+  const kept = keptFromCall(world, call, 'BLACK_HOLE_FLOW')
   if (kept !== null) throw kept
   const backends = routeTcp(world, target, consumerOf(call, caller))
   ledger.routed(backends, null)
@@ -41,7 +41,7 @@ export async function carry(call: Call, caller: Caller, walk: Walk): Promise<voi
       fromUpstream: null,
       ended: call.ended,
     })
-    const judge = (snapshot: Snapshot): MeshError | null => forbidden(snapshot, { call, caller, leg })
+    const judge = judgeOf({ call, caller, leg })
     place.occupant = occupant(flow, [call.channel, upstream], judge, node.limits)
     // a snapshot that came while it was connecting found nobody in this place to judge
     const refusal = node.snapshot === world ? null : judge(node.snapshot)
@@ -84,14 +84,29 @@ async function connectOne(
   }
 }
 
-/** A flow is judged again by each new snapshot: its permit, and whether what was dialled may be reached at all. */
-function forbidden(
+/** Judges a flow, or a tunnel, again by each new snapshot: its permit, and whether what was dialled may be reached at all. */
+export function judgeOf(flow: {
+  readonly call: Call
+  readonly caller: Caller
+  readonly leg: Leg
+}): (snapshot: Snapshot) => MeshError | null {
+  return (snapshot) => {
+    const verdict = authorize(flow.caller, flow.leg.endpoint)
+    if ('denied' in verdict) return new MeshError('DENIED', verdict.denied)
+    return keptFromCall(snapshot, flow.call, 'BLACK_HOLE_FLOW')
+  }
+}
+
+/**
+ * Why this snapshot keeps the caller from what it dialled, or null. Asked only of what nobody knew as the connection came,
+ * and may know by now: that a pod or Service is gone is no reason to cut off what still comes from it.
+ */
+export function keptFromCall(
   snapshot: Snapshot,
-  { call, caller, leg }: { readonly call: Call; readonly caller: Caller; readonly leg: Leg },
+  { target, direction, dialled }: Call,
+  code: Parameters<typeof keptFrom>[2],
 ): MeshError | null {
-  const verdict = authorize(caller, leg.endpoint)
-  if ('denied' in verdict) return new MeshError('DENIED', verdict.denied)
-  return call.direction === 'outbound' ? keptFrom(snapshot, resolve(snapshot, call.dialled)) : null
+  return target.kind === 'unknown' && direction === 'outbound' ? keptFrom(snapshot, dialled, code) : null
 }
 
 /** What the register may ask of a relay. */

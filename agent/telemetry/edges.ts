@@ -3,7 +3,7 @@
 import type { Endpoint, Service } from '../model/service.ts'
 import { canonicalName, canonicalRevision, type Workload } from '../model/workload.ts'
 import type { Cells, Edge } from './cells.ts'
-import { PASSTHROUGH } from './record.ts'
+import { BLACK_HOLE, PASSTHROUGH } from './record.ts'
 
 const UNKNOWN = 'unknown'
 /** Istio's name for the one cluster of a mesh. */
@@ -18,6 +18,8 @@ export interface Pair {
   /** What was picked, null where nothing was. */
   readonly endpoint: Endpoint | null
   readonly service: Service | null
+  /** Went nowhere: nothing in the mesh stands there, and only what it knows is reached. */
+  readonly isKept: boolean
   /** Who reports: the caller's end, the callee's, or both at once where both are on this node. */
   readonly reporters: 'source' | 'destination' | 'both'
   readonly protocol: 'http' | 'tcp'
@@ -82,22 +84,30 @@ export function samePair(a: Pair, b: Pair): boolean {
     a.callee === b.callee &&
     a.reporters === b.reporters &&
     a.protocol === b.protocol &&
+    a.isKept === b.isKept &&
     (a.endpoint === null) === (b.endpoint === null)
   )
 }
 
-function labelsOf({ caller, callee, endpoint, service, protocol }: Pair, reporter: string): string[] {
+function labelsOf(pair: Pair, reporter: string): string[] {
+  const { caller, callee, service, protocol } = pair
   return [
     reporter,
     ...endLabels(caller),
     ...endLabels(callee),
     service?.host ?? UNKNOWN,
-    service?.name ??
-      (callee === null && endpoint !== null ? PASSTHROUGH : callee === null ? UNKNOWN : canonicalName(callee)),
+    service?.name ?? nameWithoutService(pair),
     service?.namespace ?? callee?.namespace ?? UNKNOWN,
     reporter === 'source' ? UNKNOWN : 'none', // only the callee's end can say how it was reached
     protocol,
   ]
+}
+
+/** Istio names the cluster; the Host that was asked for is in the record alone: label values never come from requests. */
+function nameWithoutService({ callee, endpoint, isKept }: Pair): string {
+  if (isKept) return BLACK_HOLE
+  if (callee !== null) return canonicalName(callee)
+  return endpoint === null ? UNKNOWN : PASSTHROUGH
 }
 
 /** workload, namespace, canonical service and revision, principal, app, version, cluster. */

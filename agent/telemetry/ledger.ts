@@ -66,6 +66,10 @@ export class Account {
   }
 }
 
+/** Istio's routes for what nothing in the mesh stands for, as outboundTrafficPolicy has it. */
+const BLOCK_ALL = 'block_all'
+const ALLOW_ANY = 'allow_any'
+
 /** What requests and connections have in common. */
 class Ledger {
   readonly account: Account
@@ -106,6 +110,18 @@ class Ledger {
     return this.flag === null ? flag : `${this.flag},${flag}`
   }
 
+  /** It went nowhere, for it may not go to where nothing in the mesh stands. */
+  protected get isKept(): boolean {
+    const code = this.failure?.code
+    return (code === 'BLACK_HOLE' || code === 'BLACK_HOLE_FLOW') && this.reached === null
+  }
+
+  /** Istio's name for what becomes of a request that no rule speaks of: of one to a service it has none. */
+  #unruled({ direction }: ConnectionLedger): string | null {
+    if (this.isKept) return BLOCK_ALL
+    return direction === 'outbound' && this.backends?.isUnknown === true ? ALLOW_ANY : null
+  }
+
   protected pair(connection: ConnectionLedger, protocol: Pair['protocol']): Pair {
     const { reached, service } = this
     const inbound = connection.direction === 'inbound'
@@ -114,6 +130,7 @@ class Ledger {
       callee: reached?.callee ?? (inbound ? connection.pod : null),
       endpoint: reached?.endpoint ?? null,
       service,
+      isKept: this.isKept,
       reporters: inbound ? 'destination' : reached?.both === true ? 'both' : 'source',
       protocol,
     }
@@ -127,7 +144,7 @@ class Ledger {
       connection: connection.part,
       asked: askedPart(asked),
       reached: reachedPart(reached?.endpoint ?? null, reached?.callee ?? null, this.upstreamLocal),
-      backends: failure?.code === 'BLACK_HOLE' ? BLACK_HOLE_PART : backendsPart(connection.direction, backends),
+      backends: this.isKept ? BLACK_HOLE_PART : backendsPart(connection.direction, backends),
     }
     const line = recordLine(parts, {
       startedMs: this.startedMs,
@@ -138,7 +155,7 @@ class Ledger {
       sentBytes: this.sentBytes,
       durationMs: outcome.durationMs,
       serviceMs: outcome.serviceMs,
-      route: rule === null ? null : rule.rule || rule.object.name,
+      route: rule !== null ? rule.rule || rule.object.name : asked === null ? null : this.#unruled(connection),
       snapshot: this.snapshot,
       failure,
       isConnection: asked === null,

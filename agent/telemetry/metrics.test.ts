@@ -65,7 +65,13 @@ test('series that several pods share stay while one of them lives, and lose noth
   const edges = new Edges(cells)
   const small = world().service('app').pods('app-v1').pods('web', { behind: [], count: 2 })
   const count = (caller: string): void => {
-    const pair = { callee: small.pod('app-v1-1'), endpoint: null, service: null, protocol: 'http' } as const
+    const pair = {
+      callee: small.pod('app-v1-1'),
+      endpoint: null,
+      service: null,
+      isKept: false,
+      protocol: 'http',
+    } as const
     const [edge] = edges.of({ ...pair, caller: small.pod(caller), reporters: 'source' })
     if (edge !== undefined) edge.requests(200, '-').requests++
   }
@@ -95,7 +101,15 @@ test('a pair is worked out once, though its endpoint is made anew each time', ()
   const of = (): unknown => {
     const address = { ip: '10.244.0.1', port: 8080 }
     const endpoint = { address, workload: callee.uid, ready: true, serving: true, terminating: false, node: null }
-    return edges.of({ caller: null, callee, endpoint, service: null, reporters: 'destination', protocol: 'http' })
+    return edges.of({
+      caller: null,
+      callee,
+      endpoint,
+      service: null,
+      isKept: false,
+      reporters: 'destination',
+      protocol: 'http',
+    })
   }
   assert.equal(of(), of())
 })

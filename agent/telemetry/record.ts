@@ -170,10 +170,10 @@ export function backendsPart(direction: Direction, backends: Backends | null): s
   return text
 }
 
-/** What the record says of a request that the mesh kept in. */
-export const BLACK_HOLE_PART = '"upstream_cluster":"BlackHoleCluster",'
-/** Envoy's name for what nothing in the mesh stands for, as Istio sets it up. */
+/** Envoy's names for what nothing in the mesh stands for, as Istio sets it up: passed through, or kept in. */
 export const PASSTHROUGH = 'PassthroughCluster'
+export const BLACK_HOLE = 'BlackHoleCluster'
+export const BLACK_HOLE_PART = `"upstream_cluster":"${BLACK_HOLE}",`
 
 const CLUSTERS: Readonly<Record<Direction, WeakMap<Backends, string>>> = {
   outbound: new WeakMap(),
