@@ -12,6 +12,12 @@ export function builtIn(name: string, path: string, more: Partial<ReflectorSourc
   return { name, path: () => Promise.resolve(path), query: {}, metadataOnly: false, ...more }
 }
 
+/** The one ConfigMap with the settings of the mesh. */
+export function meshSettings(rootNamespace: string): ReflectorSource {
+  const query = { fieldSelector: `metadata.name=${MESH_CONFIG}` }
+  return builtIn('mesh settings', `/api/v1/namespaces/${rootNamespace}/configmaps`, { query })
+}
+
 /** A custom resource, at the newest version that the cluster serves and we understand; null while it serves none. */
 export function custom(
   client: KubeClient,
@@ -51,9 +57,7 @@ export function sources(client: KubeClient, node: string, rootNamespace: string)
     slices: builtIn('endpointslices', '/apis/discovery.k8s.io/v1/endpointslices'),
     localPods: builtIn('local pods', '/api/v1/pods', { query: { fieldSelector: `spec.nodeName=${node}` } }),
     pods: builtIn('pods', '/api/v1/pods', { metadataOnly: true }),
-    meshSettings: builtIn('mesh settings', `/api/v1/namespaces/${rootNamespace}/configmaps`, {
-      query: { fieldSelector: `metadata.name=${MESH_CONFIG}` },
-    }),
+    meshSettings: meshSettings(rootNamespace),
     virtualServices: custom(client, 'virtualservices', istio),
     destinationRules: custom(client, 'destinationrules', istio),
   }

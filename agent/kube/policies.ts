@@ -1,10 +1,12 @@
 // Every policy object of the cluster and the verdict on it: what weft controller has to say, at each change.
 
 import { destinationRuleLosses, type Ground, type Losses, losesKey, virtualServiceLosses } from '../model/conflict.ts'
+import type { MeshSettings } from '../model/mesh-settings.ts'
 import type { Verdict } from '../model/verdict.ts'
 import type { KubeClient } from './client.ts'
 import { translateDestinationRule } from './destination-rule.ts'
-import { builtIn, custom, ISTIO_VERSIONS } from './kinds.ts'
+import { builtIn, custom, ISTIO_VERSIONS, meshSettings } from './kinds.ts'
+import { translateMeshSettings } from './mesh-settings.ts'
 import type { KubeObject } from './object.ts'
 import { type ObjectChange, Reflector, type ReflectorLog, type ReflectorSource } from './reflector.ts'
 import { refOf, type Translation } from './translate.ts'
@@ -45,6 +47,8 @@ const KINDS = [
 export interface Judged {
   readonly object: KubeObject
   readonly verdict: Verdict
+  /** Whether its kind has a status by nature; without one it is told by Events. */
+  readonly hasStatus: boolean
   /** Group and version it is served at: `networking.istio.io/v1`. */
   readonly apiVersion: string
   /** Path of its collection over all namespaces, and of the object itself. */
@@ -54,6 +58,7 @@ export interface Judged {
 
 export interface PoliciesOptions {
   readonly clusterDomain: string
+  /** Where the ConfigMap of the mesh's settings is; and of the mesh's policies, while that names no other. */
   readonly rootNamespace: string
   /** Changes that come within so many milliseconds are judged once. */
   readonly settleMs: number
@@ -64,6 +69,9 @@ export class Policies {
   readonly #options: PoliciesOptions
   readonly #onJudged: (all: readonly Judged[]) => void
   readonly #namespaces: Reflector
+  readonly #settings: Watched
+  /** What the mesh's settings say, as agents have them in force. */
+  readonly #meshSettings = new Translations('ConfigMap', translateMeshSettings)
   readonly #kinds: readonly Watched[]
   #listed = false
   #stopped = false
@@ -79,6 +87,7 @@ export class Policies {
     const listen = { change: () => this.#schedule(), log: on.log }
     const namespaces = builtIn('namespaces', '/api/v1/namespaces', { metadataOnly: true })
     this.#namespaces = new Reflector(namespaces, client, listen)
+    this.#settings = watchedSettings(client, options.rootNamespace, this.#meshSettings, listen)
     this.#kinds = KINDS.map((start) => start(client, options.clusterDomain, listen))
   }
 
@@ -99,7 +108,7 @@ export class Policies {
   }
 
   #reflectors(): readonly Reflector[] {
-    return [this.#namespaces, ...this.#kinds.map(({ reflector }) => reflector)]
+    return [this.#namespaces, this.#settings.reflector, ...this.#kinds.map(({ reflector }) => reflector)]
   }
 
   #schedule(): void {
@@ -112,8 +121,12 @@ export class Policies {
 
   #judge(): Judged[] {
     const namespaces = [...this.#namespaces.objects.values()].map(({ metadata }) => metadata.name)
-    const { clusterDomain, rootNamespace } = this.#options
-    return this.#kinds.flatMap(({ judge }) => judge({ namespaces, clusterDomain, rootNamespace }))
+    this.#meshSettings.flush()
+    const [settings] = this.#meshSettings.values
+    const { clusterDomain } = this.#options
+    const rootNamespace = settings?.rootNamespace ?? this.#options.rootNamespace
+    const watched = [this.#settings, ...this.#kinds]
+    return watched.flatMap(({ judge }) => judge({ namespaces, clusterDomain, rootNamespace }))
   }
 }
 
@@ -146,22 +159,46 @@ function open<T>(row: PolicyKind<T>): (client: KubeClient, clusterDomain: string
       const losses = lossesOf([...translations.values], ground)
       return translations.each().map(({ object, translation }) => {
         const verdict = verdictOf(row.kind, object, translation, losses)
-        return { object, verdict, ...placeOf(served, row.plural, object) }
+        return { object, verdict, hasStatus: true, ...placeOf(served, row.plural, object) }
       })
     }
     return { reflector, judge }
   }
 }
 
+/** The ConfigMap with the mesh's settings: it has no status, and nobody to conflict with. */
+function watchedSettings(
+  client: KubeClient,
+  rootNamespace: string,
+  translations: Translations<MeshSettings>,
+  listen: Listen,
+): Watched {
+  const change = (changes: readonly ObjectChange[]): void => {
+    translations.take(changes)
+    listen.change()
+  }
+  const collection = `/api/v1/namespaces/${rootNamespace}/configmaps`
+  const judge = (): Judged[] =>
+    translations.each().map(({ object, translation }) => {
+      const verdict = verdictOf('ConfigMap', object, translation, new Map())
+      const path = `${collection}/${object.metadata.name}`
+      return { object, verdict, hasStatus: false, apiVersion: 'v1', collection, path }
+    })
+  return { reflector: new Reflector(meshSettings(rootNamespace), client, { ...listen, change }), judge }
+}
+
 /** As given, but asked again with the same objects and namespaces it answers as before: statuses change far more often. */
 function remembered<T>(lossesOf: PolicyKind<T>['losses']): PolicyKind<T>['losses'] {
   let last: { readonly all: readonly T[]; readonly ground: Ground; readonly losses: Losses } | null = null
   return (all, ground) => {
-    const isSame = last !== null && sameItems(last.all, all) && sameItems(last.ground.namespaces, ground.namespaces)
+    const isSame = last !== null && sameItems(last.all, all) && sameGround(last.ground, ground)
     if (last === null || !isSame) last = { all, ground, losses: lossesOf(all, ground) }
     return last.losses
   }
 }
+
+const sameGround = (one: Ground, other: Ground): boolean =>
+  one.rootNamespace === other.rootNamespace && sameItems(one.namespaces, other.namespaces)
 
 const sameItems = (one: readonly unknown[], other: readonly unknown[]): boolean =>
   one.length === other.length && one.every((item, index) => item === other[index])

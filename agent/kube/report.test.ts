@@ -67,7 +67,7 @@ function judged(object: KubeObject, fields: readonly string[]): Omit<Judged, 'pa
   const ref = { kind: 'VirtualService', namespace: 'default', name: object.metadata.name }
   const unhonoured = fields.map((field) => ({ object: ref, field, reason: 'not honoured' }))
   const verdict: Verdict = { object: ref, rejected: null, unhonoured, losses: [] }
-  return { object, verdict, apiVersion: 'networking.istio.io/v1' }
+  return { object, verdict, hasStatus: true, apiVersion: 'networking.istio.io/v1' }
 }
 
 test('another writer between reading and writing is not overwritten: the list is made anew from his', async (t) => {
@@ -207,6 +207,14 @@ test('where there is no status a warning is told once, told anew when it changes
   assert.deepEqual(seriesOf(desk), [1, 1])
   await until(() => seriesOf(desk).includes(2), 'a repetition')
   assert.deepEqual(seriesOf(desk), [1, 2])
+})
+
+test('a kind that has no status by nature is told of at once, and nobody asks it for one', async (t) => {
+  const desk = new Desk().start(t)
+  const object = desk.make('a')
+  desk.reporter.want([{ ...judged(object, ['data.a']), hasStatus: false, path: pathOf('a'), collection: COLLECTION }])
+  await desk.settled()
+  assert.deepEqual([seriesOf(desk), desk.api.count('patch')], [[1], 0])
 })
 
 test('no Event has a name that Kubernetes refuses, or a note longer than it takes', async (t) => {

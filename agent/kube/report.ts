@@ -214,7 +214,8 @@ export class Reporter {
     return warningsOf(judged).filter((warning) => (told?.get(textOf(warning)) ?? -Infinity) <= longAgo)
   }
 
-  #hasStatus({ collection }: Judged): boolean {
+  #hasStatus({ hasStatus, collection }: Judged): boolean {
+    if (!hasStatus) return false
     const foundMs = this.#noStatus.get(collection)
     return foundMs === undefined || performance.now() - foundMs > NO_STATUS_MS
   }

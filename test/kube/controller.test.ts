@@ -188,6 +188,42 @@ void describe('weft controller', { concurrency: 2 }, () => {
     await until('told of what changed', () => events().some(({ reason }) => reason === 'Rejected'))
   })
 
+  test('of the mesh’s settings it tells by Events, and judges by the root namespace that they name', async (t) => {
+    const cluster = await Cluster.start(t)
+    const settings = (mesh: string): void => {
+      const known = cluster.store.get('configmaps', 'istio-system', 'weft')
+      if (known !== undefined)
+        cluster.store.modify('configmaps', 'istio-system', 'weft', (object) => void (object['data'] = { mesh }))
+      else cluster.store.create('configmaps', { metadata: { namespace: 'istio-system', name: 'weft' }, data: { mesh } })
+    }
+    const overriding = (name: string): string => cluster.said(VIRTUAL_SERVICES, name)['Conflicted']?.message ?? ''
+    // of one host, neither in its own namespace: for callers of a third one the root namespace's is in force
+    cluster.apply(VIRTUAL_SERVICES, 'client/one', { hosts: ['far.other.svc.cluster.local'], http: [route()] })
+    await sleep(1100) // creationTimestamps count whole seconds
+    cluster.apply(VIRTUAL_SERVICES, 'shop/two', { hosts: ['far.other.svc.cluster.local'], http: [route()] })
+    settings('outboundTrafficPolicy: { mod: REGISTRY_ONLY }')
+    const replica = await cluster.replica(t, 'one')
+    const notes = () =>
+      cluster.store.list('events', { namespace: 'istio-system' }).map(({ reason, message }) => `${reason} ${message}`)
+    await until('told', () => notes().length === 1 && overriding('shop/two') !== '')
+    assert.match(
+      notes().join(),
+      /^PartiallyHonoured data\.mesh\.outboundTrafficPolicy\.mod: is not a field that is known/,
+    )
+    const oldest = overriding('shop/two')
+    settings('rootNamespace: shop')
+    await until('judged anew', () => overriding('shop/two') !== oldest)
+    const rooted = overriding('shop/two')
+    assert.match(oldest, /in force only for callers in shop;/)
+    assert.match(rooted, /for callers in client VirtualService client\/one is/)
+    settings('rootNamespace: [shop]')
+    await until('told of what is unsound', () => notes().some((note) => note.startsWith('Rejected ')))
+    await sleep(300)
+    assert.equal(overriding('shop/two'), rooted, 'the last good one is in force')
+    assert.equal(await replica.metric('weft_controller_write_errors_total'), 0)
+    assert.equal(cluster.store.get('configmaps', 'istio-system', 'weft')?.status, undefined)
+  })
+
   test('a thousand objects are written no faster than it is told', async (t) => {
     const cluster = await Cluster.start(t)
     for (let index = 0; index < 1000; index++) cluster.apply(VIRTUAL_SERVICES, `v${index}`, reviews())

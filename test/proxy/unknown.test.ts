@@ -11,6 +11,8 @@ const OUTSIDE = { ip: '10.244.77.7', port: 8080 }
 const KNOWN = { ip: '10.96.0.1', port: 80 }
 const get = 'GET / HTTP/1.1\r\nHost: example.com\r\n\r\n'
 const upgrade = 'GET / HTTP/1.1\r\nHost: example.com\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n'
+/** What does not come within 2 s does not come. */
+const within = () => ({ signal: AbortSignal.timeout(2000) })
 const built = () => world().service('app').pods('app-v1').pods('web', { behind: [] })
 
 /** A node whose pod `web-1` may dial OUTSIDE: there is a pod, and `apply` puts in force worlds that do not know it. */
@@ -112,7 +114,7 @@ test('a flow to an unknown address ends when the mesh comes to know only its own
   const flow = await node.dial('web-1', { ...OUTSIDE, port: 5432 })
   flow.write('ping')
   await once(flow, 'data')
-  const ended = once(flow, 'error')
+  const ended = once(flow, 'error', within())
   apply('REGISTRY_ONLY')
   const [error] = (await ended) as [NodeJS.ErrnoException]
   assert.equal(error.code, 'ECONNRESET')
@@ -136,7 +138,7 @@ test('so does a tunnel that an upgrade made', async (t) => {
   assert.equal((await ask(tunnel, upgrade)).status, 101)
   tunnel.write('ping')
   assert.equal(await readUntil(tunnel, (got) => got.length === 4), 'ping')
-  const ended = once(tunnel.resume(), 'error')
+  const ended = once(tunnel.resume(), 'error', within())
   apply('REGISTRY_ONLY')
   const [error] = (await ended) as [NodeJS.ErrnoException]
   assert.equal(error.code, 'ECONNRESET')
@@ -151,6 +153,7 @@ test('a flow to a pod that the mesh knew goes on when the pod is known no more',
   await readUntil(flow, (got) => got.length === 4)
   apply('REGISTRY_ONLY')
   await new Promise((resolve) => setTimeout(resolve, 50)) // the look over all flows
+  assert.equal(flow.errored, null)
   flow.write('pong')
   assert.equal(await readUntil(flow, (got) => got.length === 4), 'pong')
 })
