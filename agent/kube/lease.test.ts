@@ -85,7 +85,6 @@ test('with requests and answers lost at random no two lead at one moment, and so
   api.after = () => undefined
   await until(() => replicas.some((each) => each.leads()), 'a leader')
   const leader = replicas.find((each) => each.leads())
-  await leader?.stop()
-  assert.equal(leaseIn(api).spec['holderIdentity'], '')
+  await leader?.stop() // lets go, unless its last answer was one of those that were lost: then the lease runs out
   await until(() => replicas.some((each) => each !== leader && each.leads()), 'the next one')
 })
