@@ -17,12 +17,18 @@ export class Histogram {
   readonly counts: number[] = new Array<number>(BUCKETS.length + 1).fill(0)
   sum = 0
 
-  observe(value: number): void {
-    let index = 0
-    while (index < BUCKETS.length && value > (BUCKETS[index] as number)) index++
-    this.counts[index] = (this.counts[index] as number) + 1
+  /** Adds an observation to the bucket that bucketOf() says. */
+  add(bucket: number, value: number): void {
+    this.counts[bucket] = (this.counts[bucket] as number) + 1
     this.sum += value
   }
+}
+
+/** Index of the bucket that a value counts in. */
+export function bucketOf(value: number): number {
+  let index = 0
+  while (index < BUCKETS.length && value > (BUCKETS[index] as number)) index++
+  return index
 }
 
 /** Requests between two ends that ended alike. */
@@ -64,6 +70,7 @@ export class Edge {
   readonly ends: readonly [caller: Set<string>, callee: Set<string>] = [new Set(), new Set()]
   goneSinceMs: number | null = null
   readonly #requests = new Map<string, Map<number, RequestCells>>()
+  #last: { readonly code: number; readonly flags: string; readonly cells: RequestCells } | null = null
   #flows: FlowCells | null = null
 
   constructor(labels: readonly string[]) {
@@ -80,11 +87,14 @@ export class Edge {
     })
   }
 
+  /** Most requests end as the one before did. */
   requests(code: number, flags: string): RequestCells {
+    if (this.#last?.code === code && this.#last.flags === flags) return this.#last.cells
     let byCode = this.#requests.get(flags)
     if (byCode === undefined) this.#requests.set(flags, (byCode = new Map<number, RequestCells>()))
     let cells = byCode.get(code)
     if (cells === undefined) byCode.set(code, (cells = new RequestCells(code, flags)))
+    this.#last = { code, flags, cells }
     return cells
   }
 

@@ -35,6 +35,7 @@ export class Edges {
   #known = new Map<Workload | null, Map<Workload | Service | null, Known[]>>()
   #count = 0
   #letGo = 0
+  #forgotten = 0
 
   constructor(cells: Cells) {
     this.#cells = cells
@@ -44,6 +45,12 @@ export class Edges {
   forget(): void {
     this.#known = new Map()
     this.#count = 0
+    this.#forgotten++
+  }
+
+  /** Changes whenever edges that were looked up are to be looked up anew. */
+  get epoch(): number {
+    return this.#forgotten + this.#cells.letGo
   }
 
   /** One edge a reporter. */

@@ -6,9 +6,13 @@ import type { MeshError } from '../model/failure.ts'
 import type { Backends, RuleRef } from '../model/route.ts'
 import type { Endpoint, Service } from '../model/service.ts'
 import type { Workload } from '../model/workload.ts'
-import type { AccessLog } from './access.ts'
-import type { Cells } from './cells.ts'
+import { type AccessLog, noAccessLog } from './access.ts'
+import { bucketOf, type Cells } from './cells.ts'
+import { type Course, Courses } from './courses.ts'
 import { Edges, type Pair } from './edges.ts'
+import { Line, type Part, part } from './line.ts'
+import { outcomeOf } from './outcome.ts'
+import { type Asked, type ConnectionFields, type Entry, JsonRecords, Manner } from './record.ts'
 
 export type Direction = 'outbound' | 'inbound'
 
@@ -18,17 +22,6 @@ export interface Clock {
   wall(): number
   /** Milliseconds of a clock that never jumps. */
   ms(): number
-}
-
-/** What a request asked, for its record. */
-export interface Asked {
-  readonly method: string
-  readonly target: string
-  readonly authority: string
-  readonly minor: number
-  readonly requestId: string
-  readonly userAgent: string | null
-  readonly forwardedFor: string | null
 }
 
 /** Where it went. */
@@ -45,6 +38,10 @@ export class Account {
   readonly access: AccessLog
   readonly clock: Clock
   readonly edges: Edges
+  readonly #records = new JsonRecords()
+  readonly #line = new Line()
+  #wallAhead = 0
+  #comparedAt = -Infinity
 
   constructor(cells: Cells, access: AccessLog, clock: Clock) {
     this.cells = cells
@@ -62,12 +59,32 @@ export class Account {
   failed(failure: MeshError): void {
     this.cells.plain('weft_failures_total', failure.kind.step, failure.code).value++
   }
+
+  /** Writes a record, where records are kept. */
+  record(entry: Entry): void {
+    if (this.access === noAccessLog) return
+    const line = this.#line
+    line.clear()
+    this.#records.write(line, entry)
+    this.access.write(line.bytes, line.length)
+    line.shrink()
+  }
+
+  /** Wall time of a time of the clock that never jumps; the two are compared once a second, for asking costs. */
+  wallOf(ms: number): number {
+    if (ms - this.#comparedAt > COMPARE_MS) {
+      this.#comparedAt = ms
+      this.#wallAhead = this.clock.wall() - this.clock.ms()
+    }
+    return Math.round(ms + this.#wallAhead)
+  }
 }
 
+const COMPARE_MS = 1000
+
 /** What requests and connections have in common. */
-class Ledger {
+abstract class Ledger {
   readonly account: Account
-  readonly startedMs: number
   readonly startedAt: number
   service: Service | null = null
   snapshot = 0
@@ -78,12 +95,11 @@ class Ledger {
   upstreamLocal: SocketAddress | null = null
   receivedBytes = 0
   sentBytes = 0
-  protected backends: Backends | null = null
-  protected rule: RuleRef | null = null
+  backends: Backends | null = null
+  rule: RuleRef | null = null
 
   constructor(account: Account) {
     this.account = account
-    this.startedMs = account.clock.wall()
     this.startedAt = account.clock.ms()
   }
 
@@ -98,48 +114,10 @@ class Ledger {
     this.failure ??= failure
   }
 
-  protected get flags(): string {
+  get flags(): string {
     const flag = this.failure?.kind.flag
     if (flag === undefined || flag === '-') return this.flag ?? '-'
     return this.flag === null ? flag : `${this.flag},${flag}`
-  }
-
-  protected pair(connection: ConnectionLedger, protocol: Pair['protocol']): Pair {
-    const { reached, service } = this
-    const inbound = connection.direction === 'inbound'
-    return {
-      caller: connection.caller,
-      callee: reached?.callee ?? (inbound ? connection.pod : null),
-      endpoint: reached?.endpoint ?? null,
-      service,
-      reporters: inbound ? 'destination' : reached?.both === true ? 'both' : 'source',
-      protocol,
-    }
-  }
-
-  /** The fields that every record has. */
-  protected shared(connection: ConnectionLedger) {
-    const { failure, reached, backends } = this
-    return {
-      start_time: new Date(this.startedMs).toISOString(),
-      direction: connection.direction,
-      response_flags: this.flags,
-      bytes_received: this.receivedBytes,
-      bytes_sent: this.sentBytes,
-      duration: Math.round(this.account.clock.ms() - this.startedAt),
-      upstream_host: reached === null ? null : addressText(reached.endpoint.address),
-      upstream_cluster: backends === null ? null : clusterName(connection.direction, backends),
-      upstream_local_address: textOf(this.upstreamLocal),
-      downstream_local_address: textOf(connection.dialled),
-      downstream_remote_address: textOf(connection.peer),
-      requested_server_name: null,
-      route_name: this.rule === null ? null : this.rule.rule || this.rule.object.name,
-      source_workload: connection.caller?.owner ?? null,
-      destination_workload: reached?.callee?.owner ?? null,
-      weft_snapshot: this.snapshot,
-      weft_reason: failure?.code ?? null,
-      weft_message: failure?.message ?? null,
-    }
   }
 }
 
@@ -155,8 +133,13 @@ export class ConnectionLedger extends Ledger implements Disposable {
   status = 0
   /** Dialled by the agent, to see whether capture works: no application's, and so in no record. */
   isSelfDial = false
+  readonly manner = new Manner()
+  readonly #courses = new Courses(this)
+  #fields: Part<ConnectionFields> | null = null
+  #local = NO_LOCAL
+  #localOf: SocketAddress | null = null
   #requests = 0
-  #flows: Pair | null = null
+  #isFlow = false
   #settledSent = 0
   #settledReceived = 0
   #written = false
@@ -172,50 +155,79 @@ export class ConnectionLedger extends Ledger implements Disposable {
     return new RequestLedger(this, asked)
   }
 
+  /** The way that a request or this connection itself went. */
+  course(ledger: Ledger, protocol: Pair['protocol']): Course {
+    return this.#courses.of(ledger, protocol)
+  }
+
   /** The connection is carried as TCP and has reached an endpoint. */
   established(reached: Reached): void {
     this.reached = reached
-    this.#flows = this.pair(this, 'tcp')
-    for (const edge of this.account.edges.of(this.#flows)) edge.flows.opened++
+    this.#isFlow = true
+    for (const edge of this.course(this, 'tcp').edges) edge.flows.opened++
   }
 
   /** Adds what was carried since the last time to the series, so that long transfers show while they run. */
   settle(): void {
-    if (this.#flows === null) return
+    if (!this.#isFlow) return
     const sent = this.sentBytes - this.#settledSent
     const received = this.receivedBytes - this.#settledReceived
     this.#settledSent = this.sentBytes
     this.#settledReceived = this.receivedBytes
-    for (const edge of this.account.edges.of(this.#flows)) {
+    for (const edge of this.course(this, 'tcp').edges) {
       edge.flows.sentBytes += sent
       edge.flows.receivedBytes += received
     }
   }
 
+  /** What every record of this connection says of it. */
+  get fields(): Part<ConnectionFields> {
+    return (this.#fields ??= part({
+      downstream_local_address: textOf(this.dialled),
+      downstream_remote_address: textOf(this.peer),
+      requested_server_name: null,
+      weft_direction: this.direction,
+      weft_source_workload: this.caller?.owner ?? null,
+    }))
+  }
+
+  /** The address that an endpoint was reached from: one for as long as the connection to it is kept. */
+  localPart(address: SocketAddress | null): Entry['upstreamLocal'] {
+    if (address === null) return NO_LOCAL
+    if (address !== this.#localOf) {
+      this.#localOf = address
+      this.#local = part({ upstream_local_address: addressText(address) })
+    }
+    return this.#local
+  }
+
   [Symbol.dispose](): void {
     if (this.#written) return
     this.#written = true
-    this.account.cells.plain('weft_proxy_connections_open').value--
+    const { account } = this
+    account.cells.plain('weft_proxy_connections_open').value--
     if (this.isSelfDial) return
-    if (this.#flows !== null) {
+    const course = this.course(this, 'tcp')
+    if (this.#isFlow) {
       this.settle()
-      for (const edge of this.account.edges.of(this.#flows)) edge.flows.close(this.flags)
+      for (const edge of course.edges) edge.flows.close(this.flags)
     }
     if (this.#requests > 0 && this.failure === null) return
-    if (this.failure !== null) this.account.failed(this.failure)
-    this.account.access.write({
-      ...this.shared(this),
-      method: null,
-      path: null,
-      protocol: null,
-      response_code: this.status,
-      response_code_details: null,
-      connection_termination_details: this.failure?.code ?? null,
-      upstream_service_time: null,
-      x_forwarded_for: null,
-      user_agent: null,
-      request_id: null,
-      authority: null,
+    if (this.failure !== null) account.failed(this.failure)
+    account.record({
+      connection: this.fields,
+      course: course.fields,
+      outcome: outcomeOf(this, null),
+      upstreamLocal: this.localPart(this.upstreamLocal),
+      asked: null,
+      manner: this.manner,
+      startedMs: account.wallOf(this.startedAt),
+      durationMs: Math.round(account.clock.ms() - this.startedAt),
+      serviceMs: null,
+      status: this.status,
+      receivedBytes: this.receivedBytes,
+      sentBytes: this.sentBytes,
+      snapshot: this.snapshot,
     })
   }
 }
@@ -226,7 +238,7 @@ export class RequestLedger extends Ledger implements Disposable {
   status = 0
   readonly #connection: ConnectionLedger
   readonly #asked: Asked
-  #sentAt: number | null = null
+  #sentAt = NEVER
   #serviceMs: number | null = null
   #written = false
 
@@ -239,54 +251,54 @@ export class RequestLedger extends Ledger implements Disposable {
 
   /** The request leaves for an endpoint. */
   sent(reached: Reached): void {
+    // the first time so soon behind the start that the clock need not be asked
+    const isFirst = this.reached === null && this.flag === null
+    this.#sentAt = isFirst ? this.startedAt : this.account.clock.ms()
     this.reached = reached
-    this.#sentAt = this.account.clock.ms()
   }
 
   /** The response's head has come. */
   heard(): void {
-    if (this.#sentAt !== null) this.#serviceMs = this.account.clock.ms() - this.#sentAt
+    this.#serviceMs = Math.round(this.account.clock.ms() - this.#sentAt)
   }
 
   [Symbol.dispose](): void {
     if (this.#written) return
     this.#written = true
     const { account } = this
+    const connection = this.#connection
+    const course = connection.course(this, 'http')
     const durationMs = account.clock.ms() - this.startedAt
-    for (const edge of account.edges.of(this.pair(this.#connection, 'http'))) {
-      const cells = edge.requests(this.status, this.flags)
+    const { flags } = this
+    const [duration, received, sent] = [bucketOf(durationMs), bucketOf(this.receivedBytes), bucketOf(this.sentBytes)]
+    for (const edge of course.edges) {
+      const cells = edge.requests(this.status, flags)
       cells.requests++
-      cells.duration.observe(durationMs)
-      cells.requestBytes.observe(this.receivedBytes)
-      cells.responseBytes.observe(this.sentBytes)
+      cells.duration.add(duration, durationMs)
+      cells.requestBytes.add(received, this.receivedBytes)
+      cells.responseBytes.add(sent, this.sentBytes)
     }
     if (this.failure !== null) account.failed(this.failure)
-    const asked = this.#asked
-    account.access.write({
-      ...this.shared(this.#connection),
-      method: asked.method,
-      path: asked.target,
-      protocol: `HTTP/1.${asked.minor}`,
-      response_code: this.status,
-      response_code_details: this.#details(),
-      connection_termination_details: null,
-      upstream_service_time: this.#serviceMs === null ? null : Math.round(this.#serviceMs),
-      x_forwarded_for: asked.forwardedFor,
-      user_agent: asked.userAgent,
-      request_id: asked.requestId,
-      authority: asked.authority,
+    account.record({
+      connection: connection.fields,
+      course: course.fields,
+      outcome: outcomeOf(this, this.status),
+      upstreamLocal: connection.localPart(this.upstreamLocal),
+      asked: this.#asked,
+      manner: connection.manner,
+      startedMs: account.wallOf(this.startedAt),
+      durationMs: Math.round(durationMs),
+      serviceMs: this.#serviceMs,
+      status: this.status,
+      receivedBytes: this.receivedBytes,
+      sentBytes: this.sentBytes,
+      snapshot: this.snapshot,
     })
   }
-
-  #details(): string | null {
-    if (this.failure !== null) return this.failure.code.toLowerCase()
-    return this.status === 0 ? null : 'via_upstream'
-  }
 }
 
-function clusterName(direction: Direction, { port, subset, host }: Backends): string {
-  return `${direction}|${port}|${subset ?? ''}|${direction === 'inbound' ? '' : host}`
-}
+const NEVER = 0
+const NO_LOCAL: Entry['upstreamLocal'] = part({ upstream_local_address: null })
 
 function textOf(address: SocketAddress | null): string | null {
   return address === null ? null : addressText(address)

@@ -15,7 +15,7 @@ import type { Limits } from '../../agent/proxy/plane/limits.ts'
 import { DataPlane } from '../../agent/proxy/plane/plane.ts'
 import type { Transport } from '../../agent/proxy/transport/transport.ts'
 import { nodeTransport } from '../../agent/proxy/transport/transport-node.ts'
-import type { AccessRecord } from '../../agent/telemetry/access.ts'
+import type { AccessRecord } from '../../agent/telemetry/record.ts'
 import { type Sample, SERIES, type SeriesName } from '../../agent/telemetry/series.ts'
 
 // a network of its own for each test process: they run side by side
@@ -63,7 +63,11 @@ export class Mesh {
     this.transport = transport
     this.plane = new DataPlane({
       sockets: shownSockets(this.kernel.sockets(), this.families),
-      access: { write: (record) => this.records.push(record), dropped: 0, close: () => Promise.resolve() },
+      access: {
+        write: (bytes, length) => this.records.push(JSON.parse(bytes.toString('latin1', 0, length)) as AccessRecord),
+        dropped: 0,
+        close: () => Promise.resolve(),
+      },
       onFault: (why) => this.faults.push(why),
       limits,
       random: seeded(20260102), // choices are the same at every run

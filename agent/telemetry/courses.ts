@@ -1,0 +1,106 @@
+// The ways that a connection's requests went lately: the cells they are counted in and what their records say of the way,
+// worked out once a way and found again by what it is made of.
+
+import { addressText } from '../model/address.ts'
+import type { Backends, RuleRef } from '../model/route.ts'
+import type { Endpoint, Service } from '../model/service.ts'
+import type { Edge } from './cells.ts'
+import type { Pair } from './edges.ts'
+import type { ConnectionLedger, Reached } from './ledger.ts'
+import { type Part, part } from './line.ts'
+import type { CourseFields } from './record.ts'
+
+/** Ways that a connection remembers; the oldest goes for a new one. */
+const KEPT = 8
+
+/** What a way is made of. */
+export interface Going {
+  readonly reached: Reached | null
+  readonly backends: Backends | null
+  readonly rule: RuleRef | null
+  readonly service: Service | null
+}
+
+export interface Course extends Going {
+  /** As of Edges: another one means that the edges are out of date. */
+  readonly epoch: number
+  readonly protocol: Pair['protocol']
+  readonly edges: readonly Edge[]
+  readonly fields: Part<CourseFields>
+}
+
+export class Courses {
+  readonly #connection: ConnectionLedger
+  readonly #known: Course[] = []
+  #oldest = 0
+
+  constructor(connection: ConnectionLedger) {
+    this.#connection = connection
+  }
+
+  of(going: Going, protocol: Pair['protocol']): Course {
+    const { epoch } = this.#connection.account.edges
+    for (const course of this.#known) {
+      if (course.epoch === epoch && course.protocol === protocol && isSame(course, going)) return course
+    }
+    const course = this.#lookUp(going, protocol)
+    if (this.#known.length < KEPT) this.#known.push(course)
+    else this.#known[this.#oldest++ % KEPT] = course
+    return course
+  }
+
+  #lookUp({ reached, backends, rule, service }: Going, protocol: Pair['protocol']): Course {
+    const { direction, caller, pod, account } = this.#connection
+    const isInbound = direction === 'inbound'
+    const edges = account.edges.of({
+      caller,
+      callee: reached?.callee ?? (isInbound ? pod : null),
+      endpoint: reached?.endpoint ?? null,
+      service,
+      reporters: isInbound ? 'destination' : reached?.both === true ? 'both' : 'source',
+      protocol,
+    })
+    const fields = part<CourseFields>({
+      upstream_host: reached === null ? null : addressText(reached.endpoint.address),
+      upstream_cluster: backends === null ? null : clusterName(direction, backends),
+      route_name: rule === null ? null : rule.rule || rule.object.name,
+      weft_destination_workload: reached?.callee?.owner ?? null,
+    })
+    return { reached, backends, rule, service, epoch: account.edges.epoch, protocol, edges, fields }
+  }
+}
+
+/** By identity where that is kept from request to request, else by what is told of it. */
+function isSame(a: Going, b: Going): boolean {
+  return (
+    a.service === b.service &&
+    isSameReached(a.reached, b.reached) &&
+    isSameBackends(a.backends, b.backends) &&
+    isSameRule(a.rule, b.rule)
+  )
+}
+
+function isSameReached(a: Reached | null, b: Reached | null): boolean {
+  if (a === null || b === null) return a === b
+  return a.callee === b.callee && a.both === b.both && isSameEndpoint(a.endpoint, b.endpoint)
+}
+
+/** That of an address without a service is made anew each time. */
+function isSameEndpoint(a: Endpoint, b: Endpoint): boolean {
+  return a === b || (a.address.port === b.address.port && a.address.ip === b.address.ip)
+}
+
+function isSameBackends(a: Backends | null, b: Backends | null): boolean {
+  if (a === null || b === null || a === b) return a === b
+  return a.port === b.port && a.host === b.host && a.subset === b.subset
+}
+
+function isSameRule(a: RuleRef | null, b: RuleRef | null): boolean {
+  if (a === null || b === null || a === b) return a === b
+  return a.object === b.object && a.rule === b.rule
+}
+
+/** As Istio names them. */
+function clusterName(direction: string, { port, subset, host }: Backends): string {
+  return `${direction}|${port}|${subset ?? ''}|${direction === 'inbound' ? '' : host}`
+}
