@@ -9,6 +9,8 @@ const UNKNOWN = 'unknown'
 const CLUSTER = 'Kubernetes'
 /** Istio's name for what nothing in the mesh stands for. */
 const PASSTHROUGH = 'PassthroughCluster'
+/** And for where requests end that may go nowhere. */
+const BLACK_HOLE = 'BlackHoleCluster'
 /** Pairs looked up; beyond, all are forgotten and looked up anew. */
 const KNOWN_LIMIT = 20_000
 
@@ -84,18 +86,24 @@ function samePair(a: Pair, b: Pair): boolean {
   )
 }
 
-function labelsOf({ caller, callee, endpoint, service, protocol }: Pair, reporter: string): string[] {
+function labelsOf(pair: Pair, reporter: string): string[] {
+  const { caller, callee, service, protocol } = pair
   return [
     reporter,
     ...endLabels(caller),
     ...endLabels(callee),
     service?.host ?? UNKNOWN,
-    service?.name ??
-      (callee === null && endpoint !== null ? PASSTHROUGH : callee === null ? UNKNOWN : canonicalName(callee)),
+    service?.name ?? nameWithoutService(pair, reporter),
     service?.namespace ?? callee?.namespace ?? UNKNOWN,
     reporter === 'source' ? UNKNOWN : 'none', // only the callee's end can say how it was reached
     protocol,
   ]
+}
+
+function nameWithoutService({ callee, endpoint, protocol }: Pair, reporter: string): string {
+  if (callee !== null) return canonicalName(callee)
+  if (endpoint !== null) return PASSTHROUGH
+  return reporter === 'source' && protocol === 'http' ? BLACK_HOLE : UNKNOWN // of a flow it may just not be known
 }
 
 /** workload, namespace, canonical service and revision, principal, app, version, cluster. */

@@ -11,7 +11,7 @@ import { bucketOf, type Cells } from './cells.ts'
 import { type Course, Courses } from './courses.ts'
 import { Edges, type Pair } from './edges.ts'
 import { Line, type Part, part } from './line.ts'
-import { outcomeOf } from './outcome.ts'
+import { connectionOutcome, requestOutcome } from './outcome.ts'
 import { type Asked, type ConnectionFields, type Entry, JsonRecords, Manner } from './record.ts'
 
 export type Direction = 'outbound' | 'inbound'
@@ -217,7 +217,7 @@ export class ConnectionLedger extends Ledger implements Disposable {
     account.record({
       connection: this.fields,
       course: course.fields,
-      outcome: outcomeOf(this, null),
+      outcome: connectionOutcome(this, this.status),
       upstreamLocal: this.localPart(this.upstreamLocal),
       asked: null,
       manner: this.manner,
@@ -282,7 +282,7 @@ export class RequestLedger extends Ledger implements Disposable {
     account.record({
       connection: connection.fields,
       course: course.fields,
-      outcome: outcomeOf(this, this.status),
+      outcome: requestOutcome(this, this.#serviceMs !== null),
       upstreamLocal: connection.localPart(this.upstreamLocal),
       asked: this.#asked,
       manner: connection.manner,

@@ -51,7 +51,11 @@ test('what is written is one line of ASCII that reads back as the record, whatev
       const manner = new Manner()
       let before: Entry['asked'] = null
       for (const [each, other, again] of entries) {
-        const whole: Entry = { ...each, manner, asked: again && before !== null ? { ...before, target: '/again' } : other }
+        const whole: Entry = {
+          ...each,
+          manner,
+          asked: again && before !== null ? { ...before, target: '/again' } : other,
+        }
         const text = written(records, line, whole)
         assert.match(text, /^[\x20-\x7e]*\n$/)
         assert.deepEqual(JSON.parse(text) as AccessRecord, recordOf(whole))
