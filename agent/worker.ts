@@ -4,7 +4,8 @@ import { parentPort } from 'node:worker_threads'
 import { openSockets } from './kernel/bpf.ts'
 import type { FromWorker, ToWorker } from './proxy/plane/feed.ts'
 import { DataPlane } from './proxy/plane/plane.ts'
-import { openAccessLog, noAccessLog } from './telemetry/access.ts'
+import { noAccessLog } from './telemetry/access.ts'
+import { AimedLog } from './telemetry/aimed.ts'
 
 /** How often the worker says that it lives, and the coarse clock moves. */
 const HEARTBEAT_MS = 500
@@ -18,7 +19,7 @@ port.on('message', (message: ToWorker) => {
   if (message.type === 'start') {
     plane = new DataPlane({
       sockets: openSockets(message.handles),
-      access: message.accessLog ? openAccessLog(1) : noAccessLog,
+      access: message.accessLog ? new AimedLog() : noAccessLog,
       onFault: (why) => say({ type: 'fault', why }),
       limits: message.head,
     })

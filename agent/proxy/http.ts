@@ -58,7 +58,7 @@ async function nextOf(side: Http1Caller, { ledger }: Walk): Promise<Exchange | n
 }
 
 async function serveRequest(exchange: Exchange, call: Call, caller: Caller, walk: Walk): Promise<'done' | 'upgraded'> {
-  using ledger = walk.ledger.request(askedOf(exchange))
+  using ledger = walk.ledger.request(askedOf(exchange), exchange)
   const world = walk.node.snapshot
   ledger.snapshot = world.version
   const request = { exchange, call, caller, walk, ledger, world }

@@ -17,16 +17,20 @@ const CLOSE_MS = 1000
 const RETRY_MS = [1, 100] as const
 
 export interface AccessLog {
+  /** Nothing is kept: a record need not even be put together. */
+  readonly isOff?: boolean
   /** Takes the first `length` bytes: one or more whole lines. */
   write(bytes: Buffer, length: number): void
   /** Records dropped so far. */
   readonly dropped: number
   /** Writes what waits, then closes; resolves when that is done, or a slow reader has had its time. */
   close(): Promise<void>
+  /** Where records go from now on: a path, `/dev/stdout`, or null and '' for nowhere. Throws where it cannot be opened. */
+  aim?(file: string | null): void
 }
 
 /** Keeps no records. */
-export const noAccessLog: AccessLog = { write() {}, dropped: 0, close: () => Promise.resolve() }
+export const noAccessLog: AccessLog = { isOff: true, write() {}, dropped: 0, close: () => Promise.resolve() }
 
 /** Writes records to a file descriptor, which it closes at the end if it is not one of the standard three. */
 export function openAccessLog(fd: number): AccessLog {

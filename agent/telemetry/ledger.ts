@@ -6,13 +6,14 @@ import type { MeshError } from '../model/failure.ts'
 import type { Backends, RuleRef } from '../model/route.ts'
 import type { Endpoint, Service } from '../model/service.ts'
 import type { Workload } from '../model/workload.ts'
-import { type AccessLog, noAccessLog } from './access.ts'
+import type { AccessLog } from './access.ts'
 import { bucketOf, type Cells } from './cells.ts'
 import { type Course, Courses } from './courses.ts'
 import { Edges, type Pair } from './edges.ts'
-import { Line, type Part, part } from './line.ts'
+import { type Part, part } from './line.ts'
 import { connectionOutcome, requestOutcome } from './outcome.ts'
-import { type Asked, type ConnectionFields, type Entry, JsonRecords, Manner } from './record.ts'
+import { type Asked, type ConnectionFields, type Entry, type Headers, Manner } from './record.ts'
+import { type HeaderSource, Recorder } from './recorder.ts'
 
 export type Direction = 'outbound' | 'inbound'
 
@@ -38,8 +39,7 @@ export class Account {
   readonly access: AccessLog
   readonly clock: Clock
   readonly edges: Edges
-  readonly #records = new JsonRecords()
-  readonly #line = new Line()
+  readonly recorder: Recorder
   #wallAhead = 0
   #comparedAt = -Infinity
 
@@ -48,6 +48,7 @@ export class Account {
     this.access = access
     this.clock = clock
     this.edges = new Edges(cells)
+    this.recorder = new Recorder(access)
   }
 
   open(direction: Direction): ConnectionLedger {
@@ -58,16 +59,6 @@ export class Account {
 
   failed(failure: MeshError): void {
     this.cells.plain('weft_failures_total', failure.kind.step, failure.code).value++
-  }
-
-  /** Writes a record, where records are kept. */
-  record(entry: Entry): void {
-    if (this.access === noAccessLog) return
-    const line = this.#line
-    line.clear()
-    this.#records.write(line, entry)
-    this.access.write(line.bytes, line.length)
-    line.shrink()
   }
 
   /** Wall time of a time of the clock that never jumps; the two are compared once a second, for asking costs. */
@@ -150,9 +141,9 @@ export class ConnectionLedger extends Ledger implements Disposable {
   }
 
   /** Opens the ledger of a request on this connection. */
-  request(asked: Asked): RequestLedger {
+  request(asked: Asked, head: HeaderSource | null = null): RequestLedger {
     this.#requests++
-    return new RequestLedger(this, asked)
+    return new RequestLedger(this, asked, head)
   }
 
   /** The way that a request or this connection itself went. */
@@ -214,7 +205,7 @@ export class ConnectionLedger extends Ledger implements Disposable {
     }
     if (this.#requests > 0 && this.failure === null) return
     if (this.failure !== null) account.failed(this.failure)
-    account.record({
+    account.recorder.record({
       connection: this.fields,
       course: course.fields,
       outcome: connectionOutcome(this, this.status),
@@ -228,6 +219,7 @@ export class ConnectionLedger extends Ledger implements Disposable {
       receivedBytes: this.receivedBytes,
       sentBytes: this.sentBytes,
       snapshot: this.snapshot,
+      headers: null,
     })
   }
 }
@@ -242,8 +234,12 @@ export class RequestLedger extends Ledger implements Disposable {
   #serviceMs: number | null = null
   #written = false
 
-  constructor(connection: ConnectionLedger, asked: Asked) {
+  readonly #requestHeaders: ReadonlyMap<string, string> | null
+  #responseHeaders: ReadonlyMap<string, string> | null = null
+
+  constructor(connection: ConnectionLedger, asked: Asked, head: HeaderSource | null) {
     super(connection.account)
+    this.#requestHeaders = connection.account.recorder.headersOf('REQ', head) // now: a head does not outlive its bytes
     this.#connection = connection
     this.#asked = asked
     this.service = connection.service
@@ -258,7 +254,8 @@ export class RequestLedger extends Ledger implements Disposable {
   }
 
   /** The response's head has come. */
-  heard(): void {
+  heard(head: HeaderSource | null = null): void {
+    this.#responseHeaders = this.account.recorder.headersOf('RESP', head)
     this.#serviceMs = Math.round(this.account.clock.ms() - this.#sentAt)
   }
 
@@ -279,7 +276,7 @@ export class RequestLedger extends Ledger implements Disposable {
       cells.responseBytes.add(sent, this.sentBytes)
     }
     if (this.failure !== null) account.failed(this.failure)
-    account.record({
+    account.recorder.record({
       connection: connection.fields,
       course: course.fields,
       outcome: requestOutcome(this, this.#serviceMs !== null),
@@ -293,10 +290,16 @@ export class RequestLedger extends Ledger implements Disposable {
       receivedBytes: this.receivedBytes,
       sentBytes: this.sentBytes,
       snapshot: this.snapshot,
+      headers: this.#requestHeaders === null ? null : this.#headers(this.#requestHeaders),
     })
+  }
+
+  #headers(request: ReadonlyMap<string, string>): Headers {
+    return { request, response: this.#responseHeaders ?? NO_HEADERS }
   }
 }
 
+const NO_HEADERS: ReadonlyMap<string, string> = new Map()
 const NEVER = 0
 const NO_LOCAL: Entry['upstreamLocal'] = part({ upstream_local_address: null })
 

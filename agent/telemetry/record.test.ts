@@ -36,6 +36,7 @@ const entry = fc.record({
   upstreamLocal: fc.record({ upstream_local_address: ours }).map(part),
   ...{ startedMs: fc.integer({ min: 0, max: 4e12 }), durationMs: count, serviceMs: fc.option(count) },
   ...{ status: fc.nat(999), receivedBytes: count, sentBytes: count, snapshot: count },
+  headers: fc.constant(null),
 })
 
 function written(records: JsonRecords, line: Line, entry: Entry): string {

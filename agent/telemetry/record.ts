@@ -82,6 +82,14 @@ export interface Entry {
   readonly receivedBytes: number
   readonly sentBytes: number
   readonly snapshot: number
+  /** Those that the format asks for, by lower-case name; null where it asks for none. */
+  readonly headers: Headers | null
+}
+
+/** Of a request and its response, as far as a format asks for them. */
+export interface Headers {
+  readonly request: ReadonlyMap<string, string>
+  readonly response: ReadonlyMap<string, string>
 }
 
 /** The record as it is read. */

@@ -30,7 +30,7 @@ export type Carried = 'done' | 'upgraded'
 
 /** Told when a response's final head has come. */
 export interface Hearing {
-  heard(): void
+  heard(head: Head): void
 }
 
 interface Waiter {
@@ -235,7 +235,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
     this.keepAliveSeconds = head.keepAliveSeconds
     this.#body.begin(framing, head.contentLength)
     this.#state = 'body'
-    this.#hearing?.heard()
+    this.#hearing?.heard(head)
     exchange.respond(head, framing)
     if (framing === 'none') this.#finish()
   }
@@ -247,7 +247,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
       return
     }
     const fromUpstream = at < to ? Buffer.from(arena.subarray(at, to)) : null
-    this.#hearing?.heard()
+    this.#hearing?.heard(this.#head)
     this.channel.hold()
     this.ahead = { fromUpstream, fromCaller: exchange.upgrade(this.#head) }
     this.#state = 'dead'
