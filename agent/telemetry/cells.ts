@@ -4,6 +4,8 @@ import { BUCKETS, type Counters, EDGE_LABELS, type Sample, type SeriesName } fro
 
 /** Pairs of ends with series of their own; what comes later shares one pair whose labels all say `other`. */
 export const EDGE_LIMIT = 10_000
+/** Endings (code and flags) of one pair that have series of their own; those that come later share one of code `other`. */
+export const ENDINGS_LIMIT = 64
 /** Series of a deleted pod are kept so long. */
 export const GONE_MS = 5 * 60 * 1000
 
@@ -40,8 +42,8 @@ export class RequestCells {
   readonly requestBytes = new Histogram()
   readonly responseBytes = new Histogram()
 
-  constructor(code: number, flags: string) {
-    this.code = String(code)
+  constructor(code: string, flags: string) {
+    this.code = code
     this.flags = flags
   }
 }
@@ -71,6 +73,8 @@ export class Edge {
   goneSinceMs: number | null = null
   readonly #requests = new Map<string, Map<number, RequestCells>>()
   #last: { readonly code: number; readonly flags: string; readonly cells: RequestCells } | null = null
+  #endings = 0
+  #others: RequestCells | null = null
   #flows: FlowCells | null = null
 
   constructor(labels: readonly string[]) {
@@ -93,7 +97,11 @@ export class Edge {
     let byCode = this.#requests.get(flags)
     if (byCode === undefined) this.#requests.set(flags, (byCode = new Map<number, RequestCells>()))
     let cells = byCode.get(code)
-    if (cells === undefined) byCode.set(code, (cells = new RequestCells(code, flags)))
+    if (cells === undefined) {
+      if (this.#endings >= ENDINGS_LIMIT) return (this.#others ??= new RequestCells('other', '-'))
+      this.#endings++
+      byCode.set(code, (cells = new RequestCells(String(code), flags)))
+    }
     this.#last = { code, flags, cells }
     return cells
   }
@@ -103,19 +111,20 @@ export class Edge {
   }
 
   dump(out: Sample[]): void {
-    for (const byCode of this.#requests.values()) {
-      for (const cells of byCode.values()) {
-        const labels = [...this.labels, cells.flags, cells.code, '']
-        const spread = (name: SeriesName, { counts, sum }: Histogram): void => {
-          out.push({ name, labels, counts: [...counts], sum })
-        }
-        out.push({ name: 'istio_requests_total', labels, value: cells.requests })
-        spread('istio_request_duration_milliseconds', cells.duration)
-        spread('istio_request_bytes', cells.requestBytes)
-        spread('istio_response_bytes', cells.responseBytes)
-      }
-    }
+    for (const byCode of this.#requests.values()) for (const cells of byCode.values()) this.#dumpRequests(cells, out)
+    if (this.#others !== null) this.#dumpRequests(this.#others, out)
     if (this.#flows !== null) this.#dumpFlows(this.#flows, out)
+  }
+
+  #dumpRequests(cells: RequestCells, out: Sample[]): void {
+    const labels = [...this.labels, cells.flags, cells.code, '']
+    const spread = (name: SeriesName, { counts, sum }: Histogram): void => {
+      out.push({ name, labels, counts: [...counts], sum })
+    }
+    out.push({ name: 'istio_requests_total', labels, value: cells.requests })
+    spread('istio_request_duration_milliseconds', cells.duration)
+    spread('istio_request_bytes', cells.requestBytes)
+    spread('istio_response_bytes', cells.responseBytes)
   }
 
   #dumpFlows(flows: FlowCells, out: Sample[]): void {

@@ -22,8 +22,6 @@ export interface Going {
 }
 
 export interface Course extends Going {
-  /** As of Edges: another one means that the edges are out of date. */
-  readonly epoch: number
   readonly protocol: Pair['protocol']
   readonly edges: readonly Edge[]
   readonly fields: Part<CourseFields>
@@ -33,6 +31,7 @@ export class Courses {
   readonly #connection: ConnectionLedger
   readonly #known: Course[] = []
   #oldest = 0
+  #epoch = 0
 
   constructor(connection: ConnectionLedger) {
     this.#connection = connection
@@ -40,9 +39,11 @@ export class Courses {
 
   of(going: Going, protocol: Pair['protocol']): Course {
     const { epoch } = this.#connection.account.edges
-    for (const course of this.#known) {
-      if (course.epoch === epoch && course.protocol === protocol && isSame(course, going)) return course
+    if (epoch !== this.#epoch) {
+      this.#epoch = epoch
+      this.#known.length = 0 // edges and names may be others now, and what they came from is not to be kept alive
     }
+    for (const course of this.#known) if (course.protocol === protocol && isSame(course, going)) return course
     const course = this.#lookUp(going, protocol)
     if (this.#known.length < KEPT) this.#known.push(course)
     else this.#known[this.#oldest++ % KEPT] = course
@@ -66,7 +67,7 @@ export class Courses {
       route_name: rule === null ? null : rule.rule || rule.object.name,
       weft_destination_workload: reached?.callee?.owner ?? null,
     })
-    return { reached, backends, rule, service, epoch: account.edges.epoch, protocol, edges, fields }
+    return { reached, backends, rule, service, protocol, edges, fields }
   }
 }
 
