@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Captured } from './kernel/kernel.ts'
 import type { Inventory } from './model/snapshot.ts'
 import { CRASH, FALL_SILENT } from './obedient-worker.fixture.ts'
+import { DEFAULT_MESH_SETTINGS } from './model/mesh-settings.ts'
 import { DataSide } from './workers.ts'
 
 const code = new URL('./obedient-worker.fixture.ts', import.meta.url)
@@ -11,7 +12,7 @@ const handles = { body: 'fake', own: -1, accepted: -1, home: -1 } as const
 
 function inventory(version: number): Inventory {
   const nothing = { workloads: [], services: [], virtualServices: [], destinationRules: [] }
-  return { version, rootNamespace: 'istio-system', ...nothing }
+  return { version, node: 'node-1', settings: DEFAULT_MESH_SETTINGS, rootNamespace: 'istio-system', ...nothing }
 }
 
 function captured(uid: string): Captured {

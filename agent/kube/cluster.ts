@@ -1,5 +1,6 @@
 // The cluster as a node sees it: reflectors of all that is watched, folded into one inventory at every change.
 
+import { DEFAULT_MESH_SETTINGS, type MeshSettings } from '../model/mesh-settings.ts'
 import type { DestinationRule, Problem, VirtualService } from '../model/policy.ts'
 import type { Service } from '../model/service.ts'
 import type { Inventory } from '../model/snapshot.ts'
@@ -7,6 +8,7 @@ import type { Workload } from '../model/workload.ts'
 import type { KubeClient } from './client.ts'
 import { translateDestinationRule } from './destination-rule.ts'
 import { sources } from './kinds.ts'
+import { translateMeshSettings } from './mesh-settings.ts'
 import type { EndpointSlice, KubeService, Metadata, Pod } from './object.ts'
 import { Reflector, type ReflectorLog } from './reflector.ts'
 import { serviceKey, serviceProblems, sliceOwner, translateService } from './service.ts'
@@ -18,6 +20,7 @@ export interface ClusterOptions {
   /** Name of the Kubernetes node whose pods are watched whole. */
   readonly node: string
   readonly clusterDomain: string
+  /** Where the ConfigMap of mesh-wide settings is, and whose Istio objects hold mesh-wide unless it says otherwise. */
   readonly rootNamespace: string
   /** How names of RuntimeClasses begin whose pods cannot be captured; in any case of letters. */
   readonly sandboxedRuntimes: readonly string[]
@@ -45,6 +48,8 @@ export class Cluster {
   readonly #pods: Reflector
   readonly #virtualServices: Translations<VirtualService>
   readonly #destinationRules: Translations<DestinationRule>
+  readonly #settings: Translations<MeshSettings>
+  readonly #defaults: MeshSettings
   readonly #translatedServices = new Map<string, { from: readonly unknown[]; service: Service }>()
   #version = 0
   #listed = false
@@ -58,7 +63,7 @@ export class Cluster {
   ) {
     this.#options = options
     this.#onView = on.view
-    const all = sources(client, options.node)
+    const all = sources(client, options.node, options.rootNamespace)
     const listen = { change: () => this.#schedule(), log: on.log }
     const { clusterDomain } = options
     this.#namespaces = new Reflector(all.namespaces, client, listen)
@@ -74,7 +79,10 @@ export class Cluster {
     this.#destinationRules = new Translations(destinationRules, 'DestinationRule', (object) =>
       translateDestinationRule(object, clusterDomain),
     )
-    const builtIn = [this.#namespaces, this.#services, this.#slices, this.#localPods, this.#pods]
+    this.#defaults = { ...DEFAULT_MESH_SETTINGS, rootNamespace: options.rootNamespace }
+    const settings = new Reflector(all.settings, client, listen)
+    this.#settings = new Translations(settings, 'ConfigMap', (map) => translateMeshSettings(map, this.#defaults))
+    const builtIn = [this.#namespaces, this.#services, this.#slices, this.#localPods, this.#pods, settings]
     this.#reflectors = [...builtIn, virtualServices, destinationRules] as readonly Reflector[]
   }
 
@@ -106,6 +114,8 @@ export class Cluster {
     const localPods = this.#localWorkloads()
     const virtualServices = this.#virtualServices.read()
     const destinationRules = this.#destinationRules.read()
+    const { values, problems } = this.#settings.read()
+    const settings = values[0] ?? this.#defaults
     return {
       localPods,
       problems: [
@@ -113,10 +123,13 @@ export class Cluster {
         ...[...this.#services.objects.values()].flatMap(serviceProblems),
         ...virtualServices.problems,
         ...destinationRules.problems,
+        ...problems,
       ],
       inventory: {
         version: ++this.#version,
-        rootNamespace: this.#options.rootNamespace,
+        node: this.#options.node,
+        settings,
+        rootNamespace: settings.rootNamespace,
         workloads: [...localPods, ...this.#remoteWorkloads(localPods, services)],
         services,
         virtualServices: virtualServices.values,

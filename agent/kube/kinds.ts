@@ -1,6 +1,7 @@
 // Which collections the agent watches, and where the cluster serves them.
 
 import { type KubeClient, KubeError } from './client.ts'
+import { SETTINGS_NAME } from './mesh-settings.ts'
 import type { ReflectorSource } from './reflector.ts'
 
 /** API versions of Istio's networking group that are understood, the newest first. */
@@ -42,7 +43,7 @@ async function ask<T>(client: KubeClient, path: string): Promise<T | null> {
 }
 
 /** Everything a node watches. Pods of other nodes as metadata only. */
-export function sources(client: KubeClient, node: string) {
+export function sources(client: KubeClient, node: string, rootNamespace: string) {
   const istio = { group: 'networking.istio.io', versions: ISTIO_VERSIONS }
   return {
     namespaces: builtIn('namespaces', '/api/v1/namespaces', { metadataOnly: true }),
@@ -50,6 +51,9 @@ export function sources(client: KubeClient, node: string) {
     slices: builtIn('endpointslices', '/apis/discovery.k8s.io/v1/endpointslices'),
     localPods: builtIn('local pods', '/api/v1/pods', { query: { fieldSelector: `spec.nodeName=${node}` } }),
     pods: builtIn('pods', '/api/v1/pods', { metadataOnly: true }),
+    settings: builtIn('settings', `/api/v1/namespaces/${rootNamespace}/configmaps`, {
+      query: { fieldSelector: `metadata.name=${SETTINGS_NAME}` },
+    }),
     virtualServices: custom(client, 'virtualservices', istio),
     destinationRules: custom(client, 'destinationrules', istio),
   }

@@ -201,7 +201,7 @@ void describe('a reflector', { concurrency: true }, () => {
     const client = await api.start(t)
     let changes = 0
     const on = { change: () => changes++, log: { warn: () => undefined } }
-    const reflector = new Reflector(sources(client, 'node-1').virtualServices, client, on)
+    const reflector = new Reflector(sources(client, 'node-1', 'istio-system').virtualServices, client, on)
     const running = reflector.run()
     t.after(async () => {
       reflector.stop()

@@ -11,6 +11,7 @@ import { translateDestinationRule } from './destination-rule.ts'
 import type { KubeObject } from './object.ts'
 import { istio, object } from './objects.fixture.ts'
 import type { Translation } from './translate.ts'
+import { DEFAULT_MESH_SETTINGS } from '../model/mesh-settings.ts'
 import { translateVirtualService } from './virtual-service.ts'
 
 const samples = join(import.meta.dirname, '../../../shared/data')
@@ -114,7 +115,15 @@ test('Bookinfo’s routes mean what its guide says', { skip }, () => {
   )
   const all = of('virtual-service-all-v1.yaml')
   const nothing = { workloads: [], services: [] }
-  compile({ version: 1, rootNamespace: 'r', ...nothing, virtualServices: all, destinationRules: rules })
+  compile({
+    version: 1,
+    node: 'n',
+    settings: DEFAULT_MESH_SETTINGS,
+    rootNamespace: 'r',
+    ...nothing,
+    virtualServices: all,
+    destinationRules: rules,
+  })
 })
 
 /** A value that the schema of a field may take; where it needs more it is refused, which names the field too. */

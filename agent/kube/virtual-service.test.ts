@@ -5,6 +5,7 @@ import type { HttpRule, VirtualService } from '../model/policy.ts'
 import { compile } from '../model/snapshot.ts'
 import { istio } from './objects.fixture.ts'
 import type { Translation } from './translate.ts'
+import { DEFAULT_MESH_SETTINGS } from '../model/mesh-settings.ts'
 import { translateVirtualService } from './virtual-service.ts'
 
 const route = [{ destination: { host: 'reviews' } }]
@@ -281,7 +282,16 @@ test('any object is translated or refused with a reason, and what is translated 
       taken[rejected ? 'no' : 'yes']++
       if (value === null) return
       const [workloads, services, destinationRules] = [[], [], []]
-      compile({ version: 1, rootNamespace: 'r', workloads, services, virtualServices: [value], destinationRules })
+      compile({
+        version: 1,
+        node: 'n',
+        settings: DEFAULT_MESH_SETTINGS,
+        rootNamespace: 'r',
+        workloads,
+        services,
+        virtualServices: [value],
+        destinationRules,
+      })
     }),
     { numRuns: 500 },
   )

@@ -2,6 +2,7 @@
 
 import { addressText, familyOf, type IpFamily, type SocketAddress } from './address.ts'
 import { requestTest, type RequestTest } from './match.ts'
+import type { MeshSettings } from './mesh-settings.ts'
 import type { DestinationRule, HttpRule, RequestMatch, VirtualService } from './policy.ts'
 import type { Endpoint, Service, ServicePort } from './service.ts'
 import type { Workload } from './workload.ts'
@@ -10,6 +11,9 @@ import type { Workload } from './workload.ts'
 export interface Inventory {
   /** Grows by one with every change; a log line or response is explained by the version in force. */
   readonly version: number
+  /** Kubernetes node it was read for; empty where none is known yet. */
+  readonly node: string
+  readonly settings: MeshSettings
   /** Namespace whose Istio objects hold for the whole mesh. */
   readonly rootNamespace: string
   readonly workloads: readonly Workload[]

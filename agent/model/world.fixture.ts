@@ -11,6 +11,7 @@ import type {
   WeightedDestination,
 } from './policy.ts'
 import { familyOf } from './address.ts'
+import { DEFAULT_MESH_SETTINGS, type MeshSettings } from './mesh-settings.ts'
 import type { DeclaredProtocol } from './protocol.ts'
 import type { Endpoint, Service } from './service.ts'
 import { compile, type Inventory, resolve, type Snapshot, type Target } from './snapshot.ts'
@@ -66,7 +67,14 @@ export class World {
   readonly #workloads: Workload[] = []
   readonly #virtualServices: VirtualService[] = []
   readonly #destinationRules: DestinationRule[] = []
+  #settings: MeshSettings = DEFAULT_MESH_SETTINGS
   #clockMs = 1_700_000_000_000
+
+  /** Says what holds mesh-wide; what is not said is as before. */
+  mesh(wish: Partial<MeshSettings>): this {
+    this.#settings = { ...this.#settings, ...wish }
+    return this
+  }
 
   /** Adds a Service at 10.96.0.1, .2, … A name already there is replaced, less its endpoints. */
   service(name: string, wish: ServiceWish = {}): this {
@@ -162,6 +170,8 @@ export class World {
   inventory(version = 1): Inventory {
     return {
       version,
+      node: 'node-1',
+      settings: this.#settings,
       rootNamespace: ROOT_NAMESPACE,
       workloads: [...this.#workloads],
       services: [...this.#services.values()].map(({ targetPorts: _, ...service }) => service),

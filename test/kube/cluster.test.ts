@@ -9,6 +9,7 @@ import { describe, test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectKube } from '../../agent/kube/client.ts'
 import { Cluster, type ClusterView } from '../../agent/kube/cluster.ts'
+import { DEFAULT_MESH_SETTINGS } from '../../agent/model/mesh-settings.ts'
 import { loadDefinitions } from '../../lab/api/definitions.ts'
 import type { ObjectDraft } from '../../lab/api/object.ts'
 import { type Api, startApi } from '../../lab/api/server.ts'
@@ -208,6 +209,38 @@ void describe('a cluster as a node sees it', { concurrency: true }, () => {
     s.virtualService({ hosts: ['reviews'], http: [rule('better')] })
     const better = await s.until(({ problems }) => problems.length === 0)
     assert.equal(destinationOf(better), 'better')
+  })
+
+  test('has the mesh-wide settings of the ConfigMap weft, live, and the last good ones while it is unsound', async (t) => {
+    const s = seen()
+    s.store.create('namespaces', { metadata: { name: 'istio-system' } })
+    await s.start(t)
+    assert.deepEqual(s.last.inventory.settings, DEFAULT_MESH_SETTINGS)
+    const other = { data: { mesh: 'rootNamespace: other' } }
+    s.store.create('configmaps', { ...other, metadata: { name: 'else', namespace: 'istio-system' } })
+    s.store.create('configmaps', { ...other, metadata: { name: 'weft', namespace: 'default' } })
+    const metadata = { name: 'weft', namespace: 'istio-system' }
+    s.store.create('configmaps', { metadata, data: { mesh: 'outboundTrafficPolicy: { mode: REGISTRY_ONLY }' } })
+    const strict = await s.until(({ inventory }) => inventory.settings.outboundTrafficPolicy === 'REGISTRY_ONLY')
+    assert.deepEqual([strict.inventory.rootNamespace, strict.problems], ['istio-system', []])
+    const say = (mesh: string): void =>
+      void s.store.modify('configmaps', 'istio-system', 'weft', (object) => void (object['data'] = { mesh }))
+    say('outboundTrafficPolicy: { mode: SOME }')
+    const bad = await s.until(({ problems }) => problems.length > 0)
+    assert.equal(bad.inventory.settings.outboundTrafficPolicy, 'REGISTRY_ONLY')
+    assert.deepEqual(bad.problems, [
+      {
+        object: { kind: 'ConfigMap', namespace: 'istio-system', name: 'weft' },
+        field: 'data.mesh.outboundTrafficPolicy.mode',
+        reason: 'must be one of ALLOW_ANY, REGISTRY_ONLY',
+      },
+    ])
+    say('rootNamespace: mesh-root')
+    const moved = await s.until(({ inventory }) => inventory.rootNamespace === 'mesh-root')
+    assert.deepEqual([moved.inventory.settings.outboundTrafficPolicy, moved.problems], ['ALLOW_ANY', []])
+    s.store.delete('configmaps', 'istio-system', 'weft')
+    const gone = await s.until(({ inventory }) => inventory.rootNamespace === 'istio-system')
+    assert.deepEqual(gone.inventory.settings, DEFAULT_MESH_SETTINGS)
   })
 
   test('has nothing in force of a policy that never was good, nor of one that is deleted', async (t) => {

@@ -2,6 +2,7 @@
 
 import type { Flow } from '../../kernel/accounts.ts'
 import type { Captured, Sockets } from '../../kernel/kernel.ts'
+import { DEFAULT_MESH_SETTINGS } from '../../model/mesh-settings.ts'
 import { compile, type Inventory } from '../../model/snapshot.ts'
 import type { Random } from '../../model/route.ts'
 import type { AccessLog } from '../../telemetry/access.ts'
@@ -33,6 +34,8 @@ export interface PlaneOptions {
 /** Before the first inventory nothing is known; destinations are then gone to as they were dialled. */
 const NOTHING: Inventory = {
   version: 0,
+  node: '',
+  settings: DEFAULT_MESH_SETTINGS,
   rootNamespace: '',
   workloads: [],
   services: [],
