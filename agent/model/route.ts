@@ -12,7 +12,8 @@ import type {
   TrafficPolicy,
   WeightedDestination,
 } from './policy.ts'
-import type { Endpoint, ServicePort } from './service.ts'
+import type { Endpoint } from './service.ts'
+import { serving } from './serving.ts'
 import {
   type CompiledRule,
   type CompiledVirtualService,
@@ -178,7 +179,7 @@ export function backendsFor(
       port: port.port,
       family,
       balancer: balancerOf([chosen?.policy ?? null, policy], port.port),
-      endpoints: usable(ofFamily(port, family), service.publishNotReady).filter((endpoint) =>
+      endpoints: serving(service, port, { family, onlyNode: null }).filter((endpoint) =>
         carries(snapshot, endpoint, labels),
       ),
     }
@@ -217,17 +218,6 @@ function preferred<T>(entries: readonly T[], order: readonly string[], namespace
 
 function isVisible(exportTo: readonly string[], consumer: string): boolean {
   return exportTo.includes('*') || exportTo.includes(consumer)
-}
-
-function ofFamily({ endpoints }: ServicePort, family: IpFamily): readonly Endpoint[] {
-  return endpoints.filter(({ address }) => familyOf(address.ip) === family)
-}
-
-/** Ready endpoints; where none is, those that terminate but still serve (as kube-proxy does, for each family by itself). */
-function usable(endpoints: readonly Endpoint[], publishNotReady: boolean): readonly Endpoint[] {
-  if (publishNotReady) return endpoints
-  const ready = endpoints.filter((endpoint) => endpoint.ready)
-  return ready.length > 0 ? ready : endpoints.filter((endpoint) => endpoint.serving && endpoint.terminating)
 }
 
 function carries(snapshot: Snapshot, endpoint: Endpoint, labels: Readonly<Record<string, string>>): boolean {

@@ -119,6 +119,7 @@ export class World {
         terms: PLAIN_TERMS,
         joined: true,
         captured: null,
+        terminating,
         ...rest,
         namespace,
       }

@@ -1,14 +1,15 @@
 // One try of a request: over a pooled connection or a new one.
 
 import { addressText } from '../model/address.ts'
-import { failureOf, type MeshError } from '../model/failure.ts'
+import { failureOf, MeshError } from '../model/failure.ts'
 import type { Caller } from '../model/identity.ts'
 import type { Permit } from '../model/permit.ts'
 import type { HttpRoute } from '../model/route.ts'
+import { hasLeft } from '../model/serving.ts'
 import type { Snapshot } from '../model/snapshot.ts'
 import type { RequestLedger } from '../telemetry/ledger.ts'
 import type { Call } from './classify.ts'
-import { connect, type Leg } from './connect.ts'
+import { connectToPod, type Leg } from './connect.ts'
 import { until } from './deadline.ts'
 import type { Exchange } from './exchange.ts'
 import { Http1Upstream } from './http1/upstream.ts'
@@ -35,7 +36,10 @@ export interface Way {
   readonly route: HttpRoute & { kind: 'forward' }
 }
 
-/** A try that failed without harm. `stale`: the pooled connection had been closed by its other end meanwhile. */
+/**
+ * A try that failed without harm. `stale`: the pooled connection had been closed by its other end meanwhile. A new one
+ * breaks so where the application closed its listener before it took the connection.
+ */
 export interface Tried {
   readonly failure: MeshError
   readonly stale: boolean
@@ -58,6 +62,7 @@ export async function attempt(request: Request, way: Way): Promise<'done' | 'upg
     ledger.upstreamLocal = upstream.local
     return await send(upstream, key, request, way)
   } finally {
+    walk.place.asking = null
     node.load.end(endpoint)
     exchange.during(null, null)
   }
@@ -68,7 +73,7 @@ async function upstreamFor(key: PoolKey, request: Request, { permit, leg }: Way)
   const pooled = node.pools.take(key, node.transport.nowMs)
   if (pooled !== null) return pooled
   try {
-    const channel = await until(request.exchange, connect(permit, leg, node), (late) => late.reset())
+    const channel = await until(request.exchange, connectToPod(permit, leg, request.walk), (late) => late.reset())
     return new Http1Upstream(channel)
   } catch (thrown) {
     const failure = failureOf(thrown)
@@ -81,24 +86,37 @@ async function send(
   upstream: Http1Upstream,
   key: PoolKey,
   request: Request,
-  { route }: Way,
+  way: Way,
 ): Promise<'done' | 'upgraded' | Tried> {
   const { exchange, walk, ledger } = request
   const { node } = walk
   const { reused } = upstream
+  const callee = way.leg.callee?.uid
+  // its end was told while the connection was made, and nobody was here to hear it
+  if (callee !== undefined && !node.snapshot.workloadByUid.has(callee)) {
+    upstream.close()
+    return { failure: new MeshError('CONNECT_REFUSED', 'its pod is gone'), stale: false }
+  }
+  walk.place.asking = callee === undefined ? null : { callee, lost: (cause) => upstream.lost(cause) }
   try {
-    const how = await upstream.carry(exchange, route, ledger)
+    const how = await upstream.carry(exchange, way.route, ledger)
     if (how === 'upgraded') await tunnel(upstream, request)
-    else node.pools.give(key, upstream, node.transport.nowMs)
+    else keep(upstream, key, request)
     return how
   } catch (thrown) {
     const failure = failureOf(thrown)
     node.pools.give(key, upstream, node.transport.nowMs) // where it was stopped before anything was sent
-    if (reused && !upstream.heard && failure.code === 'UPSTREAM_RESET' && replayable(exchange)) {
-      return { failure, stale: true }
-    }
+    if (!upstream.heard && failure.code === 'UPSTREAM_RESET' && replayable(exchange)) return { failure, stale: reused }
     throw failure
   }
+}
+
+/** An endpoint that has left meanwhile is not kept: it waits for its connections to end. */
+function keep(upstream: Http1Upstream, key: PoolKey, { walk, world }: Request): void {
+  const { node } = walk
+  const isLeft = node.snapshot !== world && key.client === '' && hasLeft(world, node.snapshot, key.endpoint)
+  if (isLeft && upstream.reusable) upstream.close()
+  else node.pools.give(key, upstream, node.transport.nowMs)
 }
 
 function replayable(exchange: Exchange): boolean {

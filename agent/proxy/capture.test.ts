@@ -20,7 +20,7 @@ function podAt(...ips: string[]): JoinedPod {
   const captured: CapturedPod = { uid: 'web', ips, cookie: '7', netns: -1, listeners: LISTENERS }
   const acceptor = { pause() {}, resume() {}, close() {} }
   const sockets: PodSockets = { captured, accept: () => acceptor, socket: () => -1, close: () => undefined }
-  return { captured, sockets, acceptors: [], connections: 1, released: false }
+  return { captured, sockets, acceptors: [], connections: 1, leaving: false, released: false }
 }
 
 /** What the kernel says of one connection. */

@@ -8,7 +8,7 @@ import type { Endpoint } from '../model/service.ts'
 import { type Snapshot, workloadAt } from '../model/snapshot.ts'
 import type { Reached } from '../telemetry/ledger.ts'
 import type { Call } from './classify.ts'
-import type { JoinedPod, MeshNode } from './plane/node.ts'
+import type { JoinedPod, MeshNode, Walk } from './plane/node.ts'
 import type { Channel } from './transport/transport.ts'
 
 /** How an endpoint is reached from this node. */
@@ -47,6 +47,30 @@ export function legTo(endpoint: Endpoint, call: Call, node: MeshNode, snapshot: 
 export async function connect(permit: Permit, leg: Leg, node: MeshNode): Promise<Channel> {
   const { address } = permit.endpoint
   return node.transport.connect(socketFor(leg, address), address, node.limits.connectTimeoutMs)
+}
+
+/**
+ * Connects as `connect` does, and gives up as soon as the pod is gone (CONNECT_REFUSED): where its network was, nothing
+ * answers a SYN, and it would be sent again until the time is up.
+ */
+export function connectToPod(permit: Permit, leg: Leg, { node, place }: Walk): Promise<Channel> {
+  const connecting = connect(permit, leg, node)
+  const callee = leg.callee?.uid
+  if (callee === undefined) return connecting
+  return new Promise((resolve, reject) => {
+    let isGone = false
+    place.asking = {
+      callee,
+      lost: (cause) => {
+        isGone = true
+        reject(new MeshError('CONNECT_REFUSED', cause.message))
+      },
+    }
+    connecting.then(
+      (channel) => (isGone ? channel.reset() : resolve(channel)),
+      (thrown: unknown) => reject(failureOf(thrown)),
+    )
+  })
 }
 
 function socketFor({ pod, cookie, client }: Leg, address: SocketAddress): number {

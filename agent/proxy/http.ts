@@ -6,6 +6,8 @@ import { exhausted, pick } from '../model/balance.ts'
 import { type FailureCode, failureOf, MeshError } from '../model/failure.ts'
 import { type Caller, workloadOf } from '../model/identity.ts'
 import { type Backends, type HttpRoute, routeHttp, routeTcp } from '../model/route.ts'
+import { hasLeft } from '../model/serving.ts'
+import type { Snapshot } from '../model/snapshot.ts'
 import { type Call, current } from './classify.ts'
 import { allow, legTo } from './connect.ts'
 import { deadline, pause } from './deadline.ts'
@@ -22,6 +24,8 @@ const ABORT_TEXT = 'fault filter abort'
 /** Body of a refusal by policy, as users of Istio know it. */
 const DENIED_TEXT = 'RBAC: access denied'
 
+const RESETS: ReadonlySet<FailureCode> = new Set(['CONNECT_REFUSED', 'UPSTREAM_RESET'])
+
 /** Serves requests until the caller is done. */
 export async function serveHttp(call: Call, caller: Caller, walk: Walk): Promise<void> {
   const { node } = walk
@@ -31,7 +35,7 @@ export async function serveHttp(call: Call, caller: Caller, walk: Walk): Promise
       port: call.dialled.port,
       authority: addressText(call.dialled),
       requestId: node.requestId,
-      lastResponse: () => node.draining,
+      lastResponse: () => node.draining || isLeaving(call, node),
     },
     call.first,
   )
@@ -42,6 +46,12 @@ export async function serveHttp(call: Call, caller: Caller, walk: Walk): Promise
     if (exchange === null) return
     if ((await serveRequest(exchange, call, caller, walk)) === 'upgraded') return
   }
+}
+
+/** Whether the pod at the other end is being ended: who keeps a connection to that very pod had better leave. */
+function isLeaving({ direction, pod, target }: Call, node: Walk['node']): boolean {
+  if (direction === 'inbound') return pod.leaving
+  return target.kind === 'workload' && node.snapshot.workloadByUid.get(target.workload.uid)?.terminating === true
 }
 
 /** The next request; one that cannot be read has been answered, and ends the connection. */
@@ -66,7 +76,7 @@ async function serveRequest(exchange: Exchange, call: Call, caller: Caller, walk
   } catch (thrown) {
     const failure = failureOf(thrown)
     ledger.fail(failure)
-    refuse(exchange, failure)
+    refuse(exchange, failure, call)
     return 'done'
   } finally {
     exchange.during(null, null)
@@ -112,36 +122,62 @@ async function follow(route: HttpRoute, request: Request): Promise<'done' | 'upg
 async function forward(route: HttpRoute & { kind: 'forward' }, request: Request): Promise<'done' | 'upgraded'> {
   const { call, caller, walk, world } = request
   const { node } = walk
-  const tried = new Set<string>()
+  const place = { tried: new Set<string>(), failed: 0, resets: 0, backends: route.backends }
   for (;;) {
-    const endpoint = pick(route.backends, node.load, node.random, tried)
+    const endpoint = pick(route.backends, node.load, node.random, place.tried)
     if (endpoint === null) throw new MeshError('NO_ENDPOINT', exhausted(route.backends))
     const permit = allow(caller, endpoint)
     const leg = legTo(endpoint, call, node, world)
     const outcome = await attempt(request, { permit, leg, route })
     if (outcome === 'done' || outcome === 'upgraded') return outcome
-    again(outcome, { tried, backends: route.backends, endpoint: addressText(endpoint.address) }, request)
+    again(outcome, addressText(endpoint.address), place, request)
   }
 }
 
+/** How far a request has come with its backends. */
+interface Place {
+  readonly tried: Set<string>
+  /** Endpoints that failed it. */
+  failed: number
+  resets: number
+  readonly backends: Backends
+}
+
 /** Notes a failed try; throws its failure where there is to be no other. */
-function again(
-  outcome: Tried,
-  place: { readonly tried: Set<string>; readonly backends: Backends; readonly endpoint: string },
-  { walk }: Request,
-): void {
+function again(outcome: Tried, endpoint: string, place: Place, { walk, world }: Request): void {
   const { failure, stale } = outcome
   const { node } = walk
-  if (!stale) place.tried.add(place.endpoint)
-  const left = place.tried.size <= node.limits.connectRetries && place.tried.size < place.backends.endpoints.length
-  if (!stale && !(failure.kind.retry && left)) throw failure
+  const { tried, backends } = place
+  if (!stale) {
+    tried.add(endpoint)
+    place.failed++
+  }
+  if (node.snapshot !== world) passOver(backends, tried, { world, now: node.snapshot })
+  const left = place.failed <= node.limits.connectRetries && tried.size < backends.endpoints.length
+  if (!stale && !(left && (failure.kind.retry || ++place.resets <= node.limits.resetRetries))) throw failure
   node.account.cells.plain('weft_retries_total', stale ? 'STALE_CONNECTION' : failure.code).value++
 }
 
-/** Tells the caller of a failure as far as it still can be told. */
-function refuse(exchange: Exchange, failure: MeshError): void {
+/** Endpoints that have left since the request came are not tried again. */
+function passOver(
+  { endpoints }: Backends,
+  tried: Set<string>,
+  { world, now }: Record<'world' | 'now', Snapshot>,
+): void {
+  for (const { address } of endpoints) {
+    const name = addressText(address)
+    if (hasLeft(world, now, name)) tried.add(name)
+  }
+}
+
+/**
+ * Tells the caller of a failure as far as it still can be told. An application that refuses or breaks off is a reset for
+ * who called its pod: the caller, or its own node's proxy, knows from that what may be sent again, and to whom.
+ */
+function refuse(exchange: Exchange, failure: MeshError, { direction }: Call): void {
   const { status } = failure.kind
-  if (failure.code === 'CALLER_RESET' || status === 0 || exchange.answered) exchange.abort()
+  const isReset = direction === 'inbound' && RESETS.has(failure.code)
+  if (failure.code === 'CALLER_RESET' || status === 0 || exchange.answered || isReset) exchange.abort()
   else exchange.answer(status, textOf(failure.code, failure.message))
 }
 

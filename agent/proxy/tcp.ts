@@ -9,7 +9,7 @@ import { type Backends, routeTcp } from '../model/route.ts'
 import type { Snapshot } from '../model/snapshot.ts'
 import { authorize } from '../model/permit.ts'
 import { type Call, current } from './classify.ts'
-import { allow, connect, type Leg, legTo } from './connect.ts'
+import { allow, connectToPod, type Leg, legTo } from './connect.ts'
 import type { Walk } from './plane/node.ts'
 import { relay, type Relay } from './relay.ts'
 import type { Channel } from './transport/transport.ts'
@@ -62,8 +62,9 @@ export function consumerOf(call: Call, caller: Caller): string {
 async function connectOne(
   backends: Backends,
   { call, caller, world }: { readonly call: Call; readonly caller: Caller; readonly world: Snapshot },
-  { node, ledger, place }: Walk,
+  walk: Walk,
 ): Promise<Connected> {
+  const { node, ledger, place } = walk
   const tried = new Set<string>()
   for (;;) {
     const endpoint = pick(backends, node.load, node.random, tried)
@@ -72,7 +73,7 @@ async function connectOne(
     const leg = legTo(endpoint, call, node, world)
     ledger.reached = leg
     try {
-      const upstream = await place.until(connect(permit, leg, node), (late) => late.reset())
+      const upstream = await place.until(connectToPod(permit, leg, walk), (late) => late.reset())
       return { upstream, leg }
     } catch (thrown) {
       const failure = failureOf(thrown)
@@ -81,13 +82,16 @@ async function connectOne(
         throw failure
       }
       node.account.cells.plain('weft_retries_total', failure.code).value++
+    } finally {
+      place.asking = null
     }
   }
 }
 
-/** A flow's permit is judged again by each new snapshot. */
-function forbidden(snapshot: Snapshot, caller: Caller, { endpoint }: Leg): MeshError | null {
-  void snapshot
+/** A flow's permit is judged again by each new snapshot; one to a pod that is gone has ended, though no packet says so. */
+function forbidden(snapshot: Snapshot, caller: Caller, { endpoint, callee }: Leg): MeshError | null {
+  if (callee !== null && !snapshot.workloadByUid.has(callee.uid))
+    return new MeshError('UPSTREAM_RESET', 'its pod is gone')
   const verdict = authorize(caller, endpoint)
   return 'denied' in verdict ? new MeshError('DENIED', verdict.denied) : null
 }

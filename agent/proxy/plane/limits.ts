@@ -6,6 +6,8 @@ export interface Limits {
   readonly connectTimeoutMs: number
   /** Further endpoints tried where one cannot be connected (Istio's default). */
   readonly connectRetries: number
+  /** How often an idempotent request is sent again whose new connection broke before a byte of its response came. */
+  readonly resetRetries: number
   /** How long a caller's first bytes are waited for where the port declares no protocol. */
   readonly sniffMs: number
   /** Bytes looked at to tell the protocol. */
@@ -32,6 +34,7 @@ export const DEFAULT_LIMITS: Limits = {
   podConnections: 20_000,
   connectTimeoutMs: 10_000,
   connectRetries: 2,
+  resetRetries: 1,
   sniffMs: 100,
   sniffBytes: 64,
   idleMs: 60 * 60 * 1000,

@@ -17,11 +17,21 @@ export interface Occupant {
   drain(nowMs: number): void
 }
 
+/** What waits for a pod's answer. */
+export interface Asking {
+  /** uid of the pod. */
+  readonly callee: string
+  /** As if the pod had reset the connection: its network is gone, and no packet comes from there any more. */
+  lost(cause: Error): void
+}
+
 /** A connection's place in the register. */
 export class Place implements Disposable {
   readonly pod: JoinedPod
   readonly ledger: ConnectionLedger
   occupant: Occupant
+  /** The request under way and whose pod it went to: it is broken off where that pod is gone. */
+  asking: Asking | null = null
   readonly #leave: (place: Place) => void
   /** Breaks off the step that is waited for. */
   #breakOff: ((reason: MeshError) => void) | null = null
@@ -89,9 +99,10 @@ export class Live {
     }
   }
 
-  /** Judges every flow by a new snapshot. */
+  /** Judges every flow by a new snapshot, and breaks off what waits for a pod that is gone. */
   recheck(snapshot: Snapshot): void {
-    for (const { occupant } of this.#places) {
+    for (const { occupant, asking } of this.#places) {
+      if (asking !== null && !snapshot.workloadByUid.has(asking.callee)) asking.lost(new Error('its pod is gone'))
       const reason = occupant.forbidden(snapshot)
       if (reason !== null) occupant.stop(reason)
     }

@@ -17,6 +17,8 @@ export interface JoinedPod {
   readonly acceptors: readonly Acceptor[]
   /** Its live connections. */
   connections: number
+  /** Its pod is being ended: each response to one of its callers is the connection's last. */
+  leaving: boolean
   /** No longer captured: what is open goes on, and the pod is let go with its last connection. */
   released: boolean
 }

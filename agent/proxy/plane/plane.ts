@@ -3,7 +3,8 @@
 import type { Flow } from '../../kernel/accounts.ts'
 import type { Captured, Sockets } from '../../kernel/kernel.ts'
 import { DEFAULT_MESH_SETTINGS } from '../../model/mesh-settings.ts'
-import { compile, type Inventory } from '../../model/snapshot.ts'
+import { hasLeft } from '../../model/serving.ts'
+import { compile, type Inventory, type Snapshot } from '../../model/snapshot.ts'
 import type { Random } from '../../model/route.ts'
 import type { AccessLog } from '../../telemetry/access.ts'
 import { Cells } from '../../telemetry/cells.ts'
@@ -73,6 +74,7 @@ export class DataPlane {
   /** Puts an inventory in force: swapped whole. Returns why it cannot be, and keeps the one before. */
   apply(inventory: Inventory): string | null {
     const { node } = this
+    const before = node.snapshot
     try {
       node.snapshot = compile(inventory)
     } catch (thrown) {
@@ -80,6 +82,8 @@ export class DataPlane {
     }
     node.account.edges.forget()
     node.live.recheck(node.snapshot)
+    node.pools.drainEndpoints((endpoint) => hasLeft(before, node.snapshot, endpoint))
+    for (const pod of node.pods.values()) pod.leaving = isLeaving(pod, node.snapshot)
     return null
   }
 
@@ -92,7 +96,7 @@ export class DataPlane {
       const held = this.node.sockets.hold(captured)
       undo.defer(() => held.close())
       const acceptors: JoinedPod['acceptors'][number][] = []
-      const pod: JoinedPod = { captured, sockets: held, acceptors, connections: 0, released: false }
+      const pod: JoinedPod = { captured, sockets: held, acceptors, connections: 0, leaving: false, released: false }
       for (const direction of ['outbound', 'inbound'] as const) {
         acceptors.push(
           held.accept(direction, {
@@ -103,6 +107,7 @@ export class DataPlane {
       }
       undo.move()
       this.node.pods.set(captured.uid, pod)
+      pod.leaving = isLeaving(pod, this.node.snapshot)
     } catch (thrown) {
       this.#onFault(`pod ${captured.uid} cannot be taken: ${textOf(thrown)}`)
     }
@@ -169,6 +174,10 @@ export class DataPlane {
 
 /** How often a stopping worker looks whether all connections have ended. */
 const STOP_POLL_MS = 50
+
+function isLeaving({ captured }: JoinedPod, snapshot: Snapshot): boolean {
+  return snapshot.workloadByUid.get(captured.uid)?.terminating ?? false
+}
 
 function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))

@@ -21,6 +21,8 @@ interface Idle {
   readonly upstream: Http1Upstream
   readonly key: string
   readonly pod: string
+  readonly endpoint: string
+  readonly client: string
   readonly untilMs: number
 }
 
@@ -72,7 +74,7 @@ export class Pools implements UpstreamOwner {
       return
     }
     const told = upstream.keepAliveSeconds < 0 ? Infinity : upstream.keepAliveSeconds * 1000 - EARLIER_MS
-    const idle = { upstream, key: text, pod: key.pod, untilMs: nowMs + Math.min(pooledIdleMs, told) }
+    const idle = { upstream, ...key, key: text, untilMs: nowMs + Math.min(pooledIdleMs, told) }
     list.push(idle)
     this.#byKey.set(text, list)
     this.#byUpstream.set(upstream, idle)
@@ -93,6 +95,20 @@ export class Pools implements UpstreamOwner {
   /** Closes what a pod left behind. */
   drainPod(pod: string): void {
     this.#closeWhere((idle) => idle.pod === pod)
+  }
+
+  /**
+   * Closes what is kept for endpoints that have left. Connections to a pod's own application stay: each belongs to a caller
+   * that is still there, and the application ends them itself.
+   */
+  drainEndpoints(hasLeft: (endpoint: string) => boolean): void {
+    const judged = new Map<string, boolean>()
+    this.#closeWhere(({ endpoint, client }) => {
+      if (client !== '') return false
+      const left = judged.get(endpoint) ?? hasLeft(endpoint)
+      judged.set(endpoint, left)
+      return left
+    })
   }
 
   /** Closes what is kept for one key. */
