@@ -3,7 +3,7 @@
 //
 // The applications finish their requests in flight on SIGTERM, but close their listener and idle connections at once.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -103,9 +103,11 @@ async function roll(name: string, version: string): Promise<void> {
   )
 }
 
-/** The access records of a node's agent, as far as they are written. */
+/** The access records of a node's agent, as far as they are written: the lab keeps a log and the one before it. */
 function records(node: string): AccessFields[] {
-  const lines = readFileSync(agentLog(lab.place, node), 'utf8').split('\n')
+  const log = agentLog(lab.place, node)
+  const files = [`${log}.old`, log].filter((file) => existsSync(file))
+  const lines = files.flatMap((file) => readFileSync(file, 'utf8').split('\n'))
   return lines.flatMap((line) => (line.includes('"request_id"') ? [JSON.parse(line) as AccessFields] : []))
 }
 
