@@ -72,7 +72,9 @@ export interface KubeService extends KubeObject {
     readonly clusterIPs?: readonly string[]
     readonly externalIPs?: readonly string[]
     readonly publishNotReadyAddresses?: boolean
+    readonly externalName?: string
     readonly sessionAffinity?: string
+    readonly sessionAffinityConfig?: { readonly clientIP?: { readonly timeoutSeconds?: number } }
     readonly internalTrafficPolicy?: string
     readonly ports?: readonly {
       readonly name?: string
@@ -81,7 +83,9 @@ export interface KubeService extends KubeObject {
       readonly appProtocol?: string
     }[]
   }
-  readonly status?: { readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string }[] } }
+  readonly status?: {
+    readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string; readonly ipMode?: string }[] }
+  }
 }
 
 /** v1 ConfigMap, the fields the agent reads. */

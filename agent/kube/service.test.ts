@@ -29,15 +29,25 @@ test('a service is known by its host, its addresses and its TCP ports', () => {
     ],
   }
   const found = translate(
-    service(spec, { loadBalancer: { ingress: [{ ip: '203.0.113.9' }, {}] } }, { name: 'Reviews' }),
+    service(
+      spec,
+      {
+        loadBalancer: { ingress: [{ ip: '203.0.113.9', ipMode: 'VIP' }, { ip: '203.0.113.10', ipMode: 'Proxy' }, {}] },
+      },
+      { name: 'Reviews' },
+    ),
   )
   assert.deepEqual(found, {
     host: 'reviews.default.svc.cluster.local',
     name: 'Reviews',
     namespace: 'default',
     addresses: ['10.96.0.7', 'fd00::7', '198.51.100.1', '203.0.113.9'],
+    externalAddresses: ['198.51.100.1', '203.0.113.9'],
     headless: false,
     publishNotReady: false,
+    affinityMs: null,
+    internalLocal: false,
+    externalName: null,
     ports: [
       { name: 'http', port: 80, protocol: 'http', endpoints: [] },
       { name: 'any', port: 443, protocol: 'opaque', endpoints: [] },
@@ -163,6 +173,18 @@ test('a slice and its service meet by namespace and name', () => {
   assert.equal(serviceHost('Reviews', 'shop', 'mesh.local'), 'reviews.shop.svc.mesh.local')
 })
 
+test('what a service asks of its balancing is read, with the defaults that Kubernetes has', () => {
+  const read = (spec: Spec) => translate(service(spec))
+  assert.equal(read({ sessionAffinity: 'None' }).affinityMs, null)
+  assert.equal(read({ sessionAffinity: 'ClientIP' }).affinityMs, 10_800_000)
+  const config = { clientIP: { timeoutSeconds: 5 } }
+  assert.equal(read({ sessionAffinity: 'ClientIP', sessionAffinityConfig: config }).affinityMs, 5000)
+  assert.equal(read({ internalTrafficPolicy: 'Local' }).internalLocal, true)
+  assert.equal(read({ internalTrafficPolicy: 'Cluster' }).internalLocal, false)
+  assert.equal(read({ type: 'ExternalName', externalName: 'API.example.com.' }).externalName, 'api.example.com')
+  assert.equal(read({ type: 'ClusterIP', externalName: 'ignored.example.com' }).externalName, null)
+})
+
 test('what a service asks for and does not get is named', () => {
   const plain = service({
     sessionAffinity: 'None',
@@ -171,8 +193,6 @@ test('what a service asks for and does not get is named', () => {
   })
   assert.deepEqual(serviceProblems(plain), [])
   const asking = service({
-    sessionAffinity: 'ClientIP',
-    internalTrafficPolicy: 'Local',
     ports: [
       { port: 80, name: 'http' },
       { port: 81, name: 'grpc-api' },
@@ -180,6 +200,6 @@ test('what a service asks for and does not get is named', () => {
     ],
   })
   const fields = serviceProblems(asking).map(({ field }) => field)
-  assert.deepEqual(fields, ['spec.sessionAffinity', 'spec.internalTrafficPolicy', 'spec.ports[1]', 'spec.ports[2]'])
+  assert.deepEqual(fields, ['spec.ports[1]', 'spec.ports[2]'])
   assert.deepEqual(serviceProblems(asking)[0]?.object, { kind: 'Service', namespace: 'default', name: 'reviews' })
 })

@@ -40,9 +40,12 @@ export function translateService(
     host: serviceHost(name, namespace, clusterDomain),
     name,
     namespace,
-    addresses: addressesOf(service),
+    ...addressesOf(service),
     headless,
     publishNotReady: spec.publishNotReadyAddresses === true,
+    affinityMs: affinityOf(service),
+    internalLocal: spec.internalTrafficPolicy === 'Local',
+    externalName: spec.type === 'ExternalName' ? hostName(spec.externalName ?? '') : null,
     ports: ports.map((port): ServicePort => {
       const portName = port.name ?? ''
       const appProtocol = port.appProtocol ?? null
@@ -58,12 +61,10 @@ export function translateService(
 
 /** What a Service asks for and does not get from the mesh. */
 export function serviceProblems(service: KubeService): Problem[] {
-  const { sessionAffinity, internalTrafficPolicy, ports = [] } = service.spec ?? {}
+  const { ports = [] } = service.spec ?? {}
   const object = refOf('Service', service)
   const problems: Problem[] = []
   const tell = (field: string, reason: string): void => void problems.push({ object, field, reason })
-  if (sessionAffinity === 'ClientIP') tell('spec.sessionAffinity', 'this field is not honoured')
-  if (internalTrafficPolicy === 'Local') tell('spec.internalTrafficPolicy', 'this field is not honoured')
   ports.forEach(({ port, name = '', appProtocol = null }, index) => {
     if (declaresHttp2({ number: port, name, appProtocol }))
       tell(`spec.ports[${index}]`, 'HTTP/2 is carried as plain TCP')
@@ -71,12 +72,30 @@ export function serviceProblems(service: KubeService): Problem[] {
   return problems
 }
 
-/** Canonical, each once, the ClusterIPs first. What is no address (`None`, one not yet given) is left out. */
-function addressesOf(service: KubeService): string[] {
+/** spec.sessionAffinityConfig.clientIP.timeoutSeconds where nobody says (core/v1 DefaultClientIPServiceAffinitySeconds). */
+const AFFINITY_SECONDS = 10_800
+
+function affinityOf({ spec }: KubeService): number | null {
+  if (spec?.sessionAffinity !== 'ClientIP') return null
+  return (spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? AFFINITY_SECONDS) * 1000
+}
+
+function hostName(name: string): string {
+  return (name.endsWith('.') ? name.slice(0, -1) : name).toLowerCase()
+}
+
+/**
+ * Canonical, each once, the ClusterIPs first. What is no address (`None`, one not yet given) is left out, and so is the
+ * address of a load balancer that wants to be passed through (ipMode Proxy): kube-proxy does not serve that either.
+ */
+function addressesOf(service: KubeService): { addresses: string[]; externalAddresses: string[] } {
   const { clusterIP, clusterIPs, externalIPs = [] } = service.spec ?? {}
-  const balancers = service.status?.loadBalancer?.ingress?.flatMap(({ ip }) => (ip === undefined ? [] : [ip])) ?? []
-  const own = clusterIPs ?? (clusterIP === undefined ? [] : [clusterIP])
-  return [...new Set([...own, ...externalIPs, ...balancers].flatMap((ip) => canonicalIp(ip) ?? []))]
+  const ingress = service.status?.loadBalancer?.ingress ?? []
+  const balancers = ingress.flatMap(({ ip, ipMode }) => (ip === undefined || ipMode === 'Proxy' ? [] : [ip]))
+  const canonical = (ips: readonly string[]): string[] => ips.flatMap((ip) => canonicalIp(ip) ?? [])
+  const own = new Set(canonical(clusterIPs ?? (clusterIP === undefined ? [] : [clusterIP])))
+  const externalAddresses = [...new Set(canonical([...externalIPs, ...balancers]))].filter((ip) => !own.has(ip))
+  return { addresses: [...own, ...externalAddresses], externalAddresses }
 }
 
 /** The endpoints of a slice at one port; none of a slice of names (addressType FQDN), which nothing can dial. */

@@ -29,7 +29,7 @@ function backends(count: number, balancer: Balancer, key = 'reviews'): Backends 
     terminating: false,
     node: null,
   }))
-  return { key, host: 'reviews', subset: null, port: 80, family: 4, balancer, endpoints }
+  return { key, host: 'reviews', subset: null, port: 80, family: 4, balancer, affinityMs: null, endpoints }
 }
 
 const text = (from: Backends, index: number): string => addressText(from.endpoints[index]!.address)

@@ -38,6 +38,8 @@ export const FAILURES = {
   NOT_IMPLEMENTED: { step: 'classify', blame: 'caller', status: 501, flag: 'DPE', retry: false },
   CALLER_TIMEOUT: { step: 'classify', blame: 'caller', status: 408, flag: 'DT', retry: false },
   NO_ROUTE: { step: 'route', blame: 'policy', status: 404, flag: 'NR', retry: false },
+  BLACKHOLE: { step: 'route', blame: 'policy', status: 502, flag: '-', retry: false },
+  BLACKHOLE_TCP: { step: 'route', blame: 'policy', status: 0, flag: 'UH', retry: false },
   NO_CLUSTER: { step: 'route', blame: 'policy', status: 503, flag: 'NC', retry: false },
   FAULT_ABORT: { step: 'route', blame: 'policy', status: 0, flag: 'FI', retry: false },
   NO_ENDPOINT: { step: 'pick', blame: 'upstream', status: 503, flag: 'UH', retry: false },

@@ -12,7 +12,7 @@ import type {
   TrafficPolicy,
   WeightedDestination,
 } from './policy.ts'
-import type { Endpoint } from './service.ts'
+import type { Endpoint, Service } from './service.ts'
 import { serving } from './serving.ts'
 import {
   type CompiledRule,
@@ -40,6 +40,8 @@ export interface Backends {
   /** Of the endpoints, all of them. */
   readonly family: IpFamily
   readonly balancer: Balancer
+  /** Milliseconds a caller stays with its endpoint, or null. */
+  readonly affinityMs: number | null
   readonly endpoints: readonly Endpoint[]
 }
 
@@ -79,6 +81,17 @@ export function routeHttp(
   const consumer = asked.caller?.namespace ?? target.service.namespace
   const virtualService = virtualServiceFor(snapshot, target, consumer)
   if (virtualService === null) return forward(routeTcp(snapshot, target, consumer), null)
+  const at = { consumer, dialledPort: target.port.port, family: target.family, external: target.external }
+  return applyRules(virtualService, asked, random, (destination) => backendsFor(snapshot, destination, at))
+}
+
+/** Routes by the rules of a VirtualService; `find` knows what a destination stands for, null where nothing does. */
+export function applyRules(
+  virtualService: CompiledVirtualService,
+  asked: { readonly request: RequestFacts; readonly caller: Workload | null },
+  random: Random,
+  find: (destination: WeightedDestination) => Backends | null,
+): HttpRoute {
   const { ref } = virtualService.source
   const matched = firstMatch(virtualService.http, asked)
   if (matched === null) return { kind: 'none', code: 'NO_ROUTE', why: `no rule of ${text(ref)} matches` }
@@ -90,8 +103,7 @@ export function routeHttp(
   if (abort && strikes(abort.percent, random)) return { kind: 'abort', by, delayMs, status: abort.status }
   const destination = draw(rule.destinations, random)
   if (destination === null) return { kind: 'none', code: 'NO_ROUTE', why: `${text(ref)} gives no destination` }
-  const at = { consumer, dialledPort: target.port.port, family: target.family }
-  const backends = backendsFor(snapshot, destination, at)
+  const backends = find(destination)
   if (backends === null) return { kind: 'none', code: 'NO_CLUSTER', why: unknownDestination(destination, ref) }
   const change = rewritten(rule.rewrite, matched.match, asked.request.target)
   return { ...forward(backends, by), delayMs, timeoutMs: rule.timeoutMs, ...change }
@@ -114,10 +126,10 @@ function firstMatch(
 export function routeTcp(snapshot: Snapshot, target: Target, consumer: string): Backends {
   switch (target.kind) {
     case 'service': {
-      const { service, port, family } = target
+      const { service, port, family, external } = target
       const destination = { host: service.host, subset: null, port: port.port }
       // cannot be null: the service and its port come from this very snapshot
-      return backendsFor(snapshot, destination, { consumer, dialledPort: port.port, family }) as Backends
+      return backendsFor(snapshot, destination, { consumer, dialledPort: port.port, family, external }) as Backends
     }
     case 'workload':
       return direct(target.address, target.workload.uid)
@@ -135,15 +147,33 @@ export function virtualServiceFor(
   target: Target & { kind: 'service' },
   consumer: string,
 ): CompiledVirtualService | null {
-  const { service } = target
-  return memoized(snapshot, `virtualService ${service.host} ${consumer}`, () => {
-    const order = [consumer, service.namespace, snapshot.rootNamespace]
-    for (const known of entriesFor(snapshot.virtualServices, service.host)) {
+  return virtualServiceOf(snapshot, target.service.host, { consumer, producer: target.service.namespace })
+}
+
+/** The same for any host; `producer` is the namespace that it belongs to. Worked out once a snapshot. */
+export function virtualServiceOf(
+  snapshot: Snapshot,
+  host: string,
+  { consumer, producer }: { readonly consumer: string; readonly producer: string },
+): CompiledVirtualService | null {
+  return memoized(snapshot, `virtualService ${host} ${consumer} ${producer}`, () => {
+    const order = [consumer, producer, snapshot.rootNamespace]
+    for (const known of entriesFor(snapshot.virtualServices, host)) {
       const visible = known.filter(({ source }) => isVisible(source.exportTo, consumer))
       if (visible.length > 0) return preferred(visible, order, ({ source }) => source.ref.namespace)
     }
     return null
   })
+}
+
+/** Where from, and how, a destination is asked for. */
+export interface Dialling {
+  /** Namespace of the caller. */
+  readonly consumer: string
+  readonly dialledPort: number
+  readonly family: IpFamily
+  /** Dialled by an address other than a ClusterIP: internalTrafficPolicy does not speak of that. */
+  readonly external?: boolean
 }
 
 /**
@@ -153,37 +183,49 @@ export function virtualServiceFor(
 export function backendsFor(
   snapshot: Snapshot,
   destination: { readonly host: string; readonly subset: string | null; readonly port: number | null },
-  at: { readonly consumer: string; readonly dialledPort: number; readonly family: IpFamily },
+  at: Dialling,
 ): Backends | null {
   const { host, subset } = destination
   const { family } = at
   const wanted = destination.port ?? at.dialledPort
-  const key = `${host}|${subset ?? ''}|${destination.port ?? ''}|${at.dialledPort}|${at.consumer}|${family}`
+  const key = `${host}|${subset ?? ''}|${destination.port ?? ''}|${at.dialledPort}|${at.consumer}|${family}|${at.external === true}`
   return memoized(snapshot, `backends ${key}`, () => {
-    const service = snapshot.serviceByHost.get(host)
-    if (service === undefined) return null
+    const service = serviceNamed(snapshot, host)
+    if (service === null) return null
     const port =
       service.ports.find((candidate) => candidate.port === wanted) ??
       (destination.port === null && service.ports.length === 1 ? service.ports[0] : undefined)
     if (port === undefined) return null
-    const rules = destinationRulesFor(snapshot, host, { consumer: at.consumer, producer: service.namespace })
+    const rules = destinationRulesFor(snapshot, service.host, { consumer: at.consumer, producer: service.namespace })
     const subsets = rules.flatMap((rule) => rule.subsets)
     const chosen = subset === null ? null : (subsets.find(({ name }) => name === subset) ?? null)
     if (subset !== null && chosen === null) return null
     const labels = chosen?.labels ?? {}
+    const onlyNode = service.internalLocal && at.external !== true ? snapshot.node : null
     const policy = rules.find((rule) => rule.policy !== null)?.policy ?? null
     return {
-      key: `${host}|${subset ?? ''}|${port.port}|${family}`,
-      host,
+      key: `${service.host}|${subset ?? ''}|${port.port}|${family}`,
+      host: service.host,
       subset,
       port: port.port,
       family,
       balancer: balancerOf([chosen?.policy ?? null, policy], port.port),
-      endpoints: serving(service, port, { family, onlyNode: null }).filter((endpoint) =>
-        carries(snapshot, endpoint, labels),
-      ),
+      affinityMs: service.affinityMs,
+      endpoints: serving(service, port, { family, onlyNode }).filter((endpoint) => carries(snapshot, endpoint, labels)),
     }
   })
+}
+
+/** Aliases (ExternalName) that are followed from one to the next. */
+const ALIASES_MAX = 4
+
+/** The Service of a host; of an ExternalName one the Service that it names, null where that is a host outside. */
+function serviceNamed(snapshot: Snapshot, host: string): Service | null {
+  let service = snapshot.serviceByHost.get(host)
+  for (let i = 0; i < ALIASES_MAX && typeof service?.externalName === 'string'; i++) {
+    service = snapshot.serviceByHost.get(service.externalName)
+  }
+  return service === undefined || service.externalName !== null ? null : service
 }
 
 /**
@@ -240,7 +282,8 @@ function balancerOf(policies: readonly (TrafficPolicy | null)[], port: number): 
   return DEFAULT_BALANCER
 }
 
-function direct(address: SocketAddress, workload: string | null): Backends {
+/** Exactly this address, whoever is there. */
+export function direct(address: SocketAddress, workload: string | null): Backends {
   return {
     key: `${address.ip}||${address.port}`,
     host: address.ip,
@@ -248,11 +291,13 @@ function direct(address: SocketAddress, workload: string | null): Backends {
     port: address.port,
     family: familyOf(address.ip),
     balancer: 'ROUND_ROBIN',
+    affinityMs: null,
     endpoints: [{ address, workload, ready: true, serving: true, terminating: false, node: null }],
   }
 }
 
-function forward(backends: Backends, by: RuleRef | null): HttpRoute & { kind: 'forward' } {
+/** Nothing but the backends: no rule spoke. */
+export function forward(backends: Backends, by: RuleRef | null): HttpRoute & { kind: 'forward' } {
   return { kind: 'forward', by, backends, delayMs: 0, target: null, authority: null, timeoutMs: null }
 }
 

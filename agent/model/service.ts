@@ -32,8 +32,31 @@ export interface Service {
   readonly namespace: string
   /** ClusterIPs and external IPs it is dialled by, of both families where it has both; empty for a headless one. */
   readonly addresses: readonly string[]
+  /** Those of them that are not ClusterIPs: external IPs, and a load balancer's that kube-proxy serves. */
+  readonly externalAddresses: readonly string[]
   readonly ports: readonly ServicePort[]
   readonly headless: boolean
   /** spec.publishNotReadyAddresses: endpoints count as ready whatever their probes say. */
   readonly publishNotReady: boolean
+  /** spec.sessionAffinity ClientIP: milliseconds a caller stays with its endpoint after its last visit; null for none. */
+  readonly affinityMs: number | null
+  /** spec.internalTrafficPolicy Local: by its ClusterIP only endpoints of the caller's own node serve. */
+  readonly internalLocal: boolean
+  /** spec.externalName, lower case, of a Service that is but a name for another host; else null. */
+  readonly externalName: string | null
+}
+
+/** Stands in the books for what may not be gone to, under Istio's name for it. */
+export const BLACK_HOLE: Service = {
+  host: 'unknown',
+  name: 'BlackHoleCluster',
+  namespace: 'unknown',
+  addresses: [],
+  externalAddresses: [],
+  ports: [],
+  headless: false,
+  publishNotReady: false,
+  affinityMs: null,
+  internalLocal: false,
+  externalName: null,
 }

@@ -123,6 +123,7 @@ test('a node’s address is never taken for the pods that share it', () => {
   assert.deepEqual(resolve(snapshot, { ip: '172.18.0.2', port: 10250 }), {
     kind: 'unknown',
     address: { ip: '172.18.0.2', port: 10250 },
+    behind: null,
   })
   const endpoint = snapshot.serviceByHost
     .get(hostOf('reviews'))!

@@ -48,6 +48,8 @@ export interface HostIndex<T> {
 /** An inventory, indexed for the data path. */
 export interface Snapshot {
   readonly version: number
+  readonly node: string
+  readonly settings: MeshSettings
   readonly rootNamespace: string
   readonly inventory: Inventory
   readonly workloadByUid: ReadonlyMap<string, Workload>
@@ -70,6 +72,8 @@ export type Target =
       readonly kind: 'service'
       readonly service: Service
       readonly port: ServicePort
+      /** Dialled by an address other than a ClusterIP. */
+      readonly external: boolean
       /** Of the address that was dialled: only endpoints of this family serve, as with kube-proxy. */
       readonly family: IpFamily
     }
@@ -80,13 +84,20 @@ export type Target =
       /** The service it stands behind at this port, or null. */
       readonly behind: ServiceAt | null
     }
-  | { readonly kind: 'unknown'; readonly address: SocketAddress }
+  | {
+      readonly kind: 'unknown'
+      readonly address: SocketAddress
+      /** The service that has it for an endpoint, though no pod is known there; or null. */
+      readonly behind: ServiceAt | null
+    }
 
 /** Indexes an inventory. Throws only where the inventory itself is unsound (a malformed regex that translation let pass). */
 export function compile(inventory: Inventory): Snapshot {
   const workloads = inventory.workloads
   return {
     version: inventory.version,
+    node: inventory.node,
+    settings: inventory.settings,
     rootNamespace: inventory.rootNamespace,
     inventory,
     workloadByUid: new Map(workloads.map((workload) => [workload.uid, workload])),
@@ -114,19 +125,16 @@ export function compile(inventory: Inventory): Snapshot {
 export function resolve(snapshot: Snapshot, address: SocketAddress): Target {
   const at = snapshot.serviceByAddress.get(addressText(address))
   if (at === undefined) return resolvePod(snapshot, address)
-  return { kind: 'service', service: at.service, port: at.port, family: familyOf(address.ip) }
+  const { service, port } = at
+  const external = service.externalAddresses.includes(address.ip)
+  return { kind: 'service', service, port, external, family: familyOf(address.ip) }
 }
 
 /** What stands at an address that is a pod's own, whichever service claims it as an external IP. */
 export function resolvePod(snapshot: Snapshot, address: SocketAddress): Exclude<Target, { kind: 'service' }> {
   const workload = snapshot.workloadByIp.get(address.ip)
-  if (workload === undefined) return { kind: 'unknown', address }
-  return {
-    kind: 'workload',
-    workload,
-    address,
-    behind: snapshot.servicesByEndpoint.get(addressText(address))?.[0] ?? null,
-  }
+  const behind = snapshot.servicesByEndpoint.get(addressText(address))?.[0] ?? null
+  return workload === undefined ? { kind: 'unknown', address, behind } : { kind: 'workload', workload, address, behind }
 }
 
 /** The workload behind an endpoint, or null where none is known. */
@@ -163,7 +171,12 @@ function indexServices(services: readonly Service[]): Map<string, ServiceAt> {
   const index = new Map<string, ServiceAt>()
   for (const service of services) {
     for (const ip of service.addresses) {
-      for (const port of service.ports) index.set(addressText({ ip, port: port.port }), { service, port })
+      const isExternal = service.externalAddresses.includes(ip)
+      for (const port of service.ports) {
+        const key = addressText({ ip, port: port.port })
+        // nobody takes another's ClusterIP by naming it as an external one
+        if (!isExternal || !index.has(key)) index.set(key, { service, port })
+      }
     }
   }
   return index

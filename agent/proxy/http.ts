@@ -2,10 +2,13 @@
 // snapshot in force when it came.
 
 import { addressText } from '../model/address.ts'
-import { exhausted, pick } from '../model/balance.ts'
+import { pickFor } from '../model/affinity.ts'
+import { exhausted } from '../model/balance.ts'
 import { type FailureCode, failureOf, MeshError } from '../model/failure.ts'
 import { type Caller, workloadOf } from '../model/identity.ts'
 import { type Backends, type HttpRoute, routeHttp, routeTcp } from '../model/route.ts'
+import { routeAddress } from '../model/route-address.ts'
+import { BLACK_HOLE } from '../model/service.ts'
 import { hasLeft } from '../model/serving.ts'
 import type { Snapshot } from '../model/snapshot.ts'
 import { type Call, current } from './classify.ts'
@@ -17,7 +20,7 @@ import { FORWARDED_FOR, USER_AGENT } from './http1/fields.ts'
 import { attempt, type Request, type Tried } from './attempt.ts'
 import type { Walk } from './plane/node.ts'
 import { occupyWithHttp } from './http-place.ts'
-import { consumerOf } from './tcp.ts'
+import { asker, consumerOf } from './tcp.ts'
 
 /** Body of an injected abort, as users of Istio know it. */
 const ABORT_TEXT = 'fault filter abort'
@@ -86,18 +89,21 @@ async function serveRequest(exchange: Exchange, call: Call, caller: Caller, walk
   }
 }
 
-/** A dialled service has routes; a dialled pod, or what nobody knows, is gone to as it is. */
+/** What a caller dialled has routes; what arrives at a pod goes to its application as it is. */
 function routeOf({ exchange, call, caller, walk, world }: Request): HttpRoute {
-  const { target } = call
+  const { target, direction } = call
+  const asked = { request: exchange, caller: workloadOf(caller) }
   if (target.kind === 'service') {
-    return routeHttp(world, current(world, target), { request: exchange, caller: workloadOf(caller) }, walk.node.random)
+    return routeHttp(world, current(world, target), asked, walk.node.random)
   }
+  if (direction === 'outbound') return routeAddress(world, target, asked, walk.node.random)
   const backends = routeTcp(world, target, consumerOf(call, caller))
   return { kind: 'forward', by: null, backends, delayMs: 0, target: null, authority: null, timeoutMs: null }
 }
 
 async function follow(route: HttpRoute, request: Request): Promise<'done' | 'upgraded'> {
   const { exchange, ledger, walk } = request
+  if (route.kind === 'none' && route.code === 'BLACKHOLE') ledger.service = BLACK_HOLE
   if (route.kind === 'none') throw new MeshError(route.code, route.why)
   if (route.kind === 'forward') {
     ledger.routed(route.backends, route.by)
@@ -124,7 +130,7 @@ async function forward(route: HttpRoute & { kind: 'forward' }, request: Request)
   const { node } = walk
   const place = { tried: new Set<string>(), failed: 0, resets: 0, backends: route.backends }
   for (;;) {
-    const endpoint = pick(route.backends, node.load, node.random, place.tried)
+    const endpoint = pickFor(route.backends, asker(call, node), node, place.tried)
     if (endpoint === null) throw new MeshError('NO_ENDPOINT', exhausted(route.backends))
     const permit = allow(caller, endpoint)
     const leg = legTo(endpoint, call, node, world)

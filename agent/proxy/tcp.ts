@@ -1,11 +1,14 @@
 // A connection carried as bytes: routed, picked, permitted and connected once, then relayed.
 
 import { addressText } from '../model/address.ts'
-import { exhausted, pick } from '../model/balance.ts'
+import { pickFor } from '../model/affinity.ts'
+import { exhausted } from '../model/balance.ts'
 import { failureOf, MeshError } from '../model/failure.ts'
 import { type Caller, workloadOf } from '../model/identity.ts'
 import type { Permit } from '../model/permit.ts'
 import { type Backends, routeTcp } from '../model/route.ts'
+import { isBlocked } from '../model/route-address.ts'
+import { BLACK_HOLE } from '../model/service.ts'
 import type { Snapshot } from '../model/snapshot.ts'
 import { authorize } from '../model/permit.ts'
 import { type Call, current } from './classify.ts'
@@ -25,6 +28,10 @@ export async function carry(call: Call, caller: Caller, walk: Walk): Promise<voi
   const world = node.snapshot
   ledger.snapshot = world.version
   const target = call.target.kind === 'service' ? current(world, call.target) : call.target // sniffing took its time
+  if (call.direction === 'outbound' && isBlocked(world, target)) {
+    ledger.service = BLACK_HOLE
+    throw new MeshError('BLACKHOLE_TCP', `nothing in the mesh stands for ${addressText(call.dialled)}`)
+  }
   const backends = routeTcp(world, target, consumerOf(call, caller))
   ledger.routed(backends, null)
   const { upstream, leg } = await connectOne(backends, { call, caller, world }, walk)
@@ -58,6 +65,11 @@ export function consumerOf(call: Call, caller: Caller): string {
   return workloadOf(caller)?.namespace ?? call.service?.service.namespace ?? ''
 }
 
+/** Whom session affinity knows a caller by: its address. */
+export function asker({ peer }: Call, { transport }: Walk['node']): { readonly ip: string; readonly nowMs: number } {
+  return { ip: peer.ip, nowMs: transport.nowMs }
+}
+
 /** Tries endpoints until one is connected. No byte has been sent, so trying another is safe. */
 async function connectOne(
   backends: Backends,
@@ -67,7 +79,7 @@ async function connectOne(
   const { node, ledger, place } = walk
   const tried = new Set<string>()
   for (;;) {
-    const endpoint = pick(backends, node.load, node.random, tried)
+    const endpoint = pickFor(backends, asker(call, node), node, tried)
     if (endpoint === null) throw new MeshError('NO_ENDPOINT', exhausted(backends))
     const permit: Permit = allow(caller, endpoint)
     const leg = legTo(endpoint, call, node, world)

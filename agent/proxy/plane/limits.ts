@@ -1,5 +1,7 @@
 // Every bound and time-out of the data path, by name.
 
+import { AFFINITY_LIMIT } from '../../model/affinity.ts'
+
 export interface Limits {
   /** Accepted connections of one pod at once, both directions. */
   readonly podConnections: number
@@ -26,6 +28,8 @@ export interface Limits {
   readonly idleInAll: number
   /** A pooled connection is closed after so long without use. */
   readonly pooledIdleMs: number
+  /** Callers whose session affinity is remembered, of all services together. */
+  readonly affinityCallers: number
   /** How often live connections and pools are looked over. */
   readonly sweepMs: number
 }
@@ -45,5 +49,6 @@ export const DEFAULT_LIMITS: Limits = {
   idlePerPod: 256,
   idleInAll: 4096,
   pooledIdleMs: 30_000,
+  affinityCallers: AFFINITY_LIMIT,
   sweepMs: 1000,
 }

@@ -1,6 +1,7 @@
 // What a connection stands on as it walks the corridor: the node's state, as one value.
 
 import type { Acceptor, Captured, PodSockets, Sockets } from '../../kernel/kernel.ts'
+import type { Affinity } from '../../model/affinity.ts'
 import type { Random } from '../../model/route.ts'
 import type { Snapshot } from '../../model/snapshot.ts'
 import type { Account, ConnectionLedger, Direction } from '../../telemetry/ledger.ts'
@@ -41,6 +42,7 @@ export interface MeshNode {
   readonly live: Live
   readonly pools: Pools
   readonly load: NodeLoad
+  readonly affinity: Affinity
   readonly account: Account
   readonly random: Random
   readonly limits: Limits

@@ -2,6 +2,7 @@
 
 import type { Flow } from '../../kernel/accounts.ts'
 import type { Captured, Sockets } from '../../kernel/kernel.ts'
+import { Affinity } from '../../model/affinity.ts'
 import { DEFAULT_MESH_SETTINGS } from '../../model/mesh-settings.ts'
 import { hasLeft } from '../../model/serving.ts'
 import { compile, type Inventory, type Snapshot } from '../../model/snapshot.ts'
@@ -61,6 +62,7 @@ export class DataPlane {
       live: new Live(),
       pools: new Pools(bounds),
       load: new NodeLoad(),
+      affinity: new Affinity(bounds.affinityCallers),
       account: new Account(new Cells(), access, CLOCK),
       random,
       limits: bounds,
