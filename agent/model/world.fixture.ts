@@ -133,6 +133,23 @@ export class World {
     return this
   }
 
+  /** Ends a pod of namespace default: it terminates, no longer ready but serving; or it is gone with its endpoints. */
+  end(name: string, how: 'terminates' | 'gone'): this {
+    const at = this.#workloads.indexOf(this.pod(name))
+    const { uid } = this.pod(name)
+    const isGone = how === 'gone'
+    this.#workloads.splice(at, 1, ...(isGone ? [] : [{ ...this.pod(name), terminating: true }]))
+    const change = (endpoint: Endpoint): Endpoint[] => {
+      if (endpoint.workload !== uid) return [endpoint]
+      return isGone ? [] : [{ ...endpoint, ready: false, terminating: true }]
+    }
+    for (const [key, service] of this.#services) {
+      const ports = service.ports.map((port) => ({ ...port, endpoints: port.endpoints.flatMap(change) }))
+      this.#services.set(key, { ...service, ports })
+    }
+    return this
+  }
+
   /** Adds an endpoint that no pod stands for: a Service without selector. */
   external(service: string, address: Endpoint['address'], namespace = 'default'): this {
     const endpoint = { address, workload: null, ready: true, serving: true, terminating: false, node: null }
