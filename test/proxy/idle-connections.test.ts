@@ -36,19 +36,14 @@ test('ten thousand idle connections are kept, and all answer', { timeout: 120_00
     onFault: (why) => faults.push(why),
   })
   const ticker = setInterval(() => plane.tick(), 500)
-  const program = fileURLToPath(new URL('./idle-callers.ts', import.meta.url))
-  const callers = spawn(
-    'nsenter',
-    [`--net=/run/netns/${web.uid}`, process.execPath, program, '10.96.0.1', '80', `${CONNECTIONS}`],
-    { stdio: ['pipe', 'pipe', 'inherit'] },
-  )
-  const lines = createInterface({ input: callers.stdout })[Symbol.asyncIterator]()
-  const line = async (): Promise<string> => String((await lines.next()).value)
+  let callers: ReturnType<typeof dialling> | undefined
   try {
     plane.apply(shop.inventory(1))
     machine.serve(app, 8080, answering)
     const before = memory()
     plane.capture(machine.kernel.capture({ ...web, uid: shop.pod('web-1').uid }))
+    callers = dialling(web.uid)
+    const line = callers.line
     assert.equal(await line(), `open ${CONNECTIONS}`)
     assert.equal(plane.node.live.size, CONNECTIONS)
     await new Promise((resolve) => setTimeout(resolve, 1000))
@@ -56,17 +51,37 @@ test('ten thousand idle connections are kept, and all answer', { timeout: 120_00
     const [used, resident] = [now.used - before.used, now.resident - before.resident].map(perThousand)
     t.diagnostic(`MB a 1000 idle connections: ${used} in use, ${resident} resident`)
     assert.ok(Number(used) < MB_PER_THOUSAND && Number(resident) < 2 * MB_PER_THOUSAND, `${used} and ${resident} MB`)
-    callers.stdin.write('\n')
+    callers.ask()
     assert.equal(await line(), `answered ${CONNECTIONS} of ${CONNECTIONS}`)
     assert.equal(records, 2 * CONNECTIONS)
     assert.deepEqual(faults, [])
   } finally {
-    callers.kill()
+    callers?.end()
     clearInterval(ticker)
     await plane.stop(0)
     await machine.close()
   }
 })
+
+/** The callers, a process in the pod of `uid`. They dial at once: only a pod that is captured has a way to where they go. */
+function dialling(uid: string): {
+  readonly line: () => Promise<string>
+  readonly ask: () => void
+  readonly end: () => void
+} {
+  const program = fileURLToPath(new URL('./idle-callers.ts', import.meta.url))
+  const callers = spawn(
+    'nsenter',
+    [`--net=/run/netns/${uid}`, process.execPath, program, '10.96.0.1', '80', `${CONNECTIONS}`],
+    { stdio: ['pipe', 'pipe', 'inherit'] },
+  )
+  const lines = createInterface({ input: callers.stdout })[Symbol.asyncIterator]()
+  return {
+    line: async () => String((await lines.next()).value),
+    ask: () => void callers.stdin.write('\n'),
+    end: () => void callers.kill(),
+  }
+}
 
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc') as () => void
