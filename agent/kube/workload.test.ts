@@ -107,6 +107,7 @@ test('a pod of this node is known whole', () => {
     unfit: 'hostNetwork',
     terms: { ...PLAIN_TERMS, excludeInboundPorts: [9090] },
     joined: true,
+    terminating: false,
     captured: 'agent-1',
   })
 })
