@@ -48,9 +48,10 @@ test('internalTrafficPolicy Local leaves the endpoints of the own node, to those
     .pods('web-v2', { node: 'node-2' })
     .pods('web-v3', { node: null })
   const snapshot = mesh.snapshot()
+  const destination = { host: hostOf('web'), subset: null, port: null } // one object, which answers are kept by
   const ips = (external: boolean): string[] => {
     const at = { consumer: 'default', dialledPort: 80, family: 4, external } as const
-    const found = backendsFor(snapshot, { host: hostOf('web'), subset: null, port: null }, at)
+    const found = backendsFor(snapshot, destination, at)
     return (found?.endpoints ?? []).map(({ address }) => address.ip)
   }
   assert.deepEqual(ips(false), ['10.244.0.1'])

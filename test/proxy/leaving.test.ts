@@ -30,11 +30,44 @@ test('idle connections to an endpoint that terminates are closed, those to other
   assert.equal(open.get('reviews-v2-1'), 1)
 })
 
+test('a connection that is busy as its endpoint leaves is closed behind the response', async (t) => {
+  const mine = shop()
+  const node = mesh(t, mine)
+  const held: { pod: string; finish: () => void }[] = []
+  let open = 0
+  for (const pod of ['reviews-v1-1', 'reviews-v2-1']) {
+    const server = await node.http(pod, (_, response) => void held.push({ pod, finish: () => response.end('done') }))
+    server.on('connection', (socket) => {
+      open++
+      socket.on('close', () => open--)
+    })
+  }
+  const answer = ask(await node.dial('web-1', REVIEWS), GET)
+  await node.until(() => held.length === 1, 'the request has come')
+  mine.end(held[0]!.pod, 'terminates')
+  node.apply()
+  assert.equal(open, 1)
+  held[0]!.finish()
+  assert.equal((await answer).body, 'done')
+  await node.until(() => open === 0, 'it is closed')
+})
+
 test('a pod that is being ended answers with its connection’s last response', async (t) => {
   const mine = shop()
   const node = mesh(t, mine)
   await node.http('reviews-v1-1', (_, response) => void response.end('bye'))
   const socket = await node.reach('reviews-v1-1')
+  assert.equal((await ask(socket, GET)).headers['connection'], undefined)
+  mine.end('reviews-v1-1', 'terminates')
+  node.apply()
+  assert.equal((await ask(socket, GET)).headers['connection'], 'close')
+})
+
+test('so does one that was dialled itself, on the caller’s side', async (t) => {
+  const mine = shop()
+  const node = mesh(t, mine, { captured: ['web-1'] })
+  await node.http('reviews-v1-1', (_, response) => void response.end('bye'))
+  const socket = await node.dial('web-1', { ip: mine.pod('reviews-v1-1').ips[0]!, port: 8080 })
   assert.equal((await ask(socket, GET)).headers['connection'], undefined)
   mine.end('reviews-v1-1', 'terminates')
   node.apply()
