@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import { request } from './request.fixture.ts'
 import { routeAddress } from './route-address.ts'
 import { type HttpRoute, keptFrom } from './route.ts'
@@ -158,4 +159,27 @@ test('a destination that is an alias of a service is that service, and an alias 
     .virtualService({ hosts: ['b.example'], http: [rule({ destinations: [to('loop', { port: 80 })] })] })
   assert.equal(way(route(mesh, '203.0.113.1', 'a.example', 80)), 'other 10.244.0.2 by alias')
   assert.equal(way(route(mesh, '203.0.113.1', 'b.example', 80)), 'NO_CLUSTER')
+})
+
+test('a Host is the same host in any case of letters, with a port or a last dot, and any text has a route', () => {
+  const mesh = stateful().virtualService({
+    hosts: ['example.com'],
+    http: [rule({ name: 'here', destinations: [to('example.com')] })],
+  })
+  const host = fc
+    .tuple(fc.mixedCase(fc.constant('example.com')), fc.constantFrom('', '.'), fc.option(fc.nat(65535)))
+    .map(([name, dot, port]) => `${name}${dot}${port === null ? '' : `:${port}`}`)
+  fc.assert(
+    fc.property(
+      host,
+      fc.oneof(
+        fc.string(),
+        fc.ipV6().map((ip) => `[${ip}]:80`),
+      ),
+      (known, any) => {
+        assert.equal(way(route(mesh, '203.0.113.1', known, 80)), '203 203.0.113.1 by here')
+        for (const ip of ['203.0.113.1', WEB_0]) assert.equal(route(mesh, ip, any).kind, 'forward')
+      },
+    ),
+  )
 })

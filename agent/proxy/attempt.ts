@@ -105,7 +105,7 @@ async function dial({ exchange, walk }: Request, { permit, leg }: Way): Promise<
 }
 
 /** After 101: bytes both ways until both ends are through. */
-async function tunnel(upstream: Http1Upstream, request: Request, { leg }: Way): Promise<void> {
+async function tunnel(upstream: Http1Upstream, request: Request, { leg, route: { backends } }: Way): Promise<void> {
   const { exchange, walk, call, caller, world } = request
   const { ahead } = upstream
   const flow = relay(exchange.channel, upstream.channel, exchange, {
@@ -113,7 +113,7 @@ async function tunnel(upstream: Http1Upstream, request: Request, { leg }: Way): 
     fromUpstream: ahead?.fromUpstream ?? null,
     ended: exchange.halfClosed,
   })
-  const judge = judgeOf({ call, caller, leg })
+  const judge = judgeOf({ call, caller, leg, backends })
   walk.place.occupant = occupant(flow, [exchange.channel, upstream.channel], judge, walk.node.limits)
   // a snapshot that came since the request was routed found no tunnel in this place to judge
   const refusal = walk.node.snapshot === world ? null : judge(walk.node.snapshot)

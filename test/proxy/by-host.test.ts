@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { hostOf, rule, to, type World, world } from '../../agent/model/world.fixture.ts'
-import { ask, mesh } from './mesh.ts'
+import { ask, mesh, readUntil } from './mesh.ts'
 
 const OUTSIDE = { ip: '10.244.77.7', port: 8080 }
 const get = (host: string): string => `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`
@@ -66,4 +66,30 @@ test('where nothing stands an ExternalName service is known by Host, and a Virtu
       ['block_all', 'BlackHoleCluster'],
     ],
   )
+})
+
+test('a tunnel that a Host was allowed goes on when the mesh comes to know only its own', async (t) => {
+  const all = world()
+    .service('ext', { addresses: [], externalName: 'api.example.com', ports: [] })
+    .pods('web', { behind: [] })
+    .pods('outside', { ips: [OUTSIDE.ip], behind: [] })
+  const node = mesh(t, all, { captured: ['web-1'] })
+  const apply = (world: World): void => {
+    const inventory = world.inventory(2)
+    node.plane.apply({ ...inventory, workloads: inventory.workloads.filter(({ name }) => name !== 'outside-1') })
+  }
+  apply(all)
+  await node.tcp('outside-1', (socket) => {
+    socket.once('data', () => {
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n')
+      socket.pipe(socket)
+    })
+  })
+  const tunnel = await node.dial('web-1', OUTSIDE)
+  const upgrade = 'GET / HTTP/1.1\r\nHost: ext\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n'
+  assert.equal((await ask(tunnel, upgrade)).status, 101)
+  apply(all.settings({ outboundTrafficPolicy: 'REGISTRY_ONLY' }))
+  await new Promise((resolve) => setTimeout(resolve, 50)) // the look over all flows
+  tunnel.write('ping')
+  assert.equal(await readUntil(tunnel, (got) => got.length === 4), 'ping')
 })
