@@ -74,7 +74,7 @@ function leaving({ direction, dialled, target }: Call, node: Walk['node']): () =
 
 /** Serves one request to its end. Does not throw: what went wrong is told to the caller, and in the ledger. */
 async function serveRequest(exchange: Exchange, call: Call, caller: Caller, walk: Walk): Promise<'done' | 'upgraded'> {
-  const ledger = walk.ledger.request(askedOf(exchange))
+  const ledger = walk.ledger.request(askedOf(exchange), exchange)
   const world = walk.node.snapshot
   ledger.snapshot = world.version
   const request = { exchange, call, caller, walk, ledger, world }

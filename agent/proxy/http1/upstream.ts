@@ -30,7 +30,7 @@ export type Carried = 'done' | 'upgraded'
 
 /** Told when a response's final head has come. */
 export interface Hearing {
-  heard(): void
+  heard(head: Head): void
 }
 
 interface Waiter {
@@ -255,7 +255,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
     this.keepAliveSeconds = head.keepAliveSeconds
     this.#body.begin(framing, head.contentLength)
     this.#state = 'body'
-    this.#hearing?.heard()
+    this.#hearing?.heard(head)
     exchange.respond(head, framing)
     if (framing === 'none') this.#finish()
   }
@@ -268,7 +268,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
     }
     if (this.#connect) this.#head.contentLength = -1 // the tunnel has none (RFC 9110 §9.3.6)
     const fromUpstream = at < to ? Buffer.from(arena.subarray(at, to)) : null
-    this.#hearing?.heard()
+    this.#hearing?.heard(this.#head)
     this.channel.hold()
     this.ahead = { fromUpstream, fromCaller: exchange.upgrade(this.#head) }
     this.#state = 'dead'
