@@ -17,7 +17,7 @@ function pod(uid: string, more: Partial<Workload> = {}): Workload {
   return {
     ...{ uid, name: `pod-${uid}`, namespace: 'shop', node: 'node-1', ips: ['127.9.0.1'], labels: {} },
     ...{ serviceAccount: 'default', owner: uid, hostNetwork: false, unfit: null, terms: PLAIN_TERMS },
-    ...{ joined: true, captured: null, ...more },
+    ...{ joined: true, terminating: false, captured: null, ...more },
   }
 }
 

@@ -73,6 +73,7 @@ export interface KubeService extends KubeObject {
     readonly clusterIP?: string
     readonly clusterIPs?: readonly string[]
     readonly externalIPs?: readonly string[]
+    readonly externalName?: string
     readonly publishNotReadyAddresses?: boolean
     readonly sessionAffinity?: string
     readonly sessionAffinityConfig?: { readonly clientIP?: { readonly timeoutSeconds?: number } }
@@ -84,7 +85,9 @@ export interface KubeService extends KubeObject {
       readonly appProtocol?: string
     }[]
   }
-  readonly status?: { readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string }[] } }
+  readonly status?: {
+    readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string; readonly ipMode?: string }[] }
+  }
 }
 
 /** discovery.k8s.io/v1 EndpointSlice. */

@@ -29,17 +29,25 @@ test('a service is known by its host, its addresses and its TCP ports', () => {
     ],
   }
   const found = translate(
-    service(spec, { loadBalancer: { ingress: [{ ip: '203.0.113.9' }, {}] } }, { name: 'Reviews' }),
+    service(
+      spec,
+      {
+        loadBalancer: { ingress: [{ ip: '203.0.113.9', ipMode: 'VIP' }, { ip: '203.0.113.10', ipMode: 'Proxy' }, {}] },
+      },
+      { name: 'Reviews' },
+    ),
   )
   assert.deepEqual(found, {
     host: 'reviews.default.svc.cluster.local',
     name: 'Reviews',
     namespace: 'default',
     addresses: ['10.96.0.7', 'fd00::7', '198.51.100.1', '203.0.113.9'],
+    externalAddresses: ['198.51.100.1', '203.0.113.9'],
     headless: false,
     publishNotReady: false,
     affinitySeconds: null,
     localOnly: false,
+    externalName: null,
     ports: [
       { name: 'http', port: 80, protocol: 'http', endpoints: [] },
       { name: 'any', port: 443, protocol: 'opaque', endpoints: [] },
@@ -50,6 +58,9 @@ test('a service is known by its host, its addresses and its TCP ports', () => {
 test('a headless service has no address, one without a name for its port has one nonetheless', () => {
   const headless = translate(service({ clusterIP: 'None', clusterIPs: ['None'], ports: [{ port: 80 }] }))
   assert.deepEqual([headless.headless, headless.addresses], [true, []])
+  for (const spec of [{ clusterIP: 'None' }, { type: 'ExternalName' }]) {
+    assert.deepEqual(translate(service({ ...spec, externalIPs: ['198.51.100.1'] })).addresses, [])
+  }
   assert.deepEqual(headless.ports, [{ name: '', port: 80, protocol: 'sniff', endpoints: [] }])
   assert.deepEqual(translate(service({ clusterIP: '' })).addresses, []) // not yet given one
   assert.deepEqual(translate(service({ type: 'ExternalName' })).ports, [])
@@ -172,6 +183,12 @@ test('affinity and locality are as the Service says', () => {
   const config = { clientIP: { timeoutSeconds: 7 } }
   assert.equal(of({ sessionAffinity: 'ClientIP', sessionAffinityConfig: config }).affinitySeconds, 7)
   assert.equal(of({ internalTrafficPolicy: 'Local' }).localOnly, true)
+})
+
+test('a service that is a name for another host says which', () => {
+  const externalName = (spec: Spec) => translate(service(spec)).externalName
+  assert.equal(externalName({ type: 'ExternalName', externalName: 'API.example.com.' }), 'api.example.com')
+  assert.equal(externalName({ type: 'ClusterIP', externalName: 'ignored.example.com' }), null)
 })
 
 test('what a service asks for and does not get is named', () => {

@@ -40,11 +40,12 @@ export function translateService(
     host: serviceHost(name, namespace, clusterDomain),
     name,
     namespace,
-    addresses: addressesOf(service),
+    ...addressesOf(service),
     headless,
     publishNotReady: spec.publishNotReadyAddresses === true,
     affinitySeconds: affinityOf(service),
     localOnly: spec.internalTrafficPolicy === 'Local',
+    externalName: spec.type === 'ExternalName' ? hostName(spec.externalName ?? '') : null,
     ports: ports.map((port): ServicePort => {
       const portName = port.name ?? ''
       const appProtocol = port.appProtocol ?? null
@@ -79,12 +80,23 @@ function affinityOf({ spec }: KubeService): number | null {
   return spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? AFFINITY_SECONDS
 }
 
-/** Canonical, each once, the ClusterIPs first. What is no address (`None`, one not yet given) is left out. */
-function addressesOf(service: KubeService): string[] {
-  const { clusterIP, clusterIPs, externalIPs = [] } = service.spec ?? {}
-  const balancers = service.status?.loadBalancer?.ingress?.flatMap(({ ip }) => (ip === undefined ? [] : [ip])) ?? []
-  const own = clusterIPs ?? (clusterIP === undefined ? [] : [clusterIP])
-  return [...new Set([...own, ...externalIPs, ...balancers].flatMap((ip) => canonicalIp(ip) ?? []))]
+function hostName(name: string): string {
+  return (name.endsWith('.') ? name.slice(0, -1) : name).toLowerCase()
+}
+
+/**
+ * Canonical, each once, the ClusterIPs first. As with kube-proxy a headless Service and an ExternalName have none, and the
+ * address of a load balancer that wants to be passed through (ipMode Proxy) is none. One not yet given is left out.
+ */
+function addressesOf({ spec = {}, status }: KubeService): Pick<Service, 'addresses' | 'externalAddresses'> {
+  const { type, clusterIP, clusterIPs, externalIPs = [] } = spec
+  if (clusterIP === 'None' || type === 'ExternalName') return { addresses: [], externalAddresses: [] }
+  const ingress = status?.loadBalancer?.ingress ?? []
+  const balancers = ingress.flatMap(({ ip, ipMode }) => (ip === undefined || ipMode === 'Proxy' ? [] : [ip]))
+  const canonical = (ips: readonly string[]): string[] => ips.flatMap((ip) => canonicalIp(ip) ?? [])
+  const own = new Set(canonical(clusterIPs ?? (clusterIP === undefined ? [] : [clusterIP])))
+  const externalAddresses = [...new Set(canonical([...externalIPs, ...balancers]))].filter((ip) => !own.has(ip))
+  return { addresses: [...own, ...externalAddresses], externalAddresses }
 }
 
 /** The endpoints of a slice at one port; none of a slice of names (addressType FQDN), which nothing can dial. */

@@ -107,8 +107,18 @@ test('a pod of this node is known whole', () => {
     unfit: 'hostNetwork',
     terms: { ...PLAIN_TERMS, excludeInboundPorts: [9090] },
     joined: true,
+    terminating: false,
     captured: 'agent-1',
   })
+})
+
+test('a pod that is asked to end is known to be ending, on this node and on others', () => {
+  const deletionTimestamp = '2026-01-01T00:00:00Z'
+  for (const [wish, terminating] of [[{}, false] as const, [{ deletionTimestamp }, true] as const]) {
+    const pod: Pod = object({ name: 'a', ...wish }, {})
+    assert.equal(localWorkload(pod, undefined, SANDBOXED).terminating, terminating)
+    assert.equal(remoteWorkload(pod, undefined).terminating, terminating)
+  }
 })
 
 test('a pod that has no address or account yet is a workload nonetheless', () => {

@@ -115,6 +115,7 @@ export function remoteWorkload(pod: KubeObject, namespace: Metadata | undefined)
     unfit: null,
     terms: PLAIN_TERMS,
     joined: isJoined(metadata, namespace),
+    terminating: metadata.deletionTimestamp !== undefined,
     captured: metadata.annotations?.[CAPTURED] ?? null,
   }
 }

@@ -7,8 +7,9 @@ import { between, COLLECTIONS, type Delta, Gathered, KEYS, pieces, wholeOf } fro
 import type { VirtualService } from './policy.ts'
 import { request, seeded } from './request.fixture.ts'
 import { routeHttp, routeTcp } from './route.ts'
+import { routeAddress } from './route-address.ts'
 import type { Endpoint } from './service.ts'
-import { compile, type Inventory, resolve, resolvePod, type Snapshot, workloadAt } from './snapshot.ts'
+import { compile, type Inventory, isTerminating, resolve, resolvePod, type Snapshot, workloadAt } from './snapshot.ts'
 import { PLAIN_TERMS } from './terms.ts'
 import { hostOf, match, rule, to } from './world.fixture.ts'
 
@@ -25,7 +26,7 @@ const port = fc.constantFrom(...PORTS)
 const version = fc.constantFrom('v1', 'v2')
 const host = fc.oneof(
   fc.tuple(name, space).map(([service, namespace]) => hostOf(service, namespace)),
-  fc.constantFrom('*', '*.local', '*.default.svc.cluster.local'),
+  fc.constantFrom('*', '*.local', '*.default.svc.cluster.local', 'outside.example', `a-0.${hostOf('a')}`),
 )
 const createdMs = fc.integer({ min: 1, max: 3 })
 const exportTo = fc.constantFrom(['*'], ['default'], [])
@@ -35,10 +36,13 @@ const plain = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }) =>
   fc.record(model, { noNullPrototype: true }) as fc.Arbitrary<T>
 
 const workload = fc
-  .record({ uid: name, ips: fc.uniqueArray(ip, { maxLength: 2 }), version, hostNetwork: fc.boolean() })
-  .map(({ uid, ips, version: label, hostNetwork }) => ({
+  .record({
+    ...{ uid: name, ips: fc.uniqueArray(ip, { maxLength: 2 }), version },
+    ...{ hostNetwork: fc.boolean(), terminating: fc.boolean() },
+  })
+  .map(({ uid, ips, version: label, hostNetwork, terminating }) => ({
     ...{ uid, name: uid, namespace: 'default', node: null, ips, labels: { version: label }, serviceAccount: '' },
-    ...{ owner: uid, hostNetwork, unfit: null, terms: PLAIN_TERMS, joined: true, captured: null },
+    ...{ owner: uid, hostNetwork, unfit: null, terms: PLAIN_TERMS, joined: true, terminating, captured: null },
   }))
 
 const endpoint: fc.Arbitrary<Endpoint> = plain({
@@ -55,13 +59,16 @@ const service = fc
     name,
     namespace: space,
     addresses: fc.uniqueArray(ip, { maxLength: 2 }),
+    external: fc.subarray(IPS),
+    headless: fc.boolean(),
+    externalName: fc.option(host, { freq: 2 }),
     ports: fc.uniqueArray(fc.tuple(port, fc.array(endpoint, { maxLength: 3 })), { maxLength: 2, selector: ([p]) => p }),
   })
-  .map(({ ports, ...rest }) => ({
+  .map(({ ports, external, ...rest }) => ({
     ...{
       ...rest,
       host: hostOf(rest.name, rest.namespace),
-      headless: false,
+      externalAddresses: rest.addresses.filter((one) => external.includes(one)),
       publishNotReady: false,
       affinitySeconds: null,
       localOnly: false,
@@ -103,7 +110,10 @@ const unique = <T>(one: fc.Arbitrary<T>, selector: (item: T) => string) =>
 const change = fc.record({
   keep: fc.integer(),
   rootNamespace: fc.constantFrom('istio-system', 'other'),
-  mesh: fc.constant(DEFAULT_MESH_SETTINGS),
+  mesh: fc.constantFrom(DEFAULT_MESH_SETTINGS, {
+    ...DEFAULT_MESH_SETTINGS,
+    outboundTrafficPolicy: 'REGISTRY_ONLY' as const,
+  }),
   node: fc.constant('node-1'),
   workloads: unique(workload, KEYS.workloads),
   services: unique(service, KEYS.services),
@@ -145,6 +155,9 @@ function decisions(snapshot: Snapshot): unknown {
   const addresses = IPS.flatMap((one) => PORTS.map((number) => ({ ip: one, port: number })))
   const targets = addresses.map((address) => resolve(snapshot, address))
   const asked = [request({ target: '/a' }), request({ target: '/b/c' })]
+  const authorities = ['a', 'b.other', hostOf('c'), 'a-0.a', 'outside.example'].map((authority) =>
+    request({ authority }),
+  )
   return {
     version: snapshot.version,
     targets,
@@ -152,11 +165,15 @@ function decisions(snapshot: Snapshot): unknown {
     callees: targets.map((target) =>
       target.kind !== 'service' ? null : target.port.endpoints.map((one) => workloadAt(snapshot, one)),
     ),
+    going: addresses.map((address) => isTerminating(snapshot, address)),
     hosts: SPACES.flatMap((namespace) => NAMES.map((one) => snapshot.serviceByHost.get(hostOf(one, namespace)))),
     routes: targets.map((target) =>
       SPACES.map((consumer) => {
         const caller = { ...CALLER, namespace: consumer }
-        if (target.kind !== 'service') return routeTcp(snapshot, target, consumer)
+        if (target.kind !== 'service') {
+          const byHost = authorities.map((one) => routeAddress(snapshot, target, { request: one, caller }, seeded(7)))
+          return [routeTcp(snapshot, target, consumer), ...byHost]
+        }
         return asked.map((one) => routeHttp(snapshot, target, { request: one, caller }, seeded(7)))
       }),
     ),
@@ -165,7 +182,15 @@ function decisions(snapshot: Snapshot): unknown {
 
 const CALLER = {
   ...{ uid: 'caller', name: 'caller', namespace: 'default', node: null, ips: [], labels: {}, serviceAccount: '' },
-  ...{ owner: 'caller', hostNetwork: false, unfit: null, terms: PLAIN_TERMS, joined: true, captured: null },
+  ...{
+    owner: 'caller',
+    hostNetwork: false,
+    unfit: null,
+    terms: PLAIN_TERMS,
+    joined: true,
+    terminating: false,
+    captured: null,
+  },
 }
 
 function built(before: Snapshot, delta: Delta, refused: (refusal: Refusal) => void = () => {}): Snapshot {
@@ -283,9 +308,7 @@ test('a large delta is cut into pieces of which each is small, and the work on e
   }))
   const services = Array.from({ length: 50 }, (_, index) => ({
     ...{ name: `s${index}`, namespace: 'default', host: hostOf(`s${index}`), addresses: [], headless: true },
-    publishNotReady: false,
-    affinitySeconds: null,
-    localOnly: false,
+    ...{ externalAddresses: [], externalName: null, publishNotReady: false, affinitySeconds: null, localOnly: false },
     ports: [
       { name: '', port: 80, protocol: 'http' as const, endpoints: index === 0 ? endpoints : [endpoints[index]!] },
     ],

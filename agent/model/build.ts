@@ -10,7 +10,7 @@ import { type Edit, Layered } from './layered.ts'
 import { requestTest } from './match.ts'
 import type { DestinationRule, HttpRule, VirtualService } from './policy.ts'
 import type { Service } from './service.ts'
-import type { CompiledRule, CompiledVirtualService, Inventory, ServiceAt, Snapshot } from './snapshot.ts'
+import type { CompiledRule, CompiledVirtualService, DialledAt, Inventory, ServiceAt, Snapshot } from './snapshot.ts'
 import type { ObjectRef, Workload } from './workload.ts'
 
 /** An object that cannot be in force, and why. The last good one of its name stays. */
@@ -32,6 +32,7 @@ export function nothing(settings: Settings = { rootNamespace: '', mesh: DEFAULT_
     workloadByIp: Layered.empty(),
     serviceByHost: Layered.empty(),
     serviceByAddress: Layered.empty(),
+    aliases: Layered.empty(),
     servicesByEndpoint: Layered.empty(),
     virtualServices: noHosts(),
     destinationRules: noHosts(),
@@ -68,7 +69,8 @@ export class Draft {
   readonly #workloads: Edit<Workload>
   readonly #ips: ClaimsEdit<Workload>
   readonly #services: Edit<Service>
-  readonly #addresses: ClaimsEdit<ServiceAt>
+  readonly #addresses: ClaimsEdit<DialledAt>
+  readonly #aliases: Edit<Service>
   readonly #endpoints: Edit<readonly ServiceAt[]>
   readonly #virtualServices: Edit<CompiledVirtualService>
   readonly #virtualServiceHosts: HostEdit<CompiledVirtualService>
@@ -85,7 +87,8 @@ export class Draft {
     this.#workloads = before.workloadByUid.edit()
     this.#ips = new ClaimsEdit(before.sources.ips, ({ uid }) => uid)
     this.#services = before.serviceByHost.edit()
-    this.#addresses = new ClaimsEdit(before.sources.addresses, hostOf)
+    this.#addresses = new ClaimsEdit(before.sources.addresses, rankOf)
+    this.#aliases = before.aliases.edit()
     this.#endpoints = before.servicesByEndpoint.edit()
     this.#virtualServices = before.sources.virtualServices.edit()
     this.#virtualServiceHosts = new HostEdit(before.virtualServices, {
@@ -124,6 +127,7 @@ export class Draft {
       workloadByIp: ips.owner,
       serviceByHost: yield* this.#services.done(),
       serviceByAddress: addresses.owner,
+      aliases: yield* this.#aliases.done(),
       servicesByEndpoint: yield* this.#endpoints.done(),
       virtualServices: yield* this.#virtualServiceHosts.done(),
       destinationRules: yield* this.#destinationRuleHosts.done(),
@@ -147,8 +151,9 @@ export class Draft {
 
   *#service(host: string, now: Service | null): Generator<void> {
     const before = this.#services.get(host)
+    if (before !== undefined && before.externalName !== null) this.#aliases.delete(aliasKey(before))
     for (const at of before === undefined ? [] : placesOf(before)) {
-      for (const key of dialledKeys(at)) this.#addresses.withdraw(key, host)
+      for (const [key, dialled] of dialledAt(at)) this.#addresses.withdraw(key, rankOf(dialled))
       for (const key of endpointKeys(at)) {
         this.#putEndpoint(
           key,
@@ -158,8 +163,9 @@ export class Draft {
       }
     }
     put(this.#services, host, now)
+    if (now !== null && now.externalName !== null) this.#aliases.set(aliasKey(now), now)
     for (const at of now === null ? [] : placesOf(now)) {
-      for (const key of dialledKeys(at)) this.#addresses.claim(key, at)
+      for (const [key, dialled] of dialledAt(at)) this.#addresses.claim(key, dialled)
       for (const key of endpointKeys(at)) {
         this.#putEndpoint(key, insertedByName(this.#endpoints.get(key) ?? [], at, hostOf))
         yield* this.#step()
@@ -238,8 +244,22 @@ function placesOf(service: Service): readonly ServiceAt[] {
   return service.ports.map((port) => ({ service, port }))
 }
 
-function dialledKeys({ service, port }: ServiceAt): readonly string[] {
-  return service.addresses.map((ip) => addressText({ ip, port: port.port }))
+/** What it is dialled by. */
+function dialledAt({ service, port }: ServiceAt): readonly (readonly [key: string, at: DialledAt])[] {
+  return service.addresses.map((ip) => {
+    const external = service.externalAddresses.includes(ip)
+    return [addressText({ ip, port: port.port }), { service, port, external }]
+  })
+}
+
+/** Nobody takes another's ClusterIP by naming it as an external one. */
+function rankOf({ service, external }: DialledAt): string {
+  return `${external ? 'external' : 'cluster'} ${service.host}`
+}
+
+/** `name.namespace`: with what the cluster is called behind it, its host. */
+function aliasKey({ name, namespace }: Service): string {
+  return `${name}.${namespace}`.toLowerCase()
 }
 
 function endpointKeys({ port }: ServiceAt): readonly string[] {

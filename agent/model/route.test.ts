@@ -300,7 +300,7 @@ test('a caller who is not proved sees what the service’s own namespace sees', 
   assert.equal(forwarded(mesh.snapshot(), { caller: mesh.pod('web-v1-1', 'front') }).by, null)
 })
 
-const fromDefault = { consumer: 'default', dialledPort: 80, family: 4 } as const
+const fromDefault = { consumer: 'default', dialledPort: 80, family: 4, external: false } as const
 const at = (host: string, subset: string | null = null, port: number | null = null) => ({
   host: hostOf(host),
   subset,
@@ -551,7 +551,7 @@ test('a Service’s affinity holds where no policy names a balancer or a subset'
   const [plain, ruled] = [built(null), built('RANDOM')]
   assert.equal(routeTcp(plain, dialled(plain, 'app'), 'default').affinitySeconds, 60)
   assert.equal(routeTcp(ruled, dialled(ruled, 'app'), 'default').affinitySeconds, null)
-  const at = { consumer: 'default', dialledPort: 80, family: 4 } as const
+  const at = { consumer: 'default', dialledPort: 80, family: 4, external: false } as const
   const subset = { host: 'app.default.svc.cluster.local', subset: 'v1', port: null }
   assert.equal(backendsFor(plain, subset, at)?.affinitySeconds, null)
 })

@@ -13,7 +13,8 @@ import type {
   WeightedDestination,
 } from './policy.ts'
 import { entriesFor } from './host-index.ts'
-import type { Endpoint, ServicePort } from './service.ts'
+import type { Endpoint, Service } from './service.ts'
+import { serving } from './serving.ts'
 import {
   type CompiledRule,
   type CompiledVirtualService,
@@ -79,6 +80,23 @@ export function routeHttp(
   const consumer = asked.caller?.namespace ?? target.service.namespace
   const virtualService = virtualServiceFor(snapshot, target, consumer)
   if (virtualService === null) return forward(routeTcp(snapshot, target, consumer), null)
+  const at = { consumer, dialledPort: target.port.port, family: target.family, external: target.external }
+  return followRules(snapshot, virtualService, asked, { at, own: null, random })
+}
+
+/** What a destination stands for that names the very host that was asked for. */
+export interface Own {
+  readonly hosts: readonly string[]
+  readonly backends: Backends
+}
+
+/** Routes one HTTP request by the rules of a VirtualService. */
+export function followRules(
+  snapshot: Snapshot,
+  virtualService: CompiledVirtualService,
+  asked: { readonly request: RequestFacts; readonly caller: Workload | null },
+  { at, own, random }: { readonly at: Vantage; readonly own: Own | null; readonly random: Random },
+): HttpRoute {
   const { ref } = virtualService.source
   const matched = firstMatch(virtualService.http, asked)
   if (matched === null) return { kind: 'none', code: 'NO_ROUTE', why: `no rule of ${text(ref)} matches` }
@@ -89,8 +107,8 @@ export function routeHttp(
   if (abort && strikes(abort.percent, random)) return { kind: 'abort', by, delayMs, status: abort.status }
   const destination = draw(rule.destinations, random)
   if (destination === null) return { kind: 'none', code: 'NO_ROUTE', why: `${text(ref)} gives no destination` }
-  const at = { consumer, dialledPort: target.port.port, family: target.family }
-  const backends = backendsFor(snapshot, destination, at)
+  const isOwn = own !== null && own.hosts.includes(destination.host)
+  const backends = isOwn ? { ...own.backends, subset: destination.subset } : backendsFor(snapshot, destination, at)
   if (backends === null) return { kind: 'none', code: 'NO_CLUSTER', why: unknownDestination(destination, ref) }
   const change = rewritten(rule.rewrite, matched.match, asked.request.target)
   return { kind: 'forward', by, backends, delayMs, timeoutMs: rule.timeoutMs, ...change }
@@ -112,17 +130,17 @@ function firstMatch(
 export function routeTcp(snapshot: Snapshot, target: Target, consumer: string): Backends {
   switch (target.kind) {
     case 'service': {
-      const { service, port, family } = target
+      const { service, port, family, external } = target
+      const at = { consumer, dialledPort: port.port, family, external }
       // cannot be null: the service and its port come from this very snapshot
-      return memoized(snapshot, port, { consumer, dialledPort: port.port, family }, () => {
-        const destination = { host: service.host, subset: null, port: port.port }
-        return backendsFor(snapshot, destination, { consumer, dialledPort: port.port, family })
+      return memoized(snapshot, port, at, () => {
+        return backendsFor(snapshot, { host: service.host, subset: null, port: port.port }, at)
       }) as Backends
     }
     case 'workload':
       return direct(target.address, target.workload.uid)
     case 'unknown':
-      return direct(target.address, null)
+      return { ...direct(target.address, null), isUnknown: target.behind === null }
   }
 }
 
@@ -147,18 +165,25 @@ export function keptFrom(
  */
 export function virtualServiceFor(
   snapshot: Snapshot,
-  target: Target & { kind: 'service' },
+  { service }: { readonly service: Service },
   consumer: string,
 ): CompiledVirtualService | null {
-  const { service } = target
-  return memoized(snapshot, service, { consumer, dialledPort: 0, family: 4 }, () => {
-    const order = [consumer, service.namespace, snapshot.rootNamespace]
-    for (const known of entriesFor(snapshot.virtualServices, service.host)) {
-      const visible = known.filter(({ source }) => isVisible(source.exportTo, consumer))
-      if (visible.length > 0) return preferred(visible, order, ({ source }) => source.ref.namespace)
-    }
-    return null
+  return memoized(snapshot, service, { consumer, dialledPort: 0, family: 4, external: false }, () => {
+    const levels = entriesFor(snapshot.virtualServices, service.host)
+    return firstVisible(levels, { consumer, order: [consumer, service.namespace, snapshot.rootNamespace] })
   })
+}
+
+/** Of the first level of which the consumer sees any, the one of the first namespace in `order`. */
+export function firstVisible(
+  levels: readonly (readonly CompiledVirtualService[])[],
+  { consumer, order }: { readonly consumer: string; readonly order: readonly string[] },
+): CompiledVirtualService | null {
+  for (const known of levels) {
+    const visible = known.filter(({ source }) => isVisible(source.exportTo, consumer))
+    if (visible.length > 0) return preferred(visible, order, ({ source }) => source.ref.namespace)
+  }
+  return null
 }
 
 /**
@@ -170,12 +195,13 @@ export function backendsFor(
   destination: { readonly host: string; readonly subset: string | null; readonly port: number | null },
   at: Vantage,
 ): Backends | null {
-  const { host, subset } = destination
+  const { subset } = destination
   const { family } = at
   const wanted = destination.port ?? at.dialledPort
   return memoized(snapshot, destination, at, () => {
-    const service = snapshot.serviceByHost.get(host)
-    if (service === undefined) return null
+    const service = serviceNamed(snapshot, destination.host)
+    if (service === null) return null
+    const { host } = service
     const port =
       service.ports.find((candidate) => candidate.port === wanted) ??
       (destination.port === null && service.ports.length === 1 ? service.ports[0] : undefined)
@@ -187,7 +213,7 @@ export function backendsFor(
     const labels = chosen?.labels ?? {}
     const policy = rules.find((rule) => rule.policy !== null)?.policy ?? null
     const balancer = balancerOf([chosen?.policy ?? null, policy], port.port)
-    const serving = ofFamily(port, family).filter(({ node }) => !service.localOnly || node === snapshot.settings.node)
+    const onlyNode = service.localOnly && !at.external ? snapshot.settings.node : null
     return {
       key: `${host}|${subset ?? ''}|${port.port}|${family}`,
       host,
@@ -197,9 +223,21 @@ export function backendsFor(
       isUnknown: false,
       balancer: balancer ?? DEFAULT_BALANCER,
       affinitySeconds: balancer === null && subset === null ? service.affinitySeconds : null,
-      endpoints: usable(serving, service.publishNotReady).filter((endpoint) => carries(snapshot, endpoint, labels)),
+      endpoints: serving(service, port, { family, onlyNode }).filter((endpoint) => carries(snapshot, endpoint, labels)),
     }
   })
+}
+
+/** Aliases (ExternalName) that are followed from one to the next. */
+const ALIASES_MAX = 4
+
+/** The Service of a host; of an ExternalName one the Service that it names, null where that is a host outside. */
+function serviceNamed(snapshot: Snapshot, host: string): Service | null {
+  let service = snapshot.serviceByHost.get(host)
+  for (let i = 0; i < ALIASES_MAX && service !== undefined && service.externalName !== null; i++) {
+    service = snapshot.serviceByHost.get(service.externalName)
+  }
+  return service === undefined || service.externalName !== null ? null : service
 }
 
 /**
@@ -240,17 +278,6 @@ export function isVisible(exportTo: readonly string[], consumer: string): boolea
   return exportTo.includes('*') || exportTo.includes(consumer)
 }
 
-function ofFamily({ endpoints }: ServicePort, family: IpFamily): readonly Endpoint[] {
-  return endpoints.filter(({ address }) => familyOf(address.ip) === family)
-}
-
-/** Ready endpoints; where none is, those that terminate but still serve (as kube-proxy does, for each family by itself). */
-function usable(endpoints: readonly Endpoint[], publishNotReady: boolean): readonly Endpoint[] {
-  if (publishNotReady) return endpoints
-  const ready = endpoints.filter((endpoint) => endpoint.ready)
-  return ready.length > 0 ? ready : endpoints.filter((endpoint) => endpoint.serving && endpoint.terminating)
-}
-
 function carries(snapshot: Snapshot, endpoint: Endpoint, labels: Readonly<Record<string, string>>): boolean {
   const wanted = Object.entries(labels)
   if (wanted.length === 0) return true
@@ -271,7 +298,8 @@ function balancerOf(policies: readonly (TrafficPolicy | null)[], port: number): 
   return null
 }
 
-function direct(address: SocketAddress, workload: string | null): Backends {
+/** Exactly this address, whoever is there. */
+export function direct(address: SocketAddress, workload: string | null): Backends {
   return {
     key: `${address.ip}||${address.port}`,
     host: address.ip,
@@ -285,7 +313,8 @@ function direct(address: SocketAddress, workload: string | null): Backends {
   }
 }
 
-function forward(backends: Backends, by: RuleRef | null): HttpRoute & { kind: 'forward' } {
+/** Nothing but the backends. */
+export function forward(backends: Backends, by: RuleRef | null): HttpRoute & { kind: 'forward' } {
   return { kind: 'forward', by, backends, delayMs: 0, target: null, authority: null, timeoutMs: null }
 }
 

@@ -41,12 +41,16 @@ export interface Service {
   readonly namespace: string
   /** ClusterIPs and external IPs it is dialled by, of both families where it has both; empty for a headless one. */
   readonly addresses: readonly string[]
+  /** Those of them that are no ClusterIPs: external IPs, and a load balancer's that kube-proxy serves. */
+  readonly externalAddresses: readonly string[]
   readonly ports: readonly ServicePort[]
   readonly headless: boolean
   /** spec.publishNotReadyAddresses: endpoints count as ready whatever their probes say. */
   readonly publishNotReady: boolean
   /** How long one client keeps one endpoint (sessionAffinity ClientIP), in seconds; null: each request may go elsewhere. */
   readonly affinitySeconds: number | null
-  /** Whether only endpoints of the caller's own node serve (internalTrafficPolicy Local). */
+  /** Whether by a ClusterIP only endpoints of the caller's own node serve (internalTrafficPolicy Local). */
   readonly localOnly: boolean
+  /** spec.externalName, lower case, of a Service that is but a name for another host; else null. */
+  readonly externalName: string | null
 }

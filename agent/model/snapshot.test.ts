@@ -6,7 +6,7 @@ import { pick } from './balance.ts'
 import { request, seeded } from './request.fixture.ts'
 import { routeHttp } from './route.ts'
 import { entriesFor } from './host-index.ts'
-import { compile, type Inventory, memoized, resolve, type Vantage, workloadAt } from './snapshot.ts'
+import { compile, type Inventory, isTerminating, memoized, resolve, type Vantage, workloadAt } from './snapshot.ts'
 import { dialled, hostOf, match, to, type World, world } from './world.fixture.ts'
 
 function deeplyFrozen<T>(value: T): T {
@@ -82,6 +82,29 @@ test('a service is found by each of its addresses at each of its ports, and at n
   }
 })
 
+test('nobody takes another’s ClusterIP by naming it as an external one, whichever comes first', () => {
+  const claiming = { addresses: ['10.96.0.7'], externalAddresses: ['10.96.0.7'] }
+  const owning = { addresses: ['10.96.0.7'] }
+  const owner = (mesh: World) => {
+    const target = resolve(mesh.snapshot(), { ip: '10.96.0.7', port: 80 })
+    return target.kind === 'service' && [target.service.name, target.external]
+  }
+  assert.deepEqual(owner(world().service('a', claiming).service('b', owning)), ['b', false])
+  assert.deepEqual(owner(world().service('b', owning).service('a', claiming)), ['b', false])
+  assert.deepEqual(owner(world().service('a', claiming)), ['a', true])
+  assert.deepEqual(owner(world().service('b', owning).service('a', owning)), ['a', false])
+})
+
+test('a pod that is being ended is about to go, with a service or without', () => {
+  const mesh = shop().pods('lone', { behind: [] })
+  const lone = { ip: mesh.pod('lone-1').ips[0]!, port: 7 }
+  const served = { ip: mesh.pod('reviews-v1-1').ips[0]!, port: 9080 }
+  const going = () => [lone, served].map((address) => isTerminating(mesh.snapshot(), address))
+  assert.deepEqual(going(), [false, false])
+  mesh.end('lone-1', 'terminates').end('reviews-v1-1', 'terminates')
+  assert.deepEqual(going(), [true, true])
+})
+
 test('a pod is found by its address at any port, with the service it stands behind at that port', () => {
   const mesh = shop()
   const snapshot = mesh.snapshot()
@@ -134,6 +157,7 @@ test('a node’s address is never taken for the pods that share it', () => {
   assert.deepEqual(resolve(snapshot, { ip: '172.18.0.2', port: 10250 }), {
     kind: 'unknown',
     address: { ip: '172.18.0.2', port: 10250 },
+    behind: null,
   })
   const endpoint = snapshot.serviceByHost
     .get(hostOf('reviews'))!
@@ -184,15 +208,15 @@ test('an answer is worked out once for an object and a vantage, also where it is
   let worked = 0
   const [one, other] = [{}, {}]
   const ask = (of: object, wish: Partial<Vantage> = {}): null =>
-    memoized(snapshot, of, { consumer: 'shop', dialledPort: 80, family: 4, ...wish }, () => {
+    memoized(snapshot, of, { consumer: 'shop', dialledPort: 80, family: 4, external: false, ...wish }, () => {
       worked++
       return null
     })
   assert.deepEqual([ask(one), ask(one), ask(other), ask(other)], [null, null, null, null])
   assert.equal(worked, 2)
-  for (const wish of [{ consumer: 'bank' }, { dialledPort: 81 }, { family: 6 }] as const) {
+  for (const wish of [{ consumer: 'bank' }, { dialledPort: 81 }, { family: 6 }, { external: true }] as const) {
     ask(one, wish)
     ask(one, wish)
   }
-  assert.equal(worked, 5)
+  assert.equal(worked, 6)
 })

@@ -33,6 +33,12 @@ export interface ServiceAt {
   readonly port: ServicePort
 }
 
+/** A port of a service at one of its own addresses. */
+export interface DialledAt extends ServiceAt {
+  /** By an address that is no ClusterIP. */
+  readonly external: boolean
+}
+
 /** The rule that decided, or null where plain load balancing did. */
 export interface RuleRef {
   readonly object: ObjectRef
@@ -61,8 +67,10 @@ export interface Snapshot {
   /** hostNetwork pods are left out: their address is the node's. Of several that claim one, the least uid. */
   readonly workloadByIp: Layered<Workload>
   readonly serviceByHost: Layered<Service>
-  /** By `ip:port` of a ClusterIP or external IP. Of several that claim one, the first by host. */
-  readonly serviceByAddress: Layered<ServiceAt>
+  /** By `ip:port`. Of several that claim one, whose ClusterIP it is, else the first by host. */
+  readonly serviceByAddress: Layered<DialledAt>
+  /** Services that name another host (ExternalName), by `name.namespace`. */
+  readonly aliases: Layered<Service>
   /** By `ip:port` of an endpoint: the services it stands behind, in order of host. */
   readonly servicesByEndpoint: Layered<readonly ServiceAt[]>
   readonly virtualServices: HostIndex<CompiledVirtualService>
@@ -70,7 +78,7 @@ export interface Snapshot {
   /** What the next snapshot is built from beside the above: nobody decides by it. */
   readonly sources: {
     readonly ips: Claims<Workload>
-    readonly addresses: Claims<ServiceAt>
+    readonly addresses: Claims<DialledAt>
     /** By namespace and name. */
     readonly virtualServices: Layered<CompiledVirtualService>
     readonly destinationRules: Layered<DestinationRule>
@@ -85,6 +93,8 @@ export type Target =
       readonly kind: 'service'
       readonly service: Service
       readonly port: ServicePort
+      /** Dialled by an address that is no ClusterIP. */
+      readonly external: boolean
       /** Of the address that was dialled: only endpoints of this family serve, as with kube-proxy. */
       readonly family: IpFamily
     }
@@ -95,7 +105,12 @@ export type Target =
       /** The service it stands behind at this port, or null. */
       readonly behind: ServiceAt | null
     }
-  | { readonly kind: 'unknown'; readonly address: SocketAddress }
+  | {
+      readonly kind: 'unknown'
+      readonly address: SocketAddress
+      /** The service that has it for an endpoint, though no pod is known there; or null. */
+      readonly behind: ServiceAt | null
+    }
 
 /** Indexes an inventory at once. An object that cannot be compiled is left out, and told to `refused`. */
 export function compile(inventory: Inventory, refused: (refusal: Refusal) => void = () => {}): Snapshot {
@@ -106,23 +121,19 @@ export function compile(inventory: Inventory, refused: (refusal: Refusal) => voi
 export function resolve(snapshot: Snapshot, address: SocketAddress): Target {
   const at = snapshot.serviceByAddress.get(addressText(address))
   if (at === undefined) return resolvePod(snapshot, address)
-  return { kind: 'service', service: at.service, port: at.port, family: familyOf(address.ip) }
+  return { kind: 'service', service: at.service, port: at.port, external: at.external, family: familyOf(address.ip) }
 }
 
 /** What stands at an address that is a pod's own, whichever service claims it as an external IP. */
 export function resolvePod(snapshot: Snapshot, address: SocketAddress): Exclude<Target, { kind: 'service' }> {
   const workload = snapshot.workloadByIp.get(address.ip)
-  if (workload === undefined) return { kind: 'unknown', address }
-  return {
-    kind: 'workload',
-    workload,
-    address,
-    behind: snapshot.servicesByEndpoint.get(addressText(address))?.[0] ?? null,
-  }
+  const behind = snapshot.servicesByEndpoint.get(addressText(address))?.[0] ?? null
+  return workload === undefined ? { kind: 'unknown', address, behind } : { kind: 'workload', workload, address, behind }
 }
 
-/** Whether the endpoint at this address is about to go: whoever is connected to it had better leave. */
+/** Whether the pod or endpoint at this address is about to go: whoever is connected to it had better leave. */
 export function isTerminating(snapshot: Snapshot, address: SocketAddress): boolean {
+  if (snapshot.workloadByIp.get(address.ip)?.terminating === true) return true
   const name = addressText(address)
   const behind = snapshot.servicesByEndpoint.get(name) ?? []
   return behind.some(({ port }) => port.endpoints.some((one) => one.terminating && nameOf(one) === name))
@@ -141,6 +152,8 @@ export interface Vantage {
   /** Port that was dialled. */
   readonly dialledPort: number
   readonly family: IpFamily
+  /** By an address that is no ClusterIP: internalTrafficPolicy does not speak of it. */
+  readonly external: boolean
 }
 
 /**
@@ -151,8 +164,8 @@ export function memoized<T>(snapshot: Snapshot, of: object, at: Vantage, work: (
   let known = snapshot.memo.get(of)
   if (known === undefined) snapshot.memo.set(of, (known = []))
   for (const { seen, value } of known) {
-    const isSame = seen.dialledPort === at.dialledPort && seen.family === at.family && seen.consumer === at.consumer
-    if (isSame) return value as T
+    const isWay = seen.dialledPort === at.dialledPort && seen.family === at.family && seen.external === at.external
+    if (isWay && seen.consumer === at.consumer) return value as T
   }
   const value = work()
   known.push({ seen: at, value })

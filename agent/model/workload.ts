@@ -30,6 +30,8 @@ export interface Workload {
   readonly terms: CaptureTerms
   /** Whether namespace and pod ask for it to be in the mesh (`weft.dev/mesh`). */
   readonly joined: boolean
+  /** Whether it is being ended (metadata.deletionTimestamp): it finishes what it has begun. */
+  readonly terminating: boolean
   /** Which agent announced to have captured it (`weft.dev/captured`), or null. */
   readonly captured: string | null
 }

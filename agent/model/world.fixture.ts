@@ -79,9 +79,11 @@ export class World {
       host: hostOf(name, namespace),
       name,
       addresses: headless ? [] : [ipIn('10.96', this.#services.size + 1)],
+      externalAddresses: [],
       publishNotReady: false,
       affinitySeconds: null,
       localOnly: false,
+      externalName: null,
       ...rest,
       namespace,
       headless,
@@ -115,11 +117,28 @@ export class World {
         terms: PLAIN_TERMS,
         joined: true,
         captured: null,
+        terminating,
         ...rest,
         namespace,
       }
       this.#workloads.push(workload)
       for (const service of behind ?? [app]) this.#stand(workload, service, { ready, serving, terminating })
+    }
+    return this
+  }
+
+  /** Ends a pod of namespace default: it terminates, no longer ready but serving; or it is gone with its endpoints. */
+  end(name: string, how: 'terminates' | 'gone'): this {
+    const pod = this.pod(name)
+    const isGone = how === 'gone'
+    this.#workloads.splice(this.#workloads.indexOf(pod), 1, ...(isGone ? [] : [{ ...pod, terminating: true }]))
+    const change = (endpoint: Endpoint): Endpoint[] => {
+      if (endpoint.workload !== pod.uid) return [endpoint]
+      return isGone ? [] : [{ ...endpoint, ready: false, terminating: true }]
+    }
+    for (const [key, service] of this.#services) {
+      const ports = service.ports.map((port) => ({ ...port, endpoints: port.endpoints.flatMap(change) }))
+      this.#services.set(key, { ...service, ports })
     }
     return this
   }

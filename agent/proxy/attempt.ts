@@ -5,6 +5,7 @@ import type { Caller } from '../model/identity.ts'
 import type { Permit } from '../model/permit.ts'
 import type { HttpRoute } from '../model/route.ts'
 import { nameOf } from '../model/service.ts'
+import { hasLeft } from '../model/serving.ts'
 import type { Snapshot } from '../model/snapshot.ts'
 import type { RequestLedger } from '../telemetry/ledger.ts'
 import type { Call } from './classify.ts'
@@ -14,7 +15,7 @@ import type { Exchange } from './exchange.ts'
 import { Http1Upstream } from './http1/upstream.ts'
 import type { Waiting } from './plane/live.ts'
 import type { Walk } from './plane/node.ts'
-import { poolKey } from './plane/pool.ts'
+import { type PoolKey, poolKey } from './plane/pool.ts'
 import { relay } from './relay.ts'
 import { judgeOf, occupant } from './tcp.ts'
 
@@ -64,7 +65,7 @@ export async function attempt(request: Request, way: Way): Promise<'done' | 'upg
     walk.place.waiting = waitingFor(upstream, way.leg)
     const how = await upstream.carry(exchange, way.route, ledger)
     if (how === 'upgraded') await tunnel(upstream, request, way)
-    else node.pools.give(key, upstream, node.transport.nowMs)
+    else keep(upstream, key, request)
     return how
   } catch (thrown) {
     const failure = failureOf(thrown)
@@ -72,7 +73,7 @@ export async function attempt(request: Request, way: Way): Promise<'done' | 'upg
       if (failure.kind.retry) return { failure, how: 'refused' }
       throw failure
     }
-    node.pools.give(key, upstream, node.transport.nowMs) // where it was stopped before anything was sent
+    keep(upstream, key, request) // where it was stopped before anything was sent
     const isLost = !upstream.heard && failure.code === 'UPSTREAM_RESET' && exchange.repeatable
     if (isLost) return { failure, how: upstream.reused ? 'stale' : 'lost' }
     throw failure
@@ -81,6 +82,13 @@ export async function attempt(request: Request, way: Way): Promise<'done' | 'upg
     node.load.end(endpoint)
     exchange.during(null, null)
   }
+}
+
+/** An endpoint that has left meanwhile is not kept: it waits for its connections to end. */
+function keep(upstream: Http1Upstream, key: PoolKey, { walk: { node }, world }: Request): void {
+  const isOver = node.snapshot !== world && key.endpoint !== null && hasLeft(world, node.snapshot, key.endpoint)
+  if (isOver && upstream.reusable) upstream.close()
+  else node.pools.give(key, upstream, node.transport.nowMs)
 }
 
 function waitingFor(upstream: Http1Upstream, { endpoint: { workload } }: Leg): Waiting | null {
@@ -97,7 +105,7 @@ async function dial({ exchange, walk }: Request, { permit, leg }: Way): Promise<
 }
 
 /** After 101: bytes both ways until both ends are through. */
-async function tunnel(upstream: Http1Upstream, request: Request, { leg }: Way): Promise<void> {
+async function tunnel(upstream: Http1Upstream, request: Request, { leg, route: { backends } }: Way): Promise<void> {
   const { exchange, walk, call, caller, world } = request
   const { ahead } = upstream
   const flow = relay(exchange.channel, upstream.channel, exchange, {
@@ -105,7 +113,7 @@ async function tunnel(upstream: Http1Upstream, request: Request, { leg }: Way): 
     fromUpstream: ahead?.fromUpstream ?? null,
     ended: exchange.halfClosed,
   })
-  const judge = judgeOf({ call, caller, leg })
+  const judge = judgeOf({ call, caller, leg, backends })
   walk.place.occupant = occupant(flow, [exchange.channel, upstream.channel], judge, walk.node.limits)
   // a snapshot that came since the request was routed found no tunnel in this place to judge
   const refusal = walk.node.snapshot === world ? null : judge(walk.node.snapshot)

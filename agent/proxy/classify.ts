@@ -42,7 +42,7 @@ export function current(world: Snapshot, target: Target & { kind: 'service' }): 
   const service = world.serviceByHost.get(target.service.host)
   const port = service?.ports.find((candidate) => candidate.port === target.port.port)
   if (service === undefined || port === undefined) throw new MeshError('NO_CLUSTER', `${target.service.host} is gone`)
-  return { kind: 'service', service, port, family: target.family }
+  return { ...target, service, port }
 }
 
 function serviceOf(target: Target): ServiceAt | null {
@@ -50,9 +50,8 @@ function serviceOf(target: Target): ServiceAt | null {
     case 'service':
       return { service: target.service, port: target.port }
     case 'workload':
-      return target.behind
     case 'unknown':
-      return null
+      return target.behind
   }
 }
 

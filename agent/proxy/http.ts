@@ -7,8 +7,9 @@ import { exhausted } from '../model/balance.ts'
 import { type FailureCode, failureOf, MeshError } from '../model/failure.ts'
 import { type Caller, workloadOf } from '../model/identity.ts'
 import { type Backends, type HttpRoute, routeHttp, routeTcp } from '../model/route.ts'
+import { routeAddress } from '../model/route-address.ts'
 import { type Endpoint, nameOf } from '../model/service.ts'
-import { isTerminating, type Snapshot } from '../model/snapshot.ts'
+import { isTerminating, resolvePod, type Snapshot } from '../model/snapshot.ts'
 import { type Call, current } from './classify.ts'
 import { allow, legTo } from './connect.ts'
 import { deadline, pause } from './deadline.ts'
@@ -18,7 +19,7 @@ import { FORWARDED_FOR, RQ_TIMEOUT, USER_AGENT } from './http1/fields.ts'
 import { attempt, type Request, type Tried } from './attempt.ts'
 import type { Walk } from './plane/node.ts'
 import { occupyWithHttp } from './http-place.ts'
-import { consumerOf, keptFromCall } from './tcp.ts'
+import { consumerOf } from './tcp.ts'
 
 /** Body of an injected abort, as users of Istio know it. */
 const ABORT_TEXT = 'fault filter abort'
@@ -57,9 +58,9 @@ export async function serveHttp(call: Call, caller: Caller, walk: Walk): Promise
   }
 }
 
-/** Whether this is the time to leave: the node drains, or inbound the pod is about to go. Looked up once a snapshot. */
-function leaving({ direction, dialled }: Call, node: Walk['node']): () => boolean {
-  if (direction === 'outbound') return () => node.draining
+/** Whether this is the time to leave: the node drains, or the pod dialled is about to go. Looked up once a snapshot. */
+function leaving({ direction, dialled, target }: Call, node: Walk['node']): () => boolean {
+  if (direction === 'outbound' && target.kind !== 'workload') return () => node.draining
   let seen: Snapshot | null = null
   let isGoing = false
   return () => {
@@ -103,14 +104,15 @@ async function serveRequest(exchange: Exchange, call: Call, caller: Caller, walk
   }
 }
 
-/** A dialled service has routes; a dialled pod, or what nobody knows, is gone to as it is. */
+/** What a caller dialled has routes; what arrives at a pod goes to its application as it is. */
 function routeOf({ exchange, call, caller, walk, world }: Request): HttpRoute {
-  const { target } = call
-  if (target.kind === 'service') {
-    return routeHttp(world, current(world, target), { request: exchange, caller: workloadOf(caller) }, walk.node.random)
+  const { target, direction } = call
+  const asked = { request: exchange, caller: workloadOf(caller) }
+  if (target.kind === 'service') return routeHttp(world, current(world, target), asked, walk.node.random)
+  if (direction === 'outbound') {
+    const known = target.kind === 'unknown' ? resolvePod(world, call.dialled) : target // it may be known by now
+    return routeAddress(world, known, asked, walk.node.random)
   }
-  const kept = keptFromCall(world, call, 'BLACK_HOLE')
-  if (kept !== null) throw kept
   const backends = routeTcp(world, target, consumerOf(call, caller))
   return { kind: 'forward', by: null, backends, delayMs: 0, target: null, authority: null, timeoutMs: null }
 }

@@ -41,7 +41,7 @@ export async function carry(call: Call, caller: Caller, walk: Walk): Promise<voi
       fromUpstream: null,
       ended: call.ended,
     })
-    const judge = judgeOf({ call, caller, leg })
+    const judge = judgeOf({ call, caller, leg, backends })
     place.occupant = occupant(flow, [call.channel, upstream], judge, node.limits)
     // a snapshot that came while it was connecting found nobody in this place to judge
     const refusal = node.snapshot === world ? null : judge(node.snapshot)
@@ -89,11 +89,12 @@ export function judgeOf(flow: {
   readonly call: Call
   readonly caller: Caller
   readonly leg: Leg
+  readonly backends: Backends
 }): (snapshot: Snapshot) => MeshError | null {
   return (snapshot) => {
     const verdict = authorize(flow.caller, flow.leg.endpoint)
     if ('denied' in verdict) return new MeshError('DENIED', verdict.denied)
-    return keptFromCall(snapshot, flow.call, 'BLACK_HOLE_FLOW')
+    return flow.backends.isUnknown ? keptFromCall(snapshot, flow.call, 'BLACK_HOLE_FLOW') : null
   }
 }
 

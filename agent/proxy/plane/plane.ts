@@ -5,7 +5,8 @@ import type { Captured, Sockets } from '../../kernel/kernel.ts'
 import { nothing, type Refusal } from '../../model/build.ts'
 import type { Piece } from '../../model/delta.ts'
 import { isRecording } from '../../model/mesh-settings.ts'
-import { compile, type Inventory } from '../../model/snapshot.ts'
+import { hasLeft } from '../../model/serving.ts'
+import { compile, type Inventory, type Snapshot } from '../../model/snapshot.ts'
 import type { Random } from '../../model/route.ts'
 import type { AccessLog } from '../../telemetry/access.ts'
 import { Cells } from '../../telemetry/cells.ts'
@@ -23,6 +24,7 @@ import type { JoinedPod, MeshNode } from './node.ts'
 import { Pools } from './pool.ts'
 import { requestIds } from './request-id.ts'
 import { Budget } from '../transport/budget.ts'
+import { inSlices } from './slices.ts'
 import { Swap, type Taken } from './swap.ts'
 import type { Transport } from '../transport/transport.ts'
 import { nodeTransport } from '../transport/transport-node.ts'
@@ -95,27 +97,30 @@ export class DataPlane {
   async take(piece: Piece, rows: RowChanges): Promise<Taken> {
     if (piece.from === 0 && piece.first) this.node.load.forgetRows()
     this.node.load.setRows(rows)
+    const before = this.node.snapshot
     const taken = await this.#swap.take(piece)
-    if (taken === 'applied') this.#swapped()
+    if (taken === 'applied') this.#swapped(before)
     return taken
   }
 
   /** Puts a whole inventory in force at once. Returns why it cannot be, and keeps the one before. */
   apply(inventory: Inventory): string | null {
+    const before = this.node.snapshot
     try {
       this.node.snapshot = compile(inventory, this.#onRefused)
     } catch (thrown) {
       return textOf(thrown)
     }
-    this.#swapped()
+    this.#swapped(before)
     return null
   }
 
-  #swapped(): void {
+  #swapped(before: Snapshot): void {
     this.#isSwapped = true
-    const { account, snapshot } = this.node
+    const { account, pools, snapshot } = this.node
     account.isRecording = isRecording(snapshot.settings.mesh, this.#records)
     this.node.live.recheck(() => this.node.snapshot)
+    void inSlices(pools.drainEndpoints((endpoint) => hasLeft(before, snapshot, endpoint)))
   }
 
   /** Takes a pod's connections from now on. One that is gone already is passed over, and said. */

@@ -109,3 +109,14 @@ test('a connection that its server may be closing is not given, though nobody ha
   assert.equal(pools.take(key('p'), 500), null)
   assert.equal(channel.dead, true)
 })
+
+test('what is kept for endpoints that have left is closed, but not what a pod’s own application is reached by', () => {
+  const pools = new Pools(limits)
+  const [gone, stays, inside] = [upstream(), upstream(), upstream()]
+  pools.give(key('p', 'gone:1'), gone.upstream, 0)
+  pools.give(key('p', 'stays:1'), stays.upstream, 0)
+  pools.give(key('q', 'gone:1', 7), inside.upstream, 0)
+  for (const _ of pools.drainEndpoints((endpoint) => endpoint === 'gone:1'));
+  assert.deepEqual([gone.channel.dead, stays.channel.dead, inside.channel.dead], [true, false, false])
+  assert.equal(pools.take(key('p', 'gone:1'), 0), null)
+})

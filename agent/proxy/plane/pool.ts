@@ -8,10 +8,15 @@ import type { Limits } from './limits.ts'
 /** A server that announces `Keep-Alive: timeout` is left this much earlier. */
 const EARLIER_MS = 1000
 
+/** Idle connections looked at between two looks at the clock. */
+const STEP = 32
+
 /** Whom a pooled connection may serve. */
 export interface PoolKey {
   /** uid of the pod in whose network namespace it was made. */
   readonly pod: string
+  /** `ip:port`; null on a leg to the pod's own application, which ends its connections itself. */
+  readonly endpoint: string | null
   /** Pod, endpoint, and on a leg to the application whom that sees as its client. */
   readonly text: string
 }
@@ -20,12 +25,14 @@ interface Idle {
   readonly upstream: Http1Upstream
   readonly key: string
   readonly pod: string
+  readonly endpoint: string | null
   readonly untilMs: number
 }
 
 /** The key of a leg. */
 export function poolKey(pod: string, endpoint: string, client: SocketAddress | undefined): PoolKey {
-  return { pod, text: client === undefined ? `${pod}|${endpoint}` : `${pod}|${endpoint}|${addressText(client)}` }
+  if (client === undefined) return { pod, endpoint, text: `${pod}|${endpoint}` }
+  return { pod, endpoint: null, text: `${pod}|${endpoint}|${addressText(client)}` }
 }
 
 /** All pools of this worker. */
@@ -71,7 +78,8 @@ export class Pools implements UpstreamOwner {
       return
     }
     const told = upstream.keepAliveSeconds < 0 ? Infinity : upstream.keepAliveSeconds * 1000 - EARLIER_MS
-    const idle = { upstream, key: text, pod: key.pod, untilMs: nowMs + Math.min(pooledIdleMs, told) }
+    const untilMs = nowMs + Math.min(pooledIdleMs, told)
+    const idle = { upstream, key: text, pod: key.pod, endpoint: key.endpoint, untilMs }
     list.push(idle)
     this.#byKey.set(text, list)
     this.#byUpstream.set(upstream, idle)
@@ -92,6 +100,16 @@ export class Pools implements UpstreamOwner {
   /** Closes what a pod left behind. */
   drainPod(pod: string): void {
     this.#closeWhere((idle) => idle.pod === pod)
+  }
+
+  /** Closes what is kept for endpoints that have left. Yields where the work may pause. */
+  *drainEndpoints(hasLeft: (endpoint: string) => boolean): Generator<void> {
+    let seen = 0
+    for (const { endpoint, upstream } of [...this.#byUpstream.values()]) {
+      // by now it may be another's, who gives it back to be looked at then
+      if (endpoint !== null && this.#byUpstream.has(upstream) && hasLeft(endpoint)) upstream.close()
+      if (++seen % STEP === 0) yield
+    }
   }
 
   /** Closes what is kept for one key. */

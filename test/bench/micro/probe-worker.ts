@@ -92,5 +92,8 @@ function firstEndpoint({ node: { snapshot } }: DataPlane): string | null {
   const service = snapshot.serviceByHost.get('s0.default.svc.cluster.local')
   const port = service?.ports[0]
   if (service === undefined || port === undefined) return null
-  return routeTcp(snapshot, { kind: 'service', service, port, family: 4 }, 'default').endpoints[0]?.address.ip ?? null
+  return (
+    routeTcp(snapshot, { kind: 'service', service, port, external: false, family: 4 }, 'default').endpoints[0]?.address
+      .ip ?? null
+  )
 }

@@ -1,0 +1,95 @@
+// Endpoints that leave: idle connections to them are closed, their callers are told to go, and nobody waits for the gone.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { world } from '../../agent/model/world.fixture.ts'
+import { ask, mesh } from './mesh.ts'
+
+const REVIEWS = { ip: '10.96.0.1', port: 80 }
+const GET = 'GET / HTTP/1.1\r\nHost: reviews\r\n\r\n'
+const shop = () => world().service('reviews').pods('reviews-v1').pods('reviews-v2').pods('web', { behind: [] })
+
+test('idle connections to an endpoint that terminates are closed, those to others are kept', async (t) => {
+  const mine = shop()
+  const node = mesh(t, mine)
+  const open = new Map<string, number>()
+  for (const pod of ['reviews-v1-1', 'reviews-v2-1']) {
+    const server = await node.http(pod, (_, response) => void response.end(pod))
+    server.on('connection', (socket) => {
+      open.set(pod, (open.get(pod) ?? 0) + 1)
+      socket.on('close', () => open.set(pod, (open.get(pod) ?? 0) - 1))
+    })
+  }
+  const socket = await node.dial('web-1', REVIEWS)
+  for (let i = 0; i < 50 && open.size < 2; i++) await ask(socket, GET)
+  assert.deepEqual([...open.values()], [1, 1])
+  mine.end('reviews-v1-1', 'terminates')
+  node.apply()
+  await node.until(() => open.get('reviews-v1-1') === 0, 'the idle connection is closed')
+  for (let i = 0; i < 10; i++) assert.equal((await ask(socket, GET)).body, 'reviews-v2-1')
+  assert.equal(open.get('reviews-v2-1'), 1)
+})
+
+test('a connection that is busy as its endpoint leaves is closed behind the response', async (t) => {
+  const mine = shop()
+  const node = mesh(t, mine)
+  const held: { pod: string; finish: () => void }[] = []
+  let open = 0
+  for (const pod of ['reviews-v1-1', 'reviews-v2-1']) {
+    const server = await node.http(pod, (_, response) => void held.push({ pod, finish: () => response.end('done') }))
+    server.on('connection', (socket) => {
+      open++
+      socket.on('close', () => open--)
+    })
+  }
+  const answer = ask(await node.dial('web-1', REVIEWS), GET)
+  await node.until(() => held.length === 1, 'the request has come')
+  mine.end(held[0]!.pod, 'terminates')
+  node.apply()
+  assert.equal(open, 1)
+  held[0]!.finish()
+  assert.equal((await answer).body, 'done')
+  await node.until(() => open === 0, 'it is closed')
+})
+
+test('a pod that is being ended answers with its connection’s last response', async (t) => {
+  const mine = shop()
+  const node = mesh(t, mine)
+  await node.http('reviews-v1-1', (_, response) => void response.end('bye'))
+  const socket = await node.reach('reviews-v1-1')
+  assert.equal((await ask(socket, GET)).headers['connection'], undefined)
+  mine.end('reviews-v1-1', 'terminates')
+  node.apply()
+  assert.equal((await ask(socket, GET)).headers['connection'], 'close')
+})
+
+test('so does one that was dialled itself, on the caller’s side', async (t) => {
+  const mine = shop()
+  const node = mesh(t, mine, { captured: ['web-1'] })
+  await node.http('reviews-v1-1', (_, response) => void response.end('bye'))
+  const socket = await node.dial('web-1', { ip: mine.pod('reviews-v1-1').ips[0]!, port: 8080 })
+  assert.equal((await ask(socket, GET)).headers['connection'], undefined)
+  mine.end('reviews-v1-1', 'terminates')
+  node.apply()
+  assert.equal((await ask(socket, GET)).headers['connection'], 'close')
+})
+
+test('a request that waits for a pod that is gone is sent again to another', async (t) => {
+  const mine = shop()
+  const node = mesh(t, mine)
+  let waiting = ''
+  for (const pod of ['reviews-v1-1', 'reviews-v2-1']) {
+    await node.http(pod, (_, response) => {
+      if (waiting === '') waiting = pod
+      else response.end(pod)
+    })
+  }
+  const socket = await node.dial('web-1', REVIEWS)
+  const answer = ask(socket, GET)
+  await node.until(() => waiting !== '', 'a pod has it')
+  const other = waiting === 'reviews-v1-1' ? 'reviews-v2-1' : 'reviews-v1-1'
+  mine.end(waiting, 'gone')
+  node.apply()
+  assert.equal((await answer).body, other)
+  assert.equal(node.count('weft_retries_total', { why: 'UPSTREAM_RESET' }), 1)
+})
