@@ -201,7 +201,7 @@ export class DataPlane {
   counters(): Counters {
     const { account, live, pools, snapshot } = this.node
     live.settle()
-    account.cells.plain('weft_proxy_upstreams_idle').value = pools.size
+    account.cells.plain('weft_proxy_upstreams_idle').value = pools.idle
     account.cells.plain('weft_access_records_dropped_total').value = account.access.dropped
     return account.cells.dump(Date.now(), (uid) => snapshot.workloadByUid.has(uid))
   }
