@@ -4,15 +4,15 @@
 //       │                    └──────────────answer (body skipped or complete)──────────────▶ head
 //       └──bad──▶ answer, linger                 answer with the body not at hand ──▶ linger ──▶ closed
 
-import { lossOf, MeshError } from '../../model/failure.ts'
+import { type FailureCode, lossOf, MeshError } from '../../model/failure.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Channel, ChannelSink } from '../transport/transport.ts'
 import { Body } from './body.ts'
 import { emitAnswer } from './emit.ts'
 import { Http1Exchange } from './request.ts'
 import { Head } from './head.ts'
-import { Recurring } from './recurring.ts'
-import type { HeadLimits } from './scan.ts'
+import { Said } from './recurring.ts'
+import type { HeadLimits, Parsed } from './scan.ts'
 import { scratch } from './send.ts'
 import { Store } from './store.ts'
 
@@ -38,6 +38,15 @@ export interface Requests {
   finished(reason: MeshError | null): void
 }
 
+/** Why a head is no request that can be served. */
+const UNREADABLE: Readonly<Record<Exclude<Parsed, 'more' | 'done'>, [FailureCode, string]>> = {
+  large: ['HEAD_TOO_LARGE', 'the request head is beyond the limits'],
+  long: ['TARGET_TOO_LONG', 'the request target is beyond the limit of a head'],
+  version: ['VERSION_NOT_SUPPORTED', 'not a request of HTTP/1'],
+  unknown: ['NOT_IMPLEMENTED', 'a transfer coding that is not known'],
+  bad: ['BAD_REQUEST', 'not an HTTP/1.1 request'],
+}
+
 /** Where the connection came in, for what requests must be told. */
 export interface CallerOptions {
   /** Port the caller dialled. */
@@ -60,13 +69,7 @@ export class Http1Caller implements ChannelSink {
   readonly options: CallerOptions
   readonly store: Store
   readonly body = new Body()
-  /** What its requests mostly say alike. */
-  readonly said = {
-    method: new Recurring(),
-    host: new Recurring(),
-    userAgent: new Recurring(),
-    forwardedFor: new Recurring(),
-  }
+  readonly said = new Said()
   /** When the first byte of the head now being read came, by the coarse clock; null between heads. */
   headSince: number | null = null
   readonly #head: Head
@@ -302,16 +305,8 @@ export class Http1Caller implements ChannelSink {
       case 'more':
         if (this.#ended) this.#endedInHead()
         return false
-      case 'large':
-        return this.#refuse(new MeshError('HEAD_TOO_LARGE', 'the request head is beyond the limits'))
-      case 'long':
-        return this.#refuse(new MeshError('TARGET_TOO_LONG', 'the request target is beyond the limit of a head'))
-      case 'version':
-        return this.#refuse(new MeshError('VERSION_NOT_SUPPORTED', 'not a request of HTTP/1'))
-      case 'unknown':
-        return this.#refuse(new MeshError('NOT_IMPLEMENTED', 'a transfer coding that is not known'))
-      case 'bad':
-        return this.#refuse(new MeshError('BAD_REQUEST', 'not an HTTP/1.1 request'))
+      default:
+        return this.#refuse(new MeshError(...UNREADABLE[parsed]))
     }
   }
 

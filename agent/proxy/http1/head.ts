@@ -211,7 +211,9 @@ export class Head extends Scanner {
 
   text(from: number, to: number, recurring: Recurring | null = null): string {
     const { bytes, base } = this
-    return recurring === null ? bytes.toString('latin1', base + from, base + to) : recurring.of(bytes, base + from, base + to)
+    return recurring === null
+      ? bytes.toString('latin1', base + from, base + to)
+      : recurring.of(bytes, base + from, base + to)
   }
 
   /** What follows a request (RFC 9112 §6.3). */

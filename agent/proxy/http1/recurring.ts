@@ -16,6 +16,14 @@ export class Recurring {
   }
 }
 
+/** What the requests of a connection mostly say alike. */
+export class Said {
+  readonly method = new Recurring()
+  readonly host = new Recurring()
+  readonly userAgent = new Recurring()
+  readonly forwardedFor = new Recurring()
+}
+
 function isText(bytes: Buffer, from: number, text: string): boolean {
   for (let i = 0; i < text.length; i++) if (bytes[from + i] !== text.charCodeAt(i)) return false
   return true
