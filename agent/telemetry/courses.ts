@@ -8,8 +8,7 @@ import type { Endpoint, Service } from '../model/service.ts'
 import type { Edge } from './cells.ts'
 import { BLACK_HOLE, type Pair, PASSTHROUGH } from './edges.ts'
 import type { ConnectionLedger, Direction, Reached } from './ledger.ts'
-import { type Part, part } from './line.ts'
-import type { CourseFields } from './record.ts'
+import { CoursePart } from './record.ts'
 
 /** Ways that a connection remembers; the oldest goes for a new one. */
 const KEPT = 16
@@ -27,7 +26,7 @@ export interface Going {
 export interface Course extends Going {
   readonly protocol: Pair['protocol']
   readonly edges: readonly Edge[]
-  readonly fields: Part<CourseFields>
+  readonly fields: CoursePart
 }
 
 export class Courses {
@@ -66,7 +65,7 @@ export class Courses {
       reporters: isInbound ? 'destination' : reached?.both === true ? 'both' : 'source',
       protocol,
     })
-    const fields = part<CourseFields>({
+    const fields = new CoursePart({
       upstream_host: reached === null ? null : addressText(reached.endpoint.address),
       upstream_cluster: clusterName(direction, going),
       route_name: rule === null ? unruled(direction, going, protocol) : rule.rule || rule.object.name,

@@ -135,8 +135,6 @@ export class ConnectionLedger extends Ledger implements Disposable {
   readonly manner = new Manner()
   readonly #courses = new Courses(this)
   #fields: Part<ConnectionFields> | null = null
-  #local = NO_LOCAL
-  #localOf: SocketAddress | null = null
   #requests = 0
   #isFlow = false
   #settledSent = 0
@@ -190,16 +188,6 @@ export class ConnectionLedger extends Ledger implements Disposable {
     }))
   }
 
-  /** The address that an endpoint was reached from: one for as long as the connection to it is kept. */
-  localPart(address: SocketAddress | null): Entry['upstreamLocal'] {
-    if (address === null) return NO_LOCAL
-    if (address !== this.#localOf) {
-      this.#localOf = address
-      this.#local = part({ upstream_local_address: addressText(address) })
-    }
-    return this.#local
-  }
-
   [Symbol.dispose](): void {
     if (this.#written) return
     this.#written = true
@@ -217,7 +205,7 @@ export class ConnectionLedger extends Ledger implements Disposable {
       connection: this.fields,
       course: course.fields,
       outcome: connectionOutcome(this, this.status),
-      upstreamLocal: this.localPart(this.upstreamLocal),
+      upstreamLocal: localPart(this.upstreamLocal),
       asked: null,
       manner: this.manner,
       startedMs: account.wallOf(this.startedAt),
@@ -288,7 +276,7 @@ export class RequestLedger extends Ledger {
       connection: connection.fields,
       course: course.fields,
       outcome: requestOutcome(this, this.#serviceMs !== null),
-      upstreamLocal: connection.localPart(this.upstreamLocal),
+      upstreamLocal: localPart(this.upstreamLocal),
       asked: this.#asked,
       manner: connection.manner,
       startedMs: account.wallOf(this.startedAt),
@@ -310,6 +298,16 @@ export class RequestLedger extends Ledger {
 const NO_HEADERS: ReadonlyMap<string, string> = new Map()
 const NEVER = 0
 const NO_LOCAL: Entry['upstreamLocal'] = part({ upstream_local_address: null })
+
+/** The address that an endpoint was reached from: one object for as long as the connection to it is kept. */
+function localPart(address: SocketAddress | null): Entry['upstreamLocal'] {
+  if (address === null) return NO_LOCAL
+  let local = LOCALS.get(address)
+  if (local === undefined) LOCALS.set(address, (local = part({ upstream_local_address: addressText(address) })))
+  return local
+}
+
+const LOCALS = new WeakMap<SocketAddress, Entry['upstreamLocal']>()
 
 function textOf(address: SocketAddress | null): string | null {
   return address === null ? null : addressText(address)

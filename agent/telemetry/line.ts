@@ -10,6 +10,8 @@ const QUOTE = 0x22
 const BACKSLASH = 0x5c
 const INT32_MAX = 0x7fffffff
 
+/** Up to here a loop is quicker than a native copy. */
+const FEW = 32
 /** Room for any number, a time, or a name of this code. */
 const SHORT = 64
 /** Bytes of the longest escape of one character: `\u0000`. */
@@ -26,9 +28,12 @@ export class Line {
 
   /** Bytes as they are. */
   put(part: Uint8Array): void {
-    this.#room(part.length)
-    this.bytes.set(part, this.length)
-    this.length += part.length
+    const { length } = part
+    this.#room(length)
+    const { bytes, length: at } = this
+    if (length > FEW) bytes.set(part, at)
+    else for (let i = 0; i < length; i++) bytes[at + i] = part[i] as number
+    this.length = at + length
   }
 
   /** A whole number of milliseconds, bytes or the like, from 0 on. */
@@ -61,15 +66,20 @@ export class Line {
 
   /** A JSON string of what a peer sent, one character a byte (Latin-1); bytes that are UTF-8 are read as such. */
   quoted(latin1: string): void {
-    this.#room(ESCAPE * latin1.length + 2)
-    if (!isPlain(latin1)) {
-      const text = jsonOf(decoded(latin1))
-      this.length += this.bytes.write(text, this.length, 'latin1')
-      return
+    const { length } = latin1
+    this.#room(ESCAPE * length + 2)
+    const { bytes, length: at } = this
+    bytes[at] = QUOTE
+    for (let i = 0; i < length; i++) {
+      const code = latin1.charCodeAt(i)
+      if (!isPlain(code)) {
+        this.length += bytes.write(jsonOf(decoded(latin1)), at, 'latin1')
+        return
+      }
+      bytes[at + 1 + i] = code
     }
-    this.bytes[this.length++] = QUOTE
-    this.length += this.bytes.write(latin1, this.length, 'latin1')
-    this.bytes[this.length++] = QUOTE
+    bytes[at + 1 + length] = QUOTE
+    this.length = at + length + 2
   }
 
   /** Gives back what one uncommonly long line took. */
@@ -85,18 +95,13 @@ export class Line {
   }
 }
 
-/** Whether it can stand in JSON as it is. */
-function isPlain(text: string): boolean {
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i)
-    if (code < 0x20 || code > 0x7e || code === QUOTE || code === BACKSLASH) return false
-  }
-  return true
+/** Whether a character can stand in JSON as it is, and is one byte of UTF-8. */
+function isPlain(code: number): boolean {
+  return code >= 0x20 && code <= 0x7e && code !== QUOTE && code !== BACKSLASH
 }
 
 /** Text of bytes kept one a character: UTF-8 where they are that, else Latin-1. */
 export function decoded(latin1: string): string {
-  if (isPlain(latin1)) return latin1
   const bytes = Buffer.from(latin1, 'latin1')
   return isUtf8(bytes) ? bytes.toString('utf8') : latin1
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { Line, part } from './line.ts'
-import { type AccessRecord, type Entry, JsonRecords, Manner, recordOf } from './record.ts'
+import { type AccessRecord, CoursePart, type Entry, JsonRecords, Manner, recordOf } from './record.ts'
 
 /** One character a byte, as a head's texts come; hostile ones more often than chance has them. */
 const sent = fc.oneof(
@@ -26,7 +26,7 @@ const entry = fc.record({
     .map(part),
   course: fc
     .record({ upstream_host: ours, upstream_cluster: ours, route_name: ours, weft_destination_workload: ours })
-    .map(part),
+    .map((fields) => new CoursePart(fields)),
   outcome: fc
     .record({
       ...{ response_flags: fc.constantFrom('-', 'UH', 'DI,UF'), response_code_details: ours, weft_message: ours },

@@ -66,7 +66,7 @@ export interface Asked {
 /** What a record is made of. */
 export interface Entry {
   readonly connection: Part<ConnectionFields>
-  readonly course: Part<CourseFields>
+  readonly course: CoursePart
   readonly outcome: Part<OutcomeFields>
   readonly upstreamLocal: Part<Pick<AccessRecord, 'upstream_local_address'>>
   /** Null for a connection. */
@@ -156,11 +156,8 @@ export class JsonRecords {
       line.quoted(entry.asked.requestId)
       line.put(COMMA)
     }
-    line.put(entry.connection.json)
-    line.put(entry.course.json)
     line.put(entry.upstreamLocal.json)
-    line.put(entry.outcome.json)
-    line.put(CODE)
+    line.put(entry.course.told(entry))
     line.int(entry.status)
     line.put(RECEIVED)
     line.int(entry.receivedBytes)
@@ -191,11 +188,34 @@ export class JsonRecords {
   }
 }
 
+/** The part that tells of a way, and with it who went there and how that mostly ends: one piece of bytes. */
+export class CoursePart implements Part<CourseFields> {
+  readonly fields: CourseFields
+  readonly json: Buffer
+  #connection: Part<ConnectionFields> | null = null
+  #outcome: Part<OutcomeFields> | null = null
+  #told = NULL
+
+  constructor(fields: CourseFields) {
+    this.fields = fields
+    this.json = part(fields).json
+  }
+
+  /** Everything up to the value of the status. */
+  told({ connection, outcome }: Entry): Buffer {
+    if (this.#outcome !== outcome || this.#connection !== connection) {
+      this.#connection = connection
+      this.#outcome = outcome
+      this.#told = Buffer.concat([connection.json, this.json, outcome.json, CODE])
+    }
+    return this.#told
+  }
+}
+
 /** How a connection's caller asks: what mostly stays the same from one of its requests to the next, kept as bytes. */
 export class Manner {
   #asked: Asked | null = null
   #json = NULL
-
   /** Everything up to the value of the path. */
   write(line: Line, asked: Asked): void {
     if (this.#asked !== null && isAlike(this.#asked, asked)) {

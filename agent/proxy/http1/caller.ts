@@ -5,14 +5,14 @@
 //       └──bad──▶ answer, linger                 answer with the body not at hand ──▶ linger ──▶ closed
 
 import { type FailureCode, lossOf, MeshError } from '../../model/failure.ts'
-import type { Exchange } from '../exchange.ts'
 import type { Channel, ChannelSink } from '../transport/transport.ts'
 import { Body } from './body.ts'
 import { emitAnswer } from './emit.ts'
 import { Http1Exchange } from './request.ts'
 import { Head } from './head.ts'
+import type { CallerOptions, Requests } from './requests.ts'
 import { Said } from './recurring.ts'
-import type { HeadLimits, Parsed } from './scan.ts'
+import type { Parsed } from './scan.ts'
 import { scratch } from './send.ts'
 import { Store } from './store.ts'
 
@@ -27,17 +27,6 @@ const USUAL_HEAD = 4 * 1024
 
 type State = 'head' | 'decide' | 'body' | 'respond' | 'linger' | 'closed'
 
-/** Who serves a connection's requests. Called amid an event of the channel: neither may throw. */
-export interface Requests {
-  /** Serves a request to its end, and then has Http1Caller.next() read another. */
-  serve(exchange: Exchange): void
-  /**
-   * No other request comes. `reason`: BAD_REQUEST, HEAD_TOO_LARGE and the like, which have been answered; CALLER_RESET where
-   * it broke off within a head; null where the caller is done.
-   */
-  finished(reason: MeshError | null): void
-}
-
 /** Why a head is no request that can be served. */
 const UNREADABLE: Readonly<Record<Exclude<Parsed, 'more' | 'done'>, [FailureCode, string]>> = {
   large: ['HEAD_TOO_LARGE', 'the request head is beyond the limits'],
@@ -45,19 +34,6 @@ const UNREADABLE: Readonly<Record<Exclude<Parsed, 'more' | 'done'>, [FailureCode
   version: ['VERSION_NOT_SUPPORTED', 'not a request of HTTP/1'],
   unknown: ['NOT_IMPLEMENTED', 'a transfer coding that is not known'],
   bad: ['BAD_REQUEST', 'not an HTTP/1.1 request'],
-}
-
-/** Where the connection came in, for what requests must be told. */
-export interface CallerOptions {
-  /** Port the caller dialled. */
-  readonly port: number
-  /** Authority of a request that names none, as HTTP/1.0 may. */
-  readonly authority: string
-  /** Makes a request id. */
-  readonly requestId: () => string
-  readonly limits: HeadLimits
-  /** Whether the node is draining: then each response is a connection's last. */
-  readonly lastResponse: () => boolean
 }
 
 /**

@@ -171,8 +171,11 @@ export class Head extends Scanner {
 
   #connectionOption(from: number, to: number): void {
     if (isWord(this.bytes, from, to, 'close')) this.close = true
-    else if (isWord(this.bytes, from, to, 'keep-alive')) this.keepAlive = true
-    else if (isWord(this.bytes, from, to, 'upgrade')) this.#upgradeAsked = true
+    else if (isWord(this.bytes, from, to, 'keep-alive')) {
+      this.keepAlive = true
+      return // the field of that name goes no further anyway
+    }
+    if (isWord(this.bytes, from, to, 'upgrade')) this.#upgradeAsked = true
     const name = this.bytes.toString('latin1', from, to).toLowerCase()
     for (let index = 0; index < this.count; index++) {
       const kind = this.kinds[index] as number
