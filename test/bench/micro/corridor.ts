@@ -15,9 +15,7 @@ const ROUNDS = 30
 const CONNECTIONS = 64
 const TURNS = 200
 
-const REQUEST = Buffer.from(
-  'GET /1k HTTP/1.1\r\nHost: 127.0.0.1:18103\r\nUser-Agent: bench/1.0\r\nAccept: */*\r\n\r\n',
-)
+const REQUEST = Buffer.from('GET /1k HTTP/1.1\r\nHost: 127.0.0.1:18103\r\nUser-Agent: bench/1.0\r\nAccept: */*\r\n\r\n')
 const ANSWER = Buffer.from(
   'HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Thu, 26 Nov 2026 10:00:00 GMT\r\nContent-Type: text/plain\r\n' +
     'Content-Length: 1024\r\nLast-Modified: Thu, 26 Nov 2026 10:00:00 GMT\r\nConnection: keep-alive\r\n' +
