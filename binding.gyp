@@ -9,6 +9,7 @@
         "native/diag.cc",
         "native/rights.cc",
         "native/acceptor.cc",
+        "native/channels.cc",
         "native/bpf.c"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],

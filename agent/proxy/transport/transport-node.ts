@@ -4,6 +4,7 @@ import { addressText, type SocketAddress } from '../../model/address.ts'
 import { MeshError } from '../../model/failure.ts'
 import { ChannelSocket } from './socket.ts'
 import type { Budget } from './budget.ts'
+import { isTimeout } from './errors.ts'
 import type { Channel, ChannelSink, ConnectOptions, Ends, Transport } from './transport.ts'
 
 /** Bytes of the read arena and of each write buffer: below it, large bodies cost visibly more. */
@@ -17,9 +18,6 @@ const KEEPALIVE_MS = 60_000
 const CLOSE_LIMIT_MS = 10_000
 /** How long a channel that cannot be written to any more may take to hand over what it had received. */
 const LAST_READ_MS = 30_000
-
-/** Codes of connect(2) that mean nobody answered, rather than that somebody refused. */
-const TIMEOUT_CODES: ReadonlySet<string> = new Set(['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'])
 
 const DEAF: ChannelSink = { bytes() {}, end() {}, drained() {}, closed() {}, lost() {} }
 
@@ -62,9 +60,8 @@ class NodeTransport implements Transport {
       channel.sink = {
         ...DEAF,
         lost: (cause) => {
-          const code = (cause as NodeJS.ErrnoException).code ?? ''
-          const kind = TIMEOUT_CODES.has(code) ? 'CONNECT_TIMEOUT' : 'CONNECT_REFUSED'
-          fail(kind, `cannot be reached: ${code || cause.message}`, cause)
+          const { code = cause.message } = cause as NodeJS.ErrnoException
+          fail(isTimeout(cause) ? 'CONNECT_TIMEOUT' : 'CONNECT_REFUSED', `cannot be reached: ${code}`, cause)
         },
       }
       socket.once('connect', () => {
