@@ -5,7 +5,7 @@ import { openSockets } from './kernel/bpf.ts'
 import { Counts } from './proxy/plane/counts.ts'
 import type { FromWorker, ToWorker } from './proxy/plane/feed.ts'
 import { DataPlane } from './proxy/plane/plane.ts'
-import { openAccessLog } from './telemetry/access.ts'
+import { AimedLog } from './telemetry/aimed.ts'
 
 /** How often the worker says that it lives, and the coarse clock moves. */
 const HEARTBEAT_MS = 500
@@ -21,7 +21,7 @@ port.on('message', (message: ToWorker) => {
   if (message.type === 'start') {
     plane = new DataPlane({
       sockets: openSockets(message.handles),
-      access: openAccessLog(1),
+      access: new AimedLog(),
       records: message.accessLog,
       limits: message.limits ?? {},
       counts: new Counts(message.counts, message.column),

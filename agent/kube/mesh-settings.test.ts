@@ -70,9 +70,8 @@ outboundTrafficPolicy.mode: ALLOW_ANY`
     enableTracing: true,
   })
   const fields = [
-    ...['outboundTrafficPolicy.meshExternal', 'accessLogFile', 'accessLogEncoding', 'accessLogFormat', 'enableTracing'],
-    ...['trustDomain', 'trustDomainAliases', 'extensionProviders', 'defaultProviders', 'constructor'],
-    '"outboundTrafficPolicy.mode"',
+    ...['outboundTrafficPolicy.meshExternal', 'enableTracing', 'trustDomain', 'trustDomainAliases'],
+    ...['extensionProviders', 'defaultProviders', 'constructor', '"outboundTrafficPolicy.mode"'],
   ]
   assert.deepEqual(
     problems.map(({ field }) => field),
@@ -91,9 +90,21 @@ test('a format is text unless the encoding says JSON, and then it must be a JSON
     encoding: 'JSON',
     format,
   })
-  for (const bad of ['%PROTOCOL%', '["a"]', '{"a":']) {
-    const mesh = stringify({ accessLogFormat: bad, accessLogEncoding: 'JSON' })
-    assert.match(told(translated(mesh)).join(), /^data\.mesh\.accessLogFormat must be the text of a JSON object/)
+})
+
+test('a format that cannot be followed is refused, with what is wrong in it', () => {
+  const cases: [encoding: string, format: string, why: RegExp][] = [
+    ['JSON', '%PROTOCOL%', /the format is not JSON/],
+    ['JSON', '["a"]', /the format is no JSON object/],
+    ['JSON', '{"a":', /the format is not JSON/],
+    ['JSON', '{"a": "%WEATHER%"}', /%WEATHER% is not supported/],
+    ['TEXT', 'a %PROTOCOL', /is no whole command/],
+  ]
+  for (const [accessLogEncoding, accessLogFormat, why] of cases) {
+    const { rejected, problems } = translated(stringify({ accessLogFormat, accessLogEncoding }))
+    assert.equal(rejected, true)
+    assert.match(problems.map(({ field, reason }) => `${field} ${reason}`).join(), why)
+    assert.equal(problems[0]?.field, 'data.mesh.accessLogFormat')
   }
 })
 

@@ -2,7 +2,8 @@
 // meshConfig; what has no effect here is said of it, field by field.
 
 import { parseDocument } from 'yaml'
-import { DEFAULT_MESH_SETTINGS, type MeshSettings, STANDARD_OUTPUT } from '../model/mesh-settings.ts'
+import { compileFormat } from '../model/access-format.ts'
+import { DEFAULT_MESH_SETTINGS, type MeshSettings } from '../model/mesh-settings.ts'
 import type { Problem } from '../model/policy.ts'
 import type { KubeObject } from './object.ts'
 import { refOf, Rejected, type Translation, withoutNulls } from './translate.ts'
@@ -28,7 +29,6 @@ interface Field {
 
 const NO_IDENTITIES = 'has no effect: workloads have no identities yet'
 const NO_PROVIDERS = 'has no effect: no provider is served yet'
-const OTHER_FILE = `has no effect: records go to ${STANDARD_OUTPUT} alone`
 const MODES = ['ALLOW_ANY', 'REGISTRY_ONLY'] as const
 const ENCODINGS = ['JSON', 'TEXT'] as const
 /** RFC 1123 label, as namespaces are named. */
@@ -51,21 +51,21 @@ const FIELDS: ReadonlyMap<string, Field> = new Map<string, Field>([
     'accessLogFile',
     {
       take: (settings, value, path) => withLog(settings, { file: textOf(value, path) }),
-      lack: (value) => (value === '' || value === STANDARD_OUTPUT ? null : OTHER_FILE),
+      lack: () => null,
     },
   ],
   [
     'accessLogEncoding',
     {
       take: (settings, value, path) => withLog(settings, { encoding: oneOf(ENCODINGS, value, path) }),
-      lack: (value) => (value === 'JSON' ? null : 'has no effect: records are JSON'),
+      lack: () => null,
     },
   ],
   [
     'accessLogFormat',
     {
       take: (settings, value, path) => withLog(settings, { format: textOf(value, path) || null }),
-      lack: (value) => (value === '' ? null : 'has no effect: records have the default fields'),
+      lack: () => null,
     },
   ],
   [
@@ -162,23 +162,16 @@ function withLog(settings: MeshSettings, said: Partial<MeshSettings['accessLog']
   return { ...settings, accessLog: { ...settings.accessLog, ...said } }
 }
 
-/** A format without an encoding is text, as it is with Istio. Throws Rejected where one of JSON is no JSON object. */
-function withLogChecked(settings: MeshSettings, saysEncoding: boolean): MeshSettings {
+/** A format without an encoding is text, as it is with Istio. Throws Rejected where a format cannot be followed. */
+function withLogChecked(given: MeshSettings, saysEncoding: boolean): MeshSettings {
+  const settings = given.accessLog.format === null || saysEncoding ? given : withLog(given, { encoding: 'TEXT' })
   const { encoding, format } = settings.accessLog
-  if (format === null) return settings
-  if (!saysEncoding) return withLog(settings, { encoding: 'TEXT' })
-  if (encoding === 'JSON' && !isJsonObject(format)) {
-    throw new Rejected(`${ROOT}.accessLogFormat`, 'must be the text of a JSON object, as accessLogEncoding is JSON')
+  try {
+    compileFormat(encoding, format)
+  } catch (error) {
+    throw new Rejected(`${ROOT}.accessLogFormat`, (error as Error).message)
   }
   return settings
-}
-
-function isJsonObject(text: string): boolean {
-  try {
-    return isMapping(JSON.parse(text))
-  } catch {
-    return false
-  }
 }
 
 function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -111,14 +111,22 @@ export const FAILURES = {
     retry: false,
     details: 'no_healthy_upstream',
   },
-  DENIED: { step: 'authorize', blame: 'policy', status: 403, flag: '-', retry: false, details: 'rbac_access_denied' },
+  DENIED: {
+    step: 'authorize',
+    blame: 'policy',
+    status: 403,
+    flag: '-',
+    retry: false,
+    details: 'rbac_access_denied_matched_policy[none]',
+  },
   CONNECT_REFUSED: {
     step: 'connect',
     blame: 'upstream',
     status: 503,
     flag: 'UF',
     retry: true,
-    details: 'upstream_reset_before_response_started{remote_connection_failure}',
+    details:
+      'upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}',
   },
   CONNECT_TIMEOUT: {
     step: 'connect',

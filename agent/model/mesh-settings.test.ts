@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { DEFAULT_MESH_SETTINGS, isRecording, STANDARD_OUTPUT } from './mesh-settings.ts'
+import { accessLogOf, DEFAULT_MESH_SETTINGS, STANDARD_OUTPUT } from './mesh-settings.ts'
 
-test('records are written where the settings say, or the agent where they say nothing that it can do', () => {
-  const cases: [file: string | null, ifFlag: boolean, ifNot: boolean][] = [
-    [null, true, false],
-    ['', false, false],
-    [STANDARD_OUTPUT, true, true],
-    ['/var/log/mesh.log', true, false],
+test('records go where the settings say, and where they say nothing as the agent is told', () => {
+  const cases: [file: string | null, wanted: string, unwanted: string][] = [
+    [null, STANDARD_OUTPUT, ''],
+    ['', '', ''],
+    [STANDARD_OUTPUT, STANDARD_OUTPUT, STANDARD_OUTPUT],
+    ['/var/log/mesh.log', '/var/log/mesh.log', '/var/log/mesh.log'],
   ]
-  for (const [file, ifFlag, ifNot] of cases) {
+  for (const [file, wanted, unwanted] of cases) {
     const settings = { ...DEFAULT_MESH_SETTINGS, accessLog: { ...DEFAULT_MESH_SETTINGS.accessLog, file } }
-    assert.deepEqual([isRecording(settings, true), isRecording(settings, false)], [ifFlag, ifNot], String(file))
+    assert.deepEqual([accessLogOf(settings, true).file, accessLogOf(settings, false).file], [wanted, unwanted])
   }
 })

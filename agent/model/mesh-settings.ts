@@ -34,10 +34,13 @@ export const DEFAULT_MESH_SETTINGS: MeshSettings = {
   enableTracing: false,
 }
 
-/** The one file that records are written to. */
+/** Where records go unless the settings name another file. */
 export const STANDARD_OUTPUT = '/dev/stdout'
 
-/** Whether records are written; `unsaid`: where the mesh's settings do not say, or name another file. */
-export function isRecording({ accessLog: { file } }: MeshSettings, unsaid: boolean): boolean {
-  return file === STANDARD_OUTPUT || (file !== '' && unsaid)
+/** How records are written: where the mesh's settings name no file, `isWanted` says whether they go to standard output. */
+export function accessLogOf(
+  { accessLog }: MeshSettings,
+  isWanted: boolean,
+): AccessLogSettings & { readonly file: string } {
+  return { ...accessLog, file: accessLog.file ?? (isWanted ? STANDARD_OUTPUT : '') }
 }

@@ -8,18 +8,26 @@ import { nameOf } from '../model/service.ts'
 import { hasLeft } from '../model/serving.ts'
 import type { Snapshot } from '../model/snapshot.ts'
 import type { RequestLedger } from '../telemetry/ledger.ts'
+import type { HeaderSource } from '../telemetry/recorder.ts'
 import type { Call } from './classify.ts'
 import { connect, type Leg } from './connect.ts'
 import { until } from './deadline.ts'
 import type { Exchange } from './exchange.ts'
-import { Http1Upstream } from './http1/upstream.ts'
+import { type Carried, type Carrier, Http1Upstream } from './http1/upstream.ts'
 import type { Waiting } from './plane/live.ts'
 import type { Walk } from './plane/node.ts'
-import { type PoolKey, poolKey } from './plane/pool.ts'
+import type { Pool } from './plane/pool.ts'
 import { relay } from './relay.ts'
 import { judgeOf, occupant } from './tcp.ts'
 
-/** One request on its way. */
+/**
+ * What a failed try did. `refused`: nothing was sent. `stale`: the pooled connection had been closed by its other end
+ * meanwhile. `lost`: a new connection was reset before a byte of an answer, as one is that still waited to be accepted when
+ * the application stopped listening; the request may be sent twice (RFC 9110 §9.2.2). `final`: it must not be tried again.
+ */
+export type Harm = 'refused' | 'stale' | 'lost' | 'final'
+
+/** One request on its way, and who hears how a try went: neither call throws. */
 export interface Request {
   readonly exchange: Exchange
   readonly call: Call
@@ -28,6 +36,8 @@ export interface Request {
   readonly ledger: RequestLedger
   /** Read once, kept for all retries. */
   readonly world: Snapshot
+  carried(how: Carried): void
+  failed(failure: MeshError, harm: Harm): void
 }
 
 /** What a try goes by. */
@@ -39,84 +49,128 @@ export interface Way {
   readonly fresh: boolean
 }
 
-/**
- * A try that failed without harm. `refused`: nothing was sent. `stale`: the pooled connection had been closed by its other
- * end meanwhile. `lost`: a new connection was reset before a byte of an answer, as one is that still waited to be accepted
- * when the application stopped listening; the request may be sent twice (RFC 9110 §9.2.2).
- */
-export interface Tried {
-  readonly failure: MeshError
-  readonly how: 'refused' | 'stale' | 'lost'
-}
+/** One try. */
+export class Attempt implements Carrier, Waiting {
+  readonly #request: Request
+  readonly #way: Way
+  readonly #endpoint: string
+  #upstream: Http1Upstream | null = null
 
-/** Returns how it ended, or that it failed and may be tried again; throws where it may not. */
-export async function attempt(request: Request, way: Way): Promise<'done' | 'upgraded' | Tried> {
-  const { call, walk, ledger, exchange } = request
-  const { node } = walk
-  const endpoint = nameOf(way.leg.endpoint)
-  const key = poolKey(call.pod.captured.uid, endpoint, way.leg.client)
-  ledger.sent(way.leg)
-  node.load.begin(endpoint)
-  let upstream: Http1Upstream | null = null
-  try {
-    // one function and not three: each that waits costs the hot path a promise more
-    upstream = (way.fresh ? null : node.pools.take(key, node.transport.nowMs)) ?? (await dial(request, way))
-    ledger.upstreamLocal = upstream.local
-    walk.place.waiting = waitingFor(upstream, way.leg)
-    const how = await upstream.carry(exchange, way.route, ledger)
-    if (how === 'upgraded') await tunnel(upstream, request, way)
-    else keep(upstream, key, request)
-    return how
-  } catch (thrown) {
-    const failure = failureOf(thrown)
-    if (upstream === null) {
-      if (failure.kind.retry) return { failure, how: 'refused' }
-      throw failure
+  constructor(request: Request, way: Way) {
+    this.#request = request
+    this.#way = way
+    this.#endpoint = nameOf(way.leg.endpoint)
+  }
+
+  begin(): void {
+    const { node } = this.#request.walk
+    this.#request.ledger.sent(this.#way.leg)
+    node.load.begin(this.#endpoint)
+    const pooled = this.#way.fresh ? null : this.#pool().take(node.transport.nowMs)
+    if (pooled === null) this.#dial()
+    else this.#carry(pooled)
+  }
+
+  heard(head: HeaderSource): void {
+    this.#request.ledger.heard(head)
+  }
+
+  carried(how: Carried): void {
+    if (how === 'upgraded') {
+      this.#tunnel().then(
+        () => this.#end(how),
+        (thrown: unknown) => this.failed(failureOf(thrown)),
+      )
+      return
     }
-    keep(upstream, key, request) // where it was stopped before anything was sent
-    const isLost = !upstream.heard && failure.code === 'UPSTREAM_RESET' && exchange.repeatable
-    if (isLost) return { failure, how: upstream.reused ? 'stale' : 'lost' }
-    throw failure
-  } finally {
-    walk.place.waiting = null
-    node.load.end(endpoint)
+    this.#keep()
+    this.#end(how)
+  }
+
+  failed(failure: MeshError): void {
+    const { exchange, walk } = this.#request
+    const upstream = this.#upstream
+    if (upstream !== null) this.#keep() // where it was stopped before anything was sent
+    this.#leave(walk)
     exchange.during(null, null)
+    const isLost = upstream?.heard === false && failure.code === 'UPSTREAM_RESET' && exchange.repeatable
+    if (upstream === null) this.#request.failed(failure, failure.kind.retry ? 'refused' : 'final')
+    else this.#request.failed(failure, isLost ? (upstream.reused ? 'stale' : 'lost') : 'final')
   }
-}
 
-/** An endpoint that has left meanwhile is not kept: it waits for its connections to end. */
-function keep(upstream: Http1Upstream, key: PoolKey, { walk: { node }, world }: Request): void {
-  const isOver = node.snapshot !== world && key.endpoint !== null && hasLeft(world, node.snapshot, key.endpoint)
-  if (isOver && upstream.reusable) upstream.close()
-  else node.pools.give(key, upstream, node.transport.nowMs)
-}
-
-function waitingFor(upstream: Http1Upstream, { endpoint: { workload } }: Leg): Waiting | null {
-  if (workload === null) return null // no pod, so nobody knows whether it is gone
-  return {
-    isGone: ({ workloadByUid }) => !workloadByUid.has(workload),
-    lose: () => upstream.lose('the pod behind it is gone'),
+  isGone({ workloadByUid }: Snapshot): boolean {
+    const { workload } = this.#way.leg.endpoint
+    return workload !== null && !workloadByUid.has(workload) // of what is no pod nobody knows whether it is gone
   }
-}
 
-async function dial({ exchange, walk }: Request, { permit, leg }: Way): Promise<Http1Upstream> {
-  const channel = await until(exchange, connect(permit, leg, walk.node), (late) => late.reset())
-  return new Http1Upstream(channel, walk.node.limits)
-}
+  lose(): void {
+    this.#upstream?.lose('the pod behind it is gone')
+  }
 
-/** After 101: bytes both ways until both ends are through. */
-async function tunnel(upstream: Http1Upstream, request: Request, { leg, route: { backends } }: Way): Promise<void> {
-  const { exchange, walk, call, caller, world } = request
-  const { ahead } = upstream
-  const flow = relay(exchange.channel, upstream.channel, exchange, {
-    fromCaller: ahead?.fromCaller ?? null,
-    fromUpstream: ahead?.fromUpstream ?? null,
-    ended: exchange.halfClosed,
-  })
-  const judge = judgeOf({ call, caller, leg, backends })
-  walk.place.occupant = occupant(flow, [exchange.channel, upstream.channel], judge, walk.node.limits)
-  // a snapshot that came since the request was routed found no tunnel in this place to judge
-  const refusal = walk.node.snapshot === world ? null : judge(walk.node.snapshot)
-  if (refusal !== null) flow.stop(refusal)
-  await flow.done
+  #pool(): Pool {
+    const { call, walk } = this.#request
+    return walk.node.pools.of(call.pod.captured.uid, this.#endpoint, this.#way.leg.client)
+  }
+
+  #dial(): void {
+    const { exchange, walk } = this.#request
+    const { permit, leg } = this.#way
+    until(exchange, connect(permit, leg, walk.node), (late) => late.reset()).then(
+      (channel) => this.#carry(new Http1Upstream(channel, walk.node.limits)),
+      (thrown: unknown) => this.failed(failureOf(thrown)),
+    )
+  }
+
+  #carry(upstream: Http1Upstream): void {
+    const { exchange, ledger, walk } = this.#request
+    this.#upstream = upstream
+    ledger.upstreamLocal = upstream.local
+    walk.place.waiting = this
+    try {
+      upstream.carry(exchange, this.#way.route, this)
+    } catch (thrown) {
+      this.failed(failureOf(thrown))
+    }
+  }
+
+  #end(how: Carried): void {
+    this.#leave(this.#request.walk)
+    this.#request.carried(how)
+  }
+
+  #leave({ place, node }: Walk): void {
+    place.waiting = null
+    node.load.end(this.#endpoint)
+  }
+
+  /** An endpoint that has left meanwhile is not kept: it waits for its connections to end. */
+  #keep(): void {
+    const { walk, world } = this.#request
+    const { node } = walk
+    const upstream = this.#upstream as Http1Upstream
+    if (!upstream.reusable) return
+    const { leg } = this.#way
+    const hasGone = node.snapshot !== world && leg.client === undefined && hasLeft(world, node.snapshot, this.#endpoint)
+    if (hasGone) upstream.close()
+    else this.#pool().give(upstream, node.transport.nowMs)
+  }
+
+  /** After 101: bytes both ways until both ends are through. */
+  async #tunnel(): Promise<void> {
+    const { exchange, walk, call, caller, world } = this.#request
+    const { leg, route } = this.#way
+    const upstream = this.#upstream as Http1Upstream
+    const { ahead } = upstream
+    const flow = relay(exchange.channel, upstream.channel, exchange, {
+      fromCaller: ahead?.fromCaller ?? null,
+      fromUpstream: ahead?.fromUpstream ?? null,
+      ended: exchange.halfClosed,
+    })
+    const judge = judgeOf({ call, caller, leg, backends: route.backends })
+    walk.place.occupant = occupant(flow, [exchange.channel, upstream.channel], judge, walk.node.limits)
+    // a snapshot that came since the request was routed found no tunnel in this place to judge
+    const refusal = walk.node.snapshot === world ? null : judge(walk.node.snapshot)
+    if (refusal !== null) flow.stop(refusal)
+    await flow.done
+  }
 }

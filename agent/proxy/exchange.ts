@@ -39,6 +39,11 @@ export interface Exchange extends RequestFacts, ResponseSink {
   readonly head: Head
   /** How the caller delimits the request's body. */
   readonly framing: Framing
+  /** HTTP/1.`minor`. */
+  readonly minor: number
+  /** As they came, for its record. */
+  readonly userAgent: string | null
+  readonly forwardedFor: string | null
   /** The id the request came with, else the one it leaves with. */
   readonly requestId: string
   /** Whether `requestId` was made here. */

@@ -1,11 +1,9 @@
 // What the register of live connections may ask of one that carries HTTP.
 
-import { addressText } from '../model/address.ts'
 import { MeshError } from '../model/failure.ts'
 import type { Call } from './classify.ts'
 import type { Http1Caller } from './http1/caller.ts'
 import type { Walk } from './plane/node.ts'
-import { poolKey } from './plane/pool.ts'
 
 /** Puts the connection in its place; disposing it closes what was kept for this connection alone. */
 export function occupyWithHttp(side: Http1Caller, call: Call, { place, node }: Walk): Disposable {
@@ -31,7 +29,7 @@ export function occupyWithHttp(side: Http1Caller, call: Call, { place, node }: W
     [Symbol.dispose]: () => {
       if (call.direction !== 'inbound') return
       // the application saw this caller's address on it: nobody else may have it
-      node.pools.drainKey(poolKey(call.pod.captured.uid, addressText(call.dialled), call.peer))
+      node.pools.drainClient(call.pod.captured.uid, call.peer)
     },
   }
 }

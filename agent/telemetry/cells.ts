@@ -4,6 +4,8 @@ import { BUCKETS, type Counters, EDGE_LABELS, type Sample, type SeriesName } fro
 
 /** Pairs of ends with series of their own; what comes later shares one pair whose labels all say `other`. */
 export const EDGE_LIMIT = 10_000
+/** Endings (code and flags) of one pair that have series of their own; those that come later share one of code `other`. */
+export const ENDINGS_LIMIT = 64
 /** Series of a deleted pod are kept so long. */
 export const GONE_MS = 5 * 60 * 1000
 
@@ -17,12 +19,18 @@ export class Histogram {
   readonly counts: number[] = new Array<number>(BUCKETS.length + 1).fill(0)
   sum = 0
 
-  observe(value: number): void {
-    let index = 0
-    while (index < BUCKETS.length && value > (BUCKETS[index] as number)) index++
-    this.counts[index] = (this.counts[index] as number) + 1
+  /** Adds an observation to the bucket that bucketOf() says. */
+  add(bucket: number, value: number): void {
+    this.counts[bucket] = (this.counts[bucket] as number) + 1
     this.sum += value
   }
+}
+
+/** Index of the bucket that a value counts in. */
+export function bucketOf(value: number): number {
+  let index = 0
+  while (index < BUCKETS.length && value > (BUCKETS[index] as number)) index++
+  return index
 }
 
 /** Requests between two ends that ended alike. */
@@ -34,8 +42,8 @@ export class RequestCells {
   readonly requestBytes = new Histogram()
   readonly responseBytes = new Histogram()
 
-  constructor(code: number, flags: string) {
-    this.code = String(code)
+  constructor(code: string, flags: string) {
+    this.code = code
     this.flags = flags
   }
 }
@@ -64,6 +72,9 @@ export class Edge {
   readonly ends: readonly [caller: Set<string>, callee: Set<string>] = [new Set(), new Set()]
   goneSinceMs: number | null = null
   readonly #requests = new Map<string, Map<number, RequestCells>>()
+  #last: { readonly code: number; readonly flags: string; readonly cells: RequestCells } | null = null
+  #endings = 0
+  #others: RequestCells | null = null
   #flows: FlowCells | null = null
 
   constructor(labels: readonly string[]) {
@@ -80,11 +91,18 @@ export class Edge {
     })
   }
 
+  /** Most requests end as the one before did. */
   requests(code: number, flags: string): RequestCells {
+    if (this.#last?.code === code && this.#last.flags === flags) return this.#last.cells
     let byCode = this.#requests.get(flags)
     if (byCode === undefined) this.#requests.set(flags, (byCode = new Map<number, RequestCells>()))
     let cells = byCode.get(code)
-    if (cells === undefined) byCode.set(code, (cells = new RequestCells(code, flags)))
+    if (cells === undefined) {
+      if (this.#endings >= ENDINGS_LIMIT) return (this.#others ??= new RequestCells('other', '-'))
+      this.#endings++
+      byCode.set(code, (cells = new RequestCells(String(code), flags)))
+    }
+    this.#last = { code, flags, cells }
     return cells
   }
 
@@ -93,19 +111,20 @@ export class Edge {
   }
 
   dump(out: Sample[]): void {
-    for (const byCode of this.#requests.values()) {
-      for (const cells of byCode.values()) {
-        const labels = [...this.labels, cells.flags, cells.code, '']
-        const spread = (name: SeriesName, { counts, sum }: Histogram): void => {
-          out.push({ name, labels, counts: [...counts], sum })
-        }
-        out.push({ name: 'istio_requests_total', labels, value: cells.requests })
-        spread('istio_request_duration_milliseconds', cells.duration)
-        spread('istio_request_bytes', cells.requestBytes)
-        spread('istio_response_bytes', cells.responseBytes)
-      }
-    }
+    for (const byCode of this.#requests.values()) for (const cells of byCode.values()) this.#dumpRequests(cells, out)
+    if (this.#others !== null) this.#dumpRequests(this.#others, out)
     if (this.#flows !== null) this.#dumpFlows(this.#flows, out)
+  }
+
+  #dumpRequests(cells: RequestCells, out: Sample[]): void {
+    const labels = [...this.labels, cells.flags, cells.code, '']
+    const spread = (name: SeriesName, { counts, sum }: Histogram): void => {
+      out.push({ name, labels, counts: [...counts], sum })
+    }
+    out.push({ name: 'istio_requests_total', labels, value: cells.requests })
+    spread('istio_request_duration_milliseconds', cells.duration)
+    spread('istio_request_bytes', cells.requestBytes)
+    spread('istio_response_bytes', cells.responseBytes)
   }
 
   #dumpFlows(flows: FlowCells, out: Sample[]): void {

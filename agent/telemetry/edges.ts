@@ -3,8 +3,10 @@
 import type { Endpoint, Service } from '../model/service.ts'
 import { canonicalName, canonicalRevision, type Workload } from '../model/workload.ts'
 import type { Cells, Edge } from './cells.ts'
-import { BLACK_HOLE, PASSTHROUGH } from './record.ts'
 
+/** Istio's names for what nothing in the mesh stands for: passed through, or kept in. */
+export const PASSTHROUGH = 'PassthroughCluster'
+export const BLACK_HOLE = 'BlackHoleCluster'
 const UNKNOWN = 'unknown'
 /** Istio's name for the one cluster of a mesh. */
 const CLUSTER = 'Kubernetes'
@@ -36,8 +38,7 @@ export class Edges {
   #known = new Map<Workload | null, Map<Workload | Service | null, Known[]>>()
   #count = 0
   #letGo = 0
-  /** Grows as what was looked up is forgotten: who keeps edges looks them up anew then. */
-  age = 0
+  #forgotten = 0
 
   constructor(cells: Cells) {
     this.#cells = cells
@@ -47,12 +48,12 @@ export class Edges {
   forget(): void {
     this.#known = new Map()
     this.#count = 0
-    this.age++
+    this.#forgotten++
   }
 
-  /** Whether what was looked up at that age still holds. */
-  isCurrent(age: number): boolean {
-    return age === this.age && this.#letGo === this.#cells.letGo
+  /** Changes whenever edges that were looked up are to be looked up anew. */
+  get epoch(): number {
+    return this.#forgotten + this.#cells.letGo
   }
 
   /** One edge a reporter. */
@@ -77,7 +78,7 @@ export class Edges {
 }
 
 /** Whether two pairs have the same edges. */
-export function samePair(a: Pair, b: Pair): boolean {
+function samePair(a: Pair, b: Pair): boolean {
   return (
     a.caller === b.caller &&
     a.service === b.service &&

@@ -1,27 +1,23 @@
 // What is known of one connection or request, gathered along the corridor and written exactly once: metrics and access
 // record together, however it ended.
 
-import type { SocketAddress } from '../model/address.ts'
+import { addressText, type SocketAddress } from '../model/address.ts'
 import type { MeshError } from '../model/failure.ts'
 import type { Backends } from '../model/route.ts'
 import type { RuleRef } from '../model/snapshot.ts'
 import type { Endpoint, Service } from '../model/service.ts'
 import type { Workload } from '../model/workload.ts'
 import type { AccessLog } from './access.ts'
-import type { Cells, Edge } from './cells.ts'
-import { Edges, type Pair, samePair } from './edges.ts'
-import {
-  type Asked,
-  askedPart,
-  BLACK_HOLE_PART,
-  backendsPart,
-  connectionPart,
-  type Direction,
-  reachedPart,
-  recordLine,
-} from './record.ts'
+import { bucketOf, type Cells } from './cells.ts'
+import { type Course, Courses } from './courses.ts'
+import { Edges, type Pair } from './edges.ts'
+import { type Part, part } from './line.ts'
+import { connectionOutcome, requestOutcome } from './outcome.ts'
+import { type Asked, type ConnectionFields, type Entry, type Headers, Manner } from './record.ts'
+import { type HeaderSource, Recorder } from './recorder.ts'
 
-export type { Asked, Direction } from './record.ts'
+/** Which way a connection goes, from the captured pod's view. */
+export type Direction = 'outbound' | 'inbound'
 
 /** Passes in what the mesh may not know by itself. */
 export interface Clock {
@@ -45,14 +41,16 @@ export class Account {
   readonly access: AccessLog
   readonly clock: Clock
   readonly edges: Edges
-  /** Whether requests and connections are written to the access log. */
-  isRecording = true
+  readonly recorder: Recorder
+  #wallAhead = 0
+  #comparedAt = -Infinity
 
   constructor(cells: Cells, access: AccessLog, clock: Clock) {
     this.cells = cells
     this.access = access
     this.clock = clock
     this.edges = new Edges(cells)
+    this.recorder = new Recorder(access)
   }
 
   open(direction: Direction): ConnectionLedger {
@@ -64,16 +62,22 @@ export class Account {
   failed(failure: MeshError): void {
     this.cells.plain('weft_failures_total', failure.kind.step, failure.code).value++
   }
+
+  /** Wall time of a time of the clock that never jumps; the two are compared once a second, for asking costs. */
+  wallOf(ms: number): number {
+    if (ms - this.#comparedAt > COMPARE_MS) {
+      this.#comparedAt = ms
+      this.#wallAhead = this.clock.wall() - this.clock.ms()
+    }
+    return Math.round(ms + this.#wallAhead)
+  }
 }
 
-/** Istio's routes for what nothing in the mesh stands for, as outboundTrafficPolicy has it. */
-const BLOCK_ALL = 'block_all'
-const ALLOW_ANY = 'allow_any'
+const COMPARE_MS = 1000
 
 /** What requests and connections have in common. */
-class Ledger {
+abstract class Ledger {
   readonly account: Account
-  readonly startedMs: number
   readonly startedAt: number
   service: Service | null = null
   snapshot = 0
@@ -84,12 +88,11 @@ class Ledger {
   upstreamLocal: SocketAddress | null = null
   receivedBytes = 0
   sentBytes = 0
-  protected backends: Backends | null = null
-  protected rule: RuleRef | null = null
+  backends: Backends | null = null
+  rule: RuleRef | null = null
 
   constructor(account: Account) {
     this.account = account
-    this.startedMs = account.clock.wall()
     this.startedAt = account.clock.ms()
   }
 
@@ -104,71 +107,17 @@ class Ledger {
     this.failure ??= failure
   }
 
-  protected get flags(): string {
-    const flag = this.failure?.kind.flag
-    if (flag === undefined || flag === '-') return this.flag ?? '-'
-    return this.flag === null ? flag : `${this.flag},${flag}`
-  }
-
   /** It went nowhere, for it may not go to where nothing in the mesh stands. */
-  protected get isKept(): boolean {
+  get isKept(): boolean {
     const code = this.failure?.code
     return (code === 'BLACK_HOLE' || code === 'BLACK_HOLE_FLOW') && this.reached === null
   }
 
-  /** Istio's name for what becomes of a request that no rule speaks of: of one to a service it has none. */
-  #unruled({ direction }: ConnectionLedger): string | null {
-    if (this.isKept) return BLOCK_ALL
-    return direction === 'outbound' && this.backends?.isUnknown === true ? ALLOW_ANY : null
+  get flags(): string {
+    const flag = this.failure?.kind.flag
+    if (flag === undefined || flag === '-') return this.flag ?? '-'
+    return this.flag === null ? flag : `${this.flag},${flag}`
   }
-
-  protected pair(connection: ConnectionLedger, protocol: Pair['protocol']): Pair {
-    const { reached, service } = this
-    const inbound = connection.direction === 'inbound'
-    return {
-      caller: connection.caller,
-      callee: reached?.callee ?? (inbound ? connection.pod : null),
-      endpoint: reached?.endpoint ?? null,
-      service,
-      isKept: this.isKept,
-      reporters: inbound ? 'destination' : reached?.both === true ? 'both' : 'source',
-      protocol,
-    }
-  }
-
-  /** Writes the record of it. */
-  protected record(connection: ConnectionLedger, asked: Asked | null, outcome: RecordOutcome): void {
-    if (!this.account.isRecording) return
-    const { reached, backends, rule, failure } = this
-    const parts = {
-      connection: connection.part,
-      asked: askedPart(asked),
-      reached: reachedPart(reached?.endpoint ?? null, reached?.callee ?? null, this.upstreamLocal),
-      backends: this.isKept ? BLACK_HOLE_PART : backendsPart(connection.direction, backends),
-    }
-    const line = recordLine(parts, {
-      startedMs: this.startedMs,
-      status: outcome.status,
-      flags: this.flags,
-      details: failure?.kind.details ?? (outcome.status === 0 || asked === null ? null : 'via_upstream'),
-      receivedBytes: this.receivedBytes,
-      sentBytes: this.sentBytes,
-      durationMs: outcome.durationMs,
-      serviceMs: outcome.serviceMs,
-      route: rule !== null ? rule.rule || rule.object.name : asked === null ? null : this.#unruled(connection),
-      snapshot: this.snapshot,
-      failure,
-      isConnection: asked === null,
-    })
-    this.account.access.write(line)
-  }
-}
-
-/** What a record tells that only one of the two kinds of ledgers knows. */
-interface RecordOutcome {
-  readonly status: number
-  readonly durationMs: number
-  readonly serviceMs: number | null
 }
 
 /** One accepted connection. Where it carried requests, they speak for it; else it writes the one line itself. */
@@ -183,13 +132,11 @@ export class ConnectionLedger extends Ledger implements Disposable {
   status = 0
   /** Dialled by the agent, to see whether capture works: no application's, and so in no record. */
   isSelfDial = false
+  readonly manner = new Manner()
+  readonly #courses = new Courses(this)
+  #fields: Part<ConnectionFields> | null = null
   #requests = 0
-  #flows: Pair | null = null
-  #part: string | null = null
-  /** Of the last request: the next one most often has the same two ends. */
-  #pair: Pair | null = null
-  #edges: readonly Edge[] = []
-  #edgesAt = -1
+  #isFlow = false
   #settledSent = 0
   #settledReceived = 0
   #written = false
@@ -199,61 +146,77 @@ export class ConnectionLedger extends Ledger implements Disposable {
     this.direction = direction
   }
 
-  /** What each record on this connection tells of it. Asked for first once its ends are known. */
-  get part(): string {
-    return (this.#part ??= connectionPart(this.direction, this, this.caller))
-  }
-
-  /** The edges of a request's two ends. */
-  edges(pair: Pair): readonly Edge[] {
-    const { edges } = this.account
-    if (this.#pair === null || !edges.isCurrent(this.#edgesAt) || !samePair(this.#pair, pair)) {
-      this.#edges = edges.of(pair)
-      this.#pair = pair
-      this.#edgesAt = edges.age
-    }
-    return this.#edges
-  }
-
   /** Opens the ledger of a request on this connection. */
-  request(asked: Asked): RequestLedger {
+  request(asked: Asked, head: HeaderSource | null = null): RequestLedger {
     this.#requests++
-    return new RequestLedger(this, asked)
+    return new RequestLedger(this, asked, head)
+  }
+
+  /** The way that a request or this connection itself went. */
+  course(ledger: Ledger, protocol: Pair['protocol']): Course {
+    return this.#courses.of(ledger, protocol)
   }
 
   /** The connection is carried as TCP and has reached an endpoint. */
   established(reached: Reached): void {
     this.reached = reached
-    this.#flows = this.pair(this, 'tcp')
-    for (const edge of this.account.edges.of(this.#flows)) edge.flows.opened++
+    this.#isFlow = true
+    for (const edge of this.course(this, 'tcp').edges) edge.flows.opened++
   }
 
   /** Adds what was carried since the last time to the series, so that long transfers show while they run. */
   settle(): void {
-    if (this.#flows === null) return
+    if (!this.#isFlow) return
     const sent = this.sentBytes - this.#settledSent
     const received = this.receivedBytes - this.#settledReceived
     this.#settledSent = this.sentBytes
     this.#settledReceived = this.receivedBytes
-    for (const edge of this.account.edges.of(this.#flows)) {
+    for (const edge of this.course(this, 'tcp').edges) {
       edge.flows.sentBytes += sent
       edge.flows.receivedBytes += received
     }
   }
 
+  /** What every record of this connection says of it. */
+  get fields(): Part<ConnectionFields> {
+    return (this.#fields ??= part({
+      downstream_local_address: textOf(this.dialled),
+      downstream_remote_address: textOf(this.peer),
+      requested_server_name: null,
+      weft_direction: this.direction,
+      weft_source_workload: this.caller?.owner ?? null,
+    }))
+  }
+
   [Symbol.dispose](): void {
     if (this.#written) return
     this.#written = true
-    this.account.cells.plain('weft_proxy_connections_open').value--
+    const { account } = this
+    account.cells.plain('weft_proxy_connections_open').value--
     if (this.isSelfDial) return
-    if (this.#flows !== null) {
+    const course = this.course(this, 'tcp')
+    if (this.#isFlow) {
       this.settle()
-      for (const edge of this.account.edges.of(this.#flows)) edge.flows.close(this.flags)
+      for (const edge of course.edges) edge.flows.close(this.flags)
     }
     if (this.#requests > 0 && this.failure === null) return
-    if (this.failure !== null) this.account.failed(this.failure)
-    const durationMs = this.account.clock.ms() - this.startedAt
-    this.record(this, null, { status: this.status, durationMs, serviceMs: null })
+    if (this.failure !== null) account.failed(this.failure)
+    account.recorder.record({
+      connection: this.fields,
+      course: course.fields,
+      outcome: connectionOutcome(this, this.status),
+      upstreamLocal: localPart(this.upstreamLocal),
+      asked: null,
+      manner: this.manner,
+      startedMs: account.wallOf(this.startedAt),
+      durationMs: Math.round(account.clock.ms() - this.startedAt),
+      serviceMs: null,
+      status: this.status,
+      receivedBytes: this.receivedBytes,
+      sentBytes: this.sentBytes,
+      snapshot: this.snapshot,
+      headers: null,
+    })
   }
 }
 
@@ -263,12 +226,15 @@ export class RequestLedger extends Ledger {
   status = 0
   readonly #connection: ConnectionLedger
   readonly #asked: Asked
-  #sentAt: number | null = null
+  #sentAt = NEVER
   #serviceMs: number | null = null
   #written = false
+  readonly #requestHeaders: ReadonlyMap<string, string> | null
+  #responseHeaders: ReadonlyMap<string, string> | null = null
 
-  constructor(connection: ConnectionLedger, asked: Asked) {
+  constructor(connection: ConnectionLedger, asked: Asked, head: HeaderSource | null) {
     super(connection.account)
+    this.#requestHeaders = connection.account.recorder.headersOf('REQ', head) // now: a head does not outlive its bytes
     this.#connection = connection
     this.#asked = asked
     this.service = connection.service
@@ -276,13 +242,16 @@ export class RequestLedger extends Ledger {
 
   /** The request leaves for an endpoint. */
   sent(reached: Reached): void {
+    // the first time so soon behind the start that the clock need not be asked
+    const isFirst = this.reached === null && this.flag === null
+    this.#sentAt = isFirst ? this.startedAt : this.account.clock.ms()
     this.reached = reached
-    this.#sentAt = this.account.clock.ms()
   }
 
   /** The response's head has come. */
-  heard(): void {
-    if (this.#sentAt !== null) this.#serviceMs = this.account.clock.ms() - this.#sentAt
+  heard(head: HeaderSource | null = null): void {
+    this.#responseHeaders = this.account.recorder.headersOf('RESP', head)
+    this.#serviceMs = Math.round(this.account.clock.ms() - this.#sentAt)
   }
 
   /** Writes it, once. Not by `using`: that is a call into the engine for each request. */
@@ -290,15 +259,56 @@ export class RequestLedger extends Ledger {
     if (this.#written) return
     this.#written = true
     const { account } = this
+    const connection = this.#connection
+    const course = connection.course(this, 'http')
     const durationMs = account.clock.ms() - this.startedAt
-    for (const edge of this.#connection.edges(this.pair(this.#connection, 'http'))) {
-      const cells = edge.requests(this.status, this.flags)
+    const { flags } = this
+    const [duration, received, sent] = [bucketOf(durationMs), bucketOf(this.receivedBytes), bucketOf(this.sentBytes)]
+    for (const edge of course.edges) {
+      const cells = edge.requests(this.status, flags)
       cells.requests++
-      cells.duration.observe(durationMs)
-      cells.requestBytes.observe(this.receivedBytes)
-      cells.responseBytes.observe(this.sentBytes)
+      cells.duration.add(duration, durationMs)
+      cells.requestBytes.add(received, this.receivedBytes)
+      cells.responseBytes.add(sent, this.sentBytes)
     }
     if (this.failure !== null) account.failed(this.failure)
-    this.record(this.#connection, this.#asked, { status: this.status, durationMs, serviceMs: this.#serviceMs })
+    account.recorder.record({
+      connection: connection.fields,
+      course: course.fields,
+      outcome: requestOutcome(this, this.#serviceMs !== null),
+      upstreamLocal: localPart(this.upstreamLocal),
+      asked: this.#asked,
+      manner: connection.manner,
+      startedMs: account.wallOf(this.startedAt),
+      durationMs: Math.round(durationMs),
+      serviceMs: this.#serviceMs,
+      status: this.status,
+      receivedBytes: this.receivedBytes,
+      sentBytes: this.sentBytes,
+      snapshot: this.snapshot,
+      headers: this.#requestHeaders === null ? null : this.#headers(this.#requestHeaders),
+    })
   }
+
+  #headers(request: ReadonlyMap<string, string>): Headers {
+    return { request, response: this.#responseHeaders ?? NO_HEADERS }
+  }
+}
+
+const NO_HEADERS: ReadonlyMap<string, string> = new Map()
+const NEVER = 0
+const NO_LOCAL: Entry['upstreamLocal'] = part({ upstream_local_address: null })
+
+/** The address that an endpoint was reached from: one object for as long as the connection to it is kept. */
+function localPart(address: SocketAddress | null): Entry['upstreamLocal'] {
+  if (address === null) return NO_LOCAL
+  let local = LOCALS.get(address)
+  if (local === undefined) LOCALS.set(address, (local = part({ upstream_local_address: addressText(address) })))
+  return local
+}
+
+const LOCALS = new WeakMap<SocketAddress, Entry['upstreamLocal']>()
+
+function textOf(address: SocketAddress | null): string | null {
+  return address === null ? null : addressText(address)
 }

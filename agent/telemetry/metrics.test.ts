@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { world } from '../model/world.fixture.ts'
-import { Cells, EDGE_LIMIT, GONE_MS, Histogram } from './cells.ts'
+import { bucketOf, Cells, EDGE_LIMIT, GONE_MS, Histogram } from './cells.ts'
 import { Edges } from './edges.ts'
 import { renderMetrics } from './metrics.ts'
 import { BUCKETS, EDGE_LABELS, SERIES } from './series.ts'
@@ -13,8 +13,8 @@ test('counters of several workers are added up and rendered with every label of 
   for (const cells of workers) {
     const request = cells.edge(labels('source')).requests(200, '-')
     request.requests += 2
-    request.duration.observe(7)
-    request.duration.observe(1e9)
+    request.duration.add(bucketOf(7), 7)
+    request.duration.add(bucketOf(1e9), 1e9)
     cells.plain('weft_failures_total', 'connect', 'CONNECT_REFUSED').value++
   }
   const text = await renderMetrics(workers.map((cells) => cells.dump(0, () => true)))
@@ -32,7 +32,7 @@ test('counters of several workers are added up and rendered with every label of 
 
 test('a histogram counts a value at a bound within that bound', () => {
   const histogram = new Histogram()
-  for (const bound of BUCKETS) histogram.observe(bound)
+  for (const bound of BUCKETS) histogram.add(bucketOf(bound), bound)
   assert.deepEqual(histogram.counts, [...BUCKETS.map(() => 1), 0])
 })
 

@@ -1,53 +1,58 @@
-// An access record as a line of JSON, with Istio's default fields. Written from parts: what stays the same for a
-// connection, an endpoint or a set of backends is put into words once and kept with it.
+// The access record: what Istio's default JSON log says of a request or TCP connection, and what the mesh adds to it under
+// names of its own (`weft_`). Written from parts that are encoded once, and equal to recordOf() by test.
 
-import { addressText, type SocketAddress } from '../model/address.ts'
-import type { MeshError } from '../model/failure.ts'
-import type { Backends } from '../model/route.ts'
-import { type Endpoint, nameOf } from '../model/service.ts'
-import type { Workload } from '../model/workload.ts'
+import { decoded, type Line, type Part, part } from './line.ts'
 
-/** Which way a connection goes, from the captured pod's view. */
-export type Direction = 'outbound' | 'inbound'
+/** The same for all requests of a connection. */
+export interface ConnectionFields {
+  readonly downstream_local_address: string | null
+  readonly downstream_remote_address: string | null
+  readonly requested_server_name: string | null
+  readonly weft_direction: string
+  readonly weft_source_workload: string | null
+}
 
-/** What a line tells, as it reads when it is parsed. */
-export interface AccessRecord {
-  readonly start_time: string
-  readonly direction: string
-  readonly method: string | null
-  readonly path: string | null
-  readonly protocol: string | null
-  readonly response_code: number
+/** The same for all that goes one way. */
+export interface CourseFields {
+  readonly upstream_host: string | null
+  readonly upstream_cluster: string | null
+  readonly route_name: string | null
+  readonly weft_destination_workload: string | null
+}
+
+/** The same for all that ends well. */
+export interface OutcomeFields {
   readonly response_flags: string
   readonly response_code_details: string | null
   readonly connection_termination_details: string | null
   readonly upstream_transport_failure_reason: string | null
-  readonly bytes_received: number
-  readonly bytes_sent: number
-  readonly duration: number
-  readonly upstream_service_time: number | null
-  readonly x_forwarded_for: string | null
-  readonly user_agent: string | null
-  readonly request_id: string | null
-  readonly authority: string | null
-  readonly upstream_host: string | null
-  readonly upstream_cluster: string | null
-  readonly upstream_local_address: string | null
-  readonly downstream_local_address: string | null
-  readonly downstream_remote_address: string | null
-  readonly requested_server_name: string | null
-  readonly route_name: string | null
-  readonly source_workload: string | null
-  readonly destination_workload: string | null
-  /** Version of the snapshot that the decision was made by. */
-  readonly weft_snapshot: number
   /** Code of the failure, null where there was none. */
   readonly weft_reason: string | null
   /** What is particular to this failure; a denial names its policy. */
   readonly weft_message: string | null
 }
 
-/** What a request asked, for its record. */
+export interface AccessRecord extends ConnectionFields, CourseFields, OutcomeFields {
+  readonly start_time: string
+  readonly method: string | null
+  readonly path: string | null
+  readonly protocol: string | null
+  readonly response_code: number
+  readonly bytes_received: number
+  readonly bytes_sent: number
+  readonly duration: number
+  /** Milliseconds as text, for Istio takes it from a header. */
+  readonly upstream_service_time: string | null
+  readonly x_forwarded_for: string | null
+  readonly user_agent: string | null
+  readonly request_id: string | null
+  readonly authority: string | null
+  readonly upstream_local_address: string | null
+  /** Version of the snapshot that the decision was made by. */
+  readonly weft_snapshot: number
+}
+
+/** What a request asked, for its record. Texts hold one byte a character, as they came. */
 export interface Asked {
   readonly method: string
   readonly target: string
@@ -58,153 +63,195 @@ export interface Asked {
   readonly forwardedFor: string | null
 }
 
-/** What is told of a request or connection besides the parts that are kept. */
-export interface Outcome {
+/** What a record is made of. */
+export interface Entry {
+  readonly connection: Part<ConnectionFields>
+  readonly course: CoursePart
+  readonly outcome: Part<OutcomeFields>
+  readonly upstreamLocal: Part<Pick<AccessRecord, 'upstream_local_address'>>
+  /** Null for a connection. */
+  readonly asked: Asked | null
+  readonly manner: Manner
+  /** Milliseconds since 1970. */
   readonly startedMs: number
+  /** Whole milliseconds. */
+  readonly durationMs: number
+  /** Whole milliseconds, null where no response came. */
+  readonly serviceMs: number | null
   readonly status: number
-  readonly flags: string
-  readonly details: string | null
   readonly receivedBytes: number
   readonly sentBytes: number
-  readonly durationMs: number
-  /** From the request's leaving to its response's head, milliseconds; null where none came. */
-  readonly serviceMs: number | null
-  readonly route: string | null
   readonly snapshot: number
-  readonly failure: MeshError | null
-  /** The connection itself ended badly, not a request on it. */
-  readonly isConnection: boolean
+  /** Those that the format asks for, by lower-case name; null where it asks for none. */
+  readonly headers: Headers | null
 }
 
-/** The parts that a line is made of, each ending with a comma. */
-export interface Parts {
-  readonly connection: string
-  readonly asked: string
-  readonly reached: string
-  readonly backends: string
+/** Of a request and its response, as far as a format asks for them. */
+export interface Headers {
+  readonly request: ReadonlyMap<string, string>
+  readonly response: ReadonlyMap<string, string>
 }
 
-/** The line, its end included. */
-export function recordLine(parts: Parts, outcome: Outcome): string {
-  const { failure, serviceMs } = outcome
-  const ended =
-    failure === null
-      ? NOT_FAILED
-      : `"connection_termination_details":${outcome.isConnection ? quoted(failure.code) : 'null'},` +
-        `"upstream_transport_failure_reason":${failure.kind.step === 'connect' ? quoted(failure.message) : 'null'},` +
-        `"weft_reason":"${failure.code}","weft_message":${quoted(failure.message)}`
-  return (
-    `{"start_time":"${isoTime(outcome.startedMs)}",${parts.asked}"response_code":${outcome.status},` +
-    `"response_flags":"${outcome.flags}","response_code_details":${nullable(outcome.details)},` +
-    `"bytes_received":${outcome.receivedBytes},"bytes_sent":${outcome.sentBytes},` +
-    `"duration":${Math.round(outcome.durationMs)},` +
-    `"upstream_service_time":${serviceMs === null ? 'null' : Math.round(serviceMs)},` +
-    `${parts.reached}${parts.backends}${parts.connection}"route_name":${nullable(outcome.route)},` +
-    `"weft_snapshot":${outcome.snapshot},${ended}}\n`
-  )
-}
-
-const NOT_FAILED =
-  '"connection_termination_details":null,"upstream_transport_failure_reason":null,"weft_reason":null,"weft_message":null'
-
-/** Whose connection it is. `dialled` and `peer` are its two ends as the application has them. */
-export function connectionPart(
-  direction: Direction,
-  ends: { readonly dialled: SocketAddress | null; readonly peer: SocketAddress | null },
-  caller: Workload | null,
-): string {
-  return (
-    `"direction":"${direction}","downstream_local_address":${addressOrNull(ends.dialled)},` +
-    `"downstream_remote_address":${addressOrNull(ends.peer)},"requested_server_name":null,` +
-    `"source_workload":${nullable(caller?.owner ?? null)},`
-  )
-}
-
-/** What was asked; null for a connection that carries no requests. */
-export function askedPart(asked: Asked | null): string {
-  if (asked === null) return NOTHING_ASKED
-  return (
-    `"method":${quoted(asked.method)},"path":${quoted(asked.target)},"protocol":"HTTP/1.${asked.minor}",` +
-    `"x_forwarded_for":${nullable(asked.forwardedFor)},"user_agent":${nullable(asked.userAgent)},` +
-    `"request_id":${quoted(asked.requestId)},"authority":${quoted(asked.authority)},`
-  )
-}
-
-const NOTHING_ASKED =
-  '"method":null,"path":null,"protocol":null,' +
-  '"x_forwarded_for":null,"user_agent":null,"request_id":null,"authority":null,'
-
-/** Which endpoint it came to, who is behind that, and from where it was reached. */
-export function reachedPart(endpoint: Endpoint | null, callee: Workload | null, local: SocketAddress | null): string {
-  if (endpoint === null) return `${NOTHING_REACHED}"upstream_local_address":${addressOrNull(local)},`
-  const known = REACHED.get(endpoint)
-  if (known?.callee === callee) return `${known.text}${localPart(local)}`
-  const text = `"upstream_host":"${nameOf(endpoint)}","destination_workload":${nullable(callee?.owner ?? null)},`
-  REACHED.set(endpoint, { callee, text })
-  return `${text}${localPart(local)}`
-}
-
-const NOTHING_REACHED = '"upstream_host":null,"destination_workload":null,'
-const REACHED = new WeakMap<Endpoint, { readonly callee: Workload | null; readonly text: string }>()
-
-function localPart(local: SocketAddress | null): string {
-  if (local === null) return '"upstream_local_address":null,'
-  let text = LOCAL.get(local)
-  if (text === undefined) LOCAL.set(local, (text = `"upstream_local_address":"${addressText(local)}",`))
-  return text
-}
-
-const LOCAL = new WeakMap<SocketAddress, string>()
-
-/** Envoy's name for a set of backends, which Istio's tools read. */
-export function backendsPart(direction: Direction, backends: Backends | null): string {
-  if (backends === null) return '"upstream_cluster":null,'
-  const kept = CLUSTERS[direction]
-  const known = kept.get(backends)
-  if (known !== undefined) return known
-  const { port, subset, host, isUnknown } = backends
-  const isPassed = isUnknown && direction === 'outbound'
-  const name = isPassed ? PASSTHROUGH : `${direction}|${port}|${subset ?? ''}|${direction === 'inbound' ? '' : host}`
-  const text = `"upstream_cluster":${quoted(name)},`
-  kept.set(backends, text)
-  return text
-}
-
-/** Envoy's names for what nothing in the mesh stands for, as Istio sets it up: passed through, or kept in. */
-export const PASSTHROUGH = 'PassthroughCluster'
-export const BLACK_HOLE = 'BlackHoleCluster'
-export const BLACK_HOLE_PART = `"upstream_cluster":"${BLACK_HOLE}",`
-
-const CLUSTERS: Readonly<Record<Direction, WeakMap<Backends, string>>> = {
-  outbound: new WeakMap(),
-  inbound: new WeakMap(),
-}
-
-function addressOrNull(address: SocketAddress | null): string {
-  return address === null ? 'null' : `"${addressText(address)}"`
-}
-
-function nullable(text: string | null): string {
-  return text === null ? 'null' : quoted(text)
-}
-
-/** Text as JSON. Most has nothing to escape, and looking is cheaper than JSON.stringify. */
-function quoted(text: string): string {
-  return ESCAPED.test(text) ? JSON.stringify(text) : `"${text}"`
-}
-
-/** Quotes, backslashes and controls; those of Latin-1 too, and U+2028 and the like are left to JSON.stringify. */
-
-const ESCAPED = /["\\\u0000-\u001f\u007f-\u009f\u2028-\u2029\ud800-\udfff]/
-
-let lastMs = 0
-let lastTime = new Date(0).toISOString()
-
-/** ISO 8601 in UTC. Many requests begin within one millisecond. */
-function isoTime(ms: number): string {
-  if (ms !== lastMs) {
-    lastMs = ms
-    lastTime = new Date(ms).toISOString()
+/** The record as it is read. */
+export function recordOf(entry: Entry): AccessRecord {
+  const { asked, serviceMs } = entry
+  const text = (value: string | null | undefined): string | null => (value == null ? null : decoded(value))
+  return {
+    start_time: new Date(entry.startedMs).toISOString(),
+    method: text(asked?.method),
+    path: text(asked?.target),
+    protocol: asked === null ? null : `HTTP/1.${asked.minor}`,
+    response_code: entry.status,
+    bytes_received: entry.receivedBytes,
+    bytes_sent: entry.sentBytes,
+    duration: entry.durationMs,
+    upstream_service_time: serviceMs === null ? null : String(serviceMs),
+    x_forwarded_for: text(asked?.forwardedFor),
+    user_agent: text(asked?.userAgent),
+    request_id: text(asked?.requestId),
+    authority: text(asked?.authority),
+    ...entry.upstreamLocal.fields,
+    ...entry.connection.fields,
+    ...entry.course.fields,
+    ...entry.outcome.fields,
+    weft_snapshot: entry.snapshot,
   }
-  return lastTime
+}
+
+const bytes = (text: string): Buffer => Buffer.from(text, 'latin1')
+const AFTER_TIME = bytes('Z",')
+const CODE = bytes('"response_code":')
+const RECEIVED = bytes(',"bytes_received":')
+const SENT = bytes(',"bytes_sent":')
+const DURATION = bytes(',"duration":')
+const SERVICE = bytes(',"upstream_service_time":"')
+const AFTER_SERVICE = bytes('","weft_snapshot":')
+const NO_SERVICE = bytes(',"upstream_service_time":null,"weft_snapshot":')
+const METHOD = bytes('"method":')
+const PROTOCOLS = [bytes(',"protocol":"HTTP/1.0","authority":'), bytes(',"protocol":"HTTP/1.1","authority":')]
+const USER_AGENT = bytes(',"user_agent":')
+const FORWARDED_FOR = bytes(',"x_forwarded_for":')
+const PATH = bytes(',"path":')
+const REQUEST_ID = bytes(',"request_id":')
+const NULL = bytes('null')
+const COMMA = bytes(',')
+const END = bytes('}\n')
+const NOTHING_ASKED = part({
+  ...{ method: null, path: null, protocol: null, x_forwarded_for: null },
+  ...{ user_agent: null, request_id: null, authority: null },
+}).json
+
+/** Writes records as Istio's default JSON, one a line. */
+export class JsonRecords {
+  #second = -1
+  #secondJson = NULL
+
+  write(line: Line, entry: Entry): void {
+    this.#time(line, entry.startedMs)
+    if (entry.asked === null) line.put(NOTHING_ASKED)
+    else {
+      entry.manner.write(line, entry.asked)
+      line.quoted(entry.asked.target)
+      line.put(REQUEST_ID)
+      line.quoted(entry.asked.requestId)
+      line.put(COMMA)
+    }
+    line.put(entry.upstreamLocal.json)
+    line.put(entry.course.told(entry))
+    line.int(entry.status)
+    line.put(RECEIVED)
+    line.int(entry.receivedBytes)
+    line.put(SENT)
+    line.int(entry.sentBytes)
+    line.put(DURATION)
+    line.int(entry.durationMs)
+    if (entry.serviceMs === null) line.put(NO_SERVICE)
+    else {
+      line.put(SERVICE)
+      line.int(entry.serviceMs)
+      line.put(AFTER_SERVICE)
+    }
+    line.int(entry.snapshot)
+    line.put(END)
+  }
+
+  /** All of an ISO time but its milliseconds is kept for a second. */
+  #time(line: Line, ms: number): void {
+    const second = Math.floor(ms / 1000)
+    if (second !== this.#second) {
+      this.#second = second
+      this.#secondJson = bytes(`{"start_time":"${new Date(second * 1000).toISOString().slice(0, -'000Z'.length)}`)
+    }
+    line.put(this.#secondJson)
+    line.thousandths(ms - second * 1000)
+    line.put(AFTER_TIME)
+  }
+}
+
+/** The part that tells of a way, and with it who went there and how that mostly ends: one piece of bytes. */
+export class CoursePart implements Part<CourseFields> {
+  readonly fields: CourseFields
+  readonly json: Buffer
+  #connection: Part<ConnectionFields> | null = null
+  #outcome: Part<OutcomeFields> | null = null
+  #told = NULL
+
+  constructor(fields: CourseFields) {
+    this.fields = fields
+    this.json = part(fields).json
+  }
+
+  /** Everything up to the value of the status. */
+  told({ connection, outcome }: Entry): Buffer {
+    if (this.#outcome !== outcome || this.#connection !== connection) {
+      this.#connection = connection
+      this.#outcome = outcome
+      this.#told = Buffer.concat([connection.json, this.json, outcome.json, CODE])
+    }
+    return this.#told
+  }
+}
+
+/** How a connection's caller asks: what mostly stays the same from one of its requests to the next, kept as bytes. */
+export class Manner {
+  #asked: Asked | null = null
+  #json = NULL
+  /** Everything up to the value of the path. */
+  write(line: Line, asked: Asked): void {
+    if (this.#asked !== null && isAlike(this.#asked, asked)) {
+      line.put(this.#json)
+      return
+    }
+    const from = line.length
+    line.put(METHOD)
+    line.quoted(asked.method)
+    line.put(PROTOCOLS[asked.minor === 0 ? 0 : 1] as Buffer)
+    line.quoted(asked.authority)
+    line.put(USER_AGENT)
+    writeOptional(line, asked.userAgent)
+    line.put(FORWARDED_FOR)
+    writeOptional(line, asked.forwardedFor)
+    line.put(PATH)
+    const isShort = line.length - from <= KEPT_BYTES
+    this.#asked = isShort ? asked : null
+    if (isShort) this.#json = Buffer.from(line.bytes.subarray(from, line.length))
+  }
+}
+
+/** Kept for a connection at most. */
+const KEPT_BYTES = 1024
+
+function isAlike(a: Asked, b: Asked): boolean {
+  return (
+    a.minor === b.minor &&
+    a.method === b.method &&
+    a.userAgent === b.userAgent &&
+    a.authority === b.authority &&
+    a.forwardedFor === b.forwardedFor
+  )
+}
+
+function writeOptional(line: Line, text: string | null): void {
+  if (text === null) line.put(NULL)
+  else line.quoted(text)
 }

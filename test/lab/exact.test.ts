@@ -79,7 +79,8 @@ const planFor = (service: string): Plan[] => [
   { service, path: '/none', count: 250, status: 404, flags: 'NR', details: 'route_not_found', arrives: false },
   {
     ...{ service: `${service}-closed`, path: '/', count: 200, status: 503, flags: 'UF', arrives: false },
-    details: 'upstream_reset_before_response_started{remote_connection_failure}',
+    details:
+      'upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}',
   },
 ]
 const PLAN = [...planFor('near'), ...planFor('far')]
@@ -177,7 +178,7 @@ const arriving = (service: string): number =>
 function judgeRecords(records: readonly AccessRecord[], direction: string, isMeant: (plan: Plan) => boolean): void {
   const told = new Map<string, number>()
   for (const record of records) {
-    assert.equal(record.direction, direction)
+    assert.equal(record.weft_direction, direction)
     const { method, path, response_code, response_flags, response_code_details } = record
     const host = record.authority
     const key = JSON.stringify([host, method, path, response_code, response_flags, response_code_details])

@@ -199,7 +199,7 @@ async function recordsOf(got: readonly Got[]): Promise<Map<string, AccessRecord>
     for (const line of lines) {
       if (!line.includes('"request_id":"get-')) continue
       const record = JSON.parse(line) as AccessRecord
-      if (record.direction === 'outbound' && record.request_id !== null) found.set(record.request_id, record)
+      if (record.weft_direction === 'outbound' && record.request_id !== null) found.set(record.request_id, record)
     }
     return Promise.resolve(got.every(({ id }) => found.has(id)))
   })

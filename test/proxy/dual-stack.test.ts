@@ -42,7 +42,7 @@ test('a request goes on in the family it came in, and is recorded in it', async 
   )
   assert.match(six?.downstream_remote_address ?? '', /^\[fd00:10:244::1\]:\d+$/)
   assert.equal(six?.upstream_cluster, 'outbound|80||app.default.svc.cluster.local')
-  assert.deepEqual([six?.source_workload, six?.destination_workload], ['web', 'app-v1'])
+  assert.deepEqual([six?.weft_source_workload, six?.weft_destination_workload], ['web', 'app-v1'])
   // a request that names no host is for the address that was dialled
   assert.deepEqual([bare?.authority, seen], [`[${V6}]:80`, ['app', 'app', `[${V6}]:80`]])
 })
@@ -63,7 +63,7 @@ test('a pod dialled by either of its addresses is gone to by that address', asyn
   for (const ip of app.ips) assert.equal((await ask(await node.dial('web-1', { ip, port: 8080 }), GET)).status, 200)
   await node.until(() => node.records.length === 2, 'two records')
   assert.deepEqual(
-    node.records.map(({ upstream_host, destination_workload }) => [upstream_host, destination_workload]),
+    node.records.map(({ upstream_host, weft_destination_workload }) => [upstream_host, weft_destination_workload]),
     [
       ['10.244.0.2:8080', 'app-v1'],
       ['[fd00:10:244::2]:8080', 'app-v1'],

@@ -64,7 +64,7 @@ export class Mesh {
     this.plane = new DataPlane({
       sockets: shownSockets(this.kernel.sockets(), this.families),
       access: {
-        write: (line) => this.records.push(JSON.parse(line) as AccessRecord),
+        write: (bytes, length) => this.records.push(JSON.parse(bytes.toString('latin1', 0, length)) as AccessRecord),
         dropped: 0,
         close: () => Promise.resolve(),
       },

@@ -122,7 +122,7 @@ test('where a server has closed all its pooled connections, a request is sent ag
   const { node, came } = await closing(t, { stale: 5 })
   const sockets = await Promise.all(Array.from({ length: 5 }, () => node.dial('web-1', APP)))
   await Promise.all(sockets.map((socket) => ask(socket, GET)))
-  assert.equal(node.plane.node.pools.size, 5)
+  assert.equal(node.plane.node.pools.idle, 5)
   assert.equal((await ask(sockets[0] as Socket, GET)).status, 200)
   assert.deepEqual([replays(node), came.length], [1, 6])
 })

@@ -96,7 +96,7 @@ test('after a storm of broken callers and servers, nothing is left behind', { ti
   assert.equal(node.count('weft_proxy_connections_open'), 0)
   assert.equal(node.transport.stagedBytes, 0)
   assert.equal(plane.node.load.size, 0)
-  assert.equal(plane.node.pools.size, 0)
+  assert.equal(plane.node.pools.idle, 0)
   assert.ok(node.records.length >= node.count('weft_proxy_connections_total'))
   const fds = readdirSync('/proc/self/fd').length
   assert.ok(fds <= fdsBefore + 10, `${fds} descriptors are open, ${fdsBefore} were before`)

@@ -72,7 +72,7 @@ test('under REGISTRY_ONLY HTTP to an unknown address is 502, TCP is reset, and w
         ...[record.response_code, record.response_flags, record.response_code_details],
         ...[record.upstream_cluster, record.route_name, record.weft_reason],
       ]),
-    [blocked, blocked, [0, 'UH', 'no_healthy_upstream', 'BlackHoleCluster', null, 'BLACK_HOLE_FLOW']],
+    [blocked, blocked, [0, 'UH', null, 'BlackHoleCluster', null, 'BLACK_HOLE_FLOW']],
   )
   const labels = { destination_service_name: 'BlackHoleCluster', destination_service: 'unknown', response_code: '502' }
   assert.equal(node.count('istio_requests_total', { ...labels, reporter: 'source' }), 2)

@@ -4,14 +4,15 @@
 //       │                    └──────────────answer (body skipped or complete)──────────────▶ head
 //       └──bad──▶ answer, linger                 answer with the body not at hand ──▶ linger ──▶ closed
 
-import { lossOf, MeshError } from '../../model/failure.ts'
-import type { Exchange } from '../exchange.ts'
+import { type FailureCode, lossOf, MeshError } from '../../model/failure.ts'
 import type { Channel, ChannelSink } from '../transport/transport.ts'
 import { Body } from './body.ts'
 import { emitAnswer } from './emit.ts'
 import { Http1Exchange } from './request.ts'
 import { Head } from './head.ts'
-import type { HeadLimits } from './scan.ts'
+import type { CallerOptions, Requests } from './requests.ts'
+import { Said } from './recurring.ts'
+import type { Parsed } from './scan.ts'
 import { scratch } from './send.ts'
 import { Store } from './store.ts'
 
@@ -26,35 +27,33 @@ const USUAL_HEAD = 4 * 1024
 
 type State = 'head' | 'decide' | 'body' | 'respond' | 'linger' | 'closed'
 
-interface Waiter {
-  readonly resolve: (exchange: Exchange | null) => void
-  readonly reject: (reason: MeshError) => void
+/** Why a head is no request that can be served. */
+const UNREADABLE: Readonly<Record<Exclude<Parsed, 'more' | 'done'>, [FailureCode, string]>> = {
+  large: ['HEAD_TOO_LARGE', 'the request head is beyond the limits'],
+  long: ['TARGET_TOO_LONG', 'the request target is beyond the limit of a head'],
+  version: ['VERSION_NOT_SUPPORTED', 'not a request of HTTP/1'],
+  unknown: ['NOT_IMPLEMENTED', 'a transfer coding that is not known'],
+  bad: ['BAD_REQUEST', 'not an HTTP/1.1 request'],
 }
 
-/** Where the connection came in, for what requests must be told. */
-export interface CallerOptions {
-  /** Port the caller dialled. */
-  readonly port: number
-  /** Authority of a request that names none, as HTTP/1.0 may. */
-  readonly authority: string
-  /** Makes a request id. */
-  readonly requestId: () => string
-  readonly limits: HeadLimits
-  /** Whether the node is draining: then each response is a connection's last. */
-  readonly lastResponse: () => boolean
-}
-
-/** Reads requests from a channel. One exchange at a time; the next begins when `next` is called again. */
+/**
+ * Reads requests from a channel, one exchange at a time: the next begins when `next` is called again. Calls and not promises,
+ * for a request that finds a kept connection is then on its way within the event that brought it.
+ */
 export class Http1Caller implements ChannelSink {
   readonly channel: Channel
   readonly options: CallerOptions
   readonly store: Store
   readonly body = new Body()
+  readonly said = new Said()
   /** When the first byte of the head now being read came, by the coarse clock; null between heads. */
   headSince: number | null = null
   readonly #head: Head
   #state: State = 'head'
-  #waiter: Waiter | null = null
+  readonly #requests: Requests
+  /** The next request is waited for. */
+  #isAwaited = false
+  #isReading = false
   #exchange: Http1Exchange | null = null
   #ended = false
   #closeAfter = false
@@ -62,8 +61,9 @@ export class Http1Caller implements ChannelSink {
   #lingerTimer: NodeJS.Timeout | null = null
 
   /** `first`: bytes that were read before it was known that this is HTTP. */
-  constructor(channel: Channel, options: CallerOptions, first: Buffer | null) {
+  constructor(channel: Channel, options: CallerOptions, requests: Requests, first: Buffer | null) {
     this.channel = channel
+    this.#requests = requests
     this.options = options
     this.store = new Store(channel.budget)
     this.#head = new Head('request', options.limits)
@@ -88,26 +88,22 @@ export class Http1Caller implements ChannelSink {
     return this.#state === 'head' && this.store.length === 0
   }
 
-  /**
-   * The next request, or null where the caller is done. Throws BAD_REQUEST, HEAD_TOO_LARGE, NOT_IMPLEMENTED after
-   * having answered so; CALLER_RESET where it broke off within a head.
-   */
-  next(): Promise<Exchange | null> {
+  /** Reads the next request, or tells that there is none. */
+  next(): void {
     if (this.#closeAfter && this.#state !== 'linger' && this.#state !== 'closed') this.#finish()
-    if (this.#state === 'linger' && this.channel.blocked) {
-      return new Promise((resolve, reject) => (this.#waiter = { resolve, reject })) // the last response has to leave yet
+    this.#isAwaited = true
+    if (this.#state === 'linger' && this.channel.blocked) return // the last response has to leave yet
+    if (this.#state === 'closed' || this.#state === 'linger' || this.channel.dead) {
+      this.#tell(null)
+      return
     }
-    if (this.#state === 'closed' || this.#state === 'linger' || this.channel.dead) return Promise.resolve(null)
     this.#state = 'head'
     this.#exchange = null
     this.store.compact()
     this.headSince = this.store.length > 0 ? this.channel.activeAt : null
     this.#head.reset()
-    return new Promise((resolve, reject) => {
-      this.#waiter = { resolve, reject }
-      this.channel.resume()
-      if (!this.channel.blocked) this.#readHead() // else the last response first: `drained` goes on
-    })
+    this.channel.resume()
+    this.#readHeads()
   }
 
   bytes(arena: Buffer, from: number, to: number): void {
@@ -120,7 +116,7 @@ export class Http1Caller implements ChannelSink {
       case 'head':
         this.headSince ??= this.channel.activeAt
         this.store.append(arena, from, to)
-        if (this.#waiter !== null && !this.channel.blocked) this.#readHead()
+        if (this.#isAwaited && !this.channel.blocked) this.#readHeads()
         else if (this.store.length > AHEAD_LIMIT) this.channel.hold()
         this.#giveUpIfSpent()
         return
@@ -140,7 +136,7 @@ export class Http1Caller implements ChannelSink {
     this.#ended = true
     switch (this.#state) {
       case 'head':
-        if (this.#waiter !== null && !this.channel.blocked) this.#readHead()
+        this.#readHeads()
         return
       case 'body':
         this.#exchange?.stop(new MeshError('CALLER_RESET', 'the caller ended its side within a request body'))
@@ -158,13 +154,13 @@ export class Http1Caller implements ChannelSink {
 
   drained(): void {
     if (this.#state === 'linger') {
-      this.#done()
+      this.#tell(null)
       this.#linger()
       return
     }
-    if (this.#state !== 'head' || this.#waiter === null) return
+    if (this.#state !== 'head' || !this.#isAwaited) return
     this.channel.resume()
-    this.#readHead()
+    this.#readHeads()
   }
 
   closed(): void {
@@ -179,9 +175,9 @@ export class Http1Caller implements ChannelSink {
   drain(): void {
     if (this.#exchange?.answered === true) return
     this.#closeAfter = true
-    if (!this.idle || this.#waiter === null) return
+    if (!this.idle || !this.#isAwaited) return
     this.#finish()
-    if (!this.channel.blocked) this.#done()
+    if (!this.channel.blocked) this.#tell(null)
   }
 
   /** Ends the connection now: an idle one in order, one with a request under way by a reset. */
@@ -263,36 +259,34 @@ export class Http1Caller implements ChannelSink {
     this.#gone(budget.failure())
   }
 
-  #readHead(): void {
-    const { store } = this
-    if (store.length > 0) {
-      switch (this.#head.parse(store.bytes, store.from, store.to)) {
-        case 'more':
-          break
-        case 'done':
-          this.#begin()
-          return
-        case 'large':
-          this.#refuse(new MeshError('HEAD_TOO_LARGE', 'the request head is beyond the limits'))
-          return
-        case 'long':
-          this.#refuse(new MeshError('TARGET_TOO_LONG', 'the request target is beyond the limit of a head'))
-          return
-        case 'version':
-          this.#refuse(new MeshError('VERSION_NOT_SUPPORTED', 'not a request of HTTP/1'))
-          return
-        case 'unknown':
-          this.#refuse(new MeshError('NOT_IMPLEMENTED', 'a transfer coding that is not known'))
-          return
-        case 'bad':
-          this.#refuse(new MeshError('BAD_REQUEST', 'not an HTTP/1.1 request'))
-          return
-      }
+  /** Has served what is here. A request that is answered at once has the next one read by this very loop. */
+  #readHeads(): void {
+    if (this.#isReading) return
+    this.#isReading = true
+    try {
+      // once the last response has left: what comes behind a backlog waits for `drained`
+      while (this.#isAwaited && this.#state === 'head' && !this.channel.blocked) if (!this.#readHead()) return
+    } finally {
+      this.#isReading = false
     }
-    if (this.#ended) this.#endedInHead()
   }
 
-  #begin(): void {
+  /** Whether a request was read, and given on. */
+  #readHead(): boolean {
+    const { store } = this
+    const parsed = store.length > 0 ? this.#head.parse(store.bytes, store.from, store.to) : 'more'
+    switch (parsed) {
+      case 'done':
+        return this.#begin()
+      case 'more':
+        if (this.#ended) this.#endedInHead()
+        return false
+      default:
+        return this.#refuse(new MeshError(...UNREADABLE[parsed]))
+    }
+  }
+
+  #begin(): boolean {
     const head = this.#head
     const { store } = this
     store.from += head.length
@@ -300,16 +294,12 @@ export class Http1Caller implements ChannelSink {
     this.body.begin(head.requestFraming(), head.contentLength)
     this.#state = 'decide'
     const exchange = Http1Exchange.from(this, head)
-    const waiter = this.#waiter
-    this.#waiter = null
-    if (exchange instanceof MeshError) {
-      this.#waiter = waiter
-      this.#refuse(exchange)
-      return
-    }
+    if (exchange instanceof MeshError) return this.#refuse(exchange)
+    this.#isAwaited = false
     this.#exchange = exchange
     if (this.options.lastResponse()) this.#closeAfter = true
-    waiter?.resolve(exchange)
+    this.#requests.serve(exchange)
+    return true
   }
 
   /** Whether the response under way is the connection's last, as far as is known. */
@@ -333,23 +323,20 @@ export class Http1Caller implements ChannelSink {
   }
 
   #endedInHead(): void {
-    const waiter = this.#waiter
-    this.#waiter = null
-    const partial = this.store.length > 0
+    const isPartial = this.store.length > 0
     this.#finish()
-    if (partial) waiter?.reject(new MeshError('CALLER_RESET', 'the caller ended its side within a request head'))
-    else waiter?.resolve(null)
+    this.#tell(isPartial ? new MeshError('CALLER_RESET', 'the caller ended its side within a request head') : null)
   }
 
-  #refuse(reason: MeshError): void {
+  /** Answers what cannot be read: no request. */
+  #refuse(reason: MeshError): false {
     const { status } = reason.kind
     const length = emitAnswer({ status, text: reason.message, close: true, head: false }, scratch)
     this.channel.write(scratch, 0, length, this.channel)
-    const waiter = this.#waiter
-    this.#waiter = null
     this.#closeAfter = true
     this.#finish()
-    waiter?.reject(reason)
+    this.#tell(reason)
+    return false
   }
 
   #gone(reason: MeshError): void {
@@ -358,10 +345,7 @@ export class Http1Caller implements ChannelSink {
     this.#state = 'closed'
     this.store.release()
     if (this.#lingerTimer !== null) clearTimeout(this.#lingerTimer)
-    const waiter = this.#waiter
-    this.#waiter = null
-    if (between) waiter?.resolve(null)
-    else waiter?.reject(reason)
+    this.#tell(between ? null : reason)
     this.#exchange?.stop(reason)
   }
 
@@ -388,13 +372,13 @@ export class Http1Caller implements ChannelSink {
     this.#state = 'closed'
     if (this.#lingerTimer !== null) clearTimeout(this.#lingerTimer)
     this.channel.close()
-    this.#done()
+    this.#tell(null)
   }
 
   /** Whoever waits for a request hears that there is none. */
-  #done(): void {
-    const waiter = this.#waiter
-    this.#waiter = null
-    waiter?.resolve(null)
+  #tell(reason: MeshError | null): void {
+    if (!this.#isAwaited) return
+    this.#isAwaited = false
+    this.#requests.finished(reason)
   }
 }

@@ -14,6 +14,7 @@ import {
   TRANSFER_ENCODING,
   UPGRADE,
 } from './fields.ts'
+import type { Recurring } from './recurring.ts'
 import { type Parsed, Scanner } from './scan.ts'
 
 /** What follows the head, as its fields say. `close`: everything until the connection ends. */
@@ -170,8 +171,11 @@ export class Head extends Scanner {
 
   #connectionOption(from: number, to: number): void {
     if (isWord(this.bytes, from, to, 'close')) this.close = true
-    else if (isWord(this.bytes, from, to, 'keep-alive')) this.keepAlive = true
-    else if (isWord(this.bytes, from, to, 'upgrade')) this.#upgradeAsked = true
+    else if (isWord(this.bytes, from, to, 'keep-alive')) {
+      this.keepAlive = true
+      return // the field of that name goes no further anyway
+    }
+    if (isWord(this.bytes, from, to, 'upgrade')) this.#upgradeAsked = true
     const name = this.bytes.toString('latin1', from, to).toLowerCase()
     for (let index = 0; index < this.count; index++) {
       const kind = this.kinds[index] as number
@@ -186,14 +190,10 @@ export class Head extends Scanner {
     return isWord(this.bytes, from, this.base + (this.spans[4 * index + 1] as number), name)
   }
 
-  /** Value of field `index`, one character a byte. */
-  value(index: number): string {
-    const { spans, base } = this
-    return this.bytes.toString(
-      'latin1',
-      base + (spans[4 * index + 2] as number),
-      base + (spans[4 * index + 3] as number),
-    )
+  /** Value of field `index`, one character a byte; `recurring` spares a string where it is as the last time. */
+  value(index: number, recurring: Recurring | null = null): string {
+    const { spans } = this
+    return this.text(spans[4 * index + 2] as number, spans[4 * index + 3] as number, recurring)
   }
 
   /** Value of the fields of a name (lower case), several joined by `,`; undefined where there is none. */
@@ -207,13 +207,16 @@ export class Head extends Scanner {
   }
 
   /** Value of the first field of a kind, or null. */
-  first(kind: number): string | null {
-    for (let index = 0; index < this.count; index++) if (this.kinds[index] === kind) return this.value(index)
+  first(kind: number, recurring: Recurring | null = null): string | null {
+    for (let index = 0; index < this.count; index++) if (this.kinds[index] === kind) return this.value(index, recurring)
     return null
   }
 
-  text(from: number, to: number): string {
-    return this.bytes.toString('latin1', this.base + from, this.base + to)
+  text(from: number, to: number, recurring: Recurring | null = null): string {
+    const { bytes, base } = this
+    return recurring === null
+      ? bytes.toString('latin1', base + from, base + to)
+      : recurring.of(bytes, base + from, base + to)
   }
 
   /** What follows a request (RFC 9112 §6.3). */

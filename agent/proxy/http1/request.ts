@@ -5,7 +5,7 @@ import { type BodySink, type Exchange, isIdempotent, REPEAT_LIMIT, type Stop } f
 import type { Channel } from '../transport/transport.ts'
 import type { Http1Caller } from './caller.ts'
 import { emitAnswer, emitResponse, hasBody, type ResponseOut } from './emit.ts'
-import { EXPECT, REQUEST_ID } from './fields.ts'
+import { EXPECT, FORWARDED_FOR, REQUEST_ID, USER_AGENT } from './fields.ts'
 import type { Framing, Head } from './head.ts'
 import { scratch, writeChunk, writeLastChunk } from './send.ts'
 import { addressed } from './target.ts'
@@ -19,7 +19,10 @@ export class Http1Exchange implements Exchange {
   readonly authority: string
   readonly scheme = 'http'
   readonly port: number
+  readonly minor: number
   readonly framing: Framing
+  readonly userAgent: string | null
+  readonly forwardedFor: string | null
   readonly requestId: string
   readonly newId: boolean
   answered = false
@@ -40,6 +43,7 @@ export class Http1Exchange implements Exchange {
   #ended: (() => void) | null = null
 
   private constructor(caller: Http1Caller, head: Head, place: { target: string; authority: string; method: string }) {
+    const { said } = caller
     this.#caller = caller
     this.head = head
     this.channel = caller.channel
@@ -47,7 +51,10 @@ export class Http1Exchange implements Exchange {
     this.target = place.target
     this.authority = place.authority
     this.port = caller.options.port
+    this.minor = head.minor
     this.framing = head.requestFraming()
+    this.userAgent = head.first(USER_AGENT, said.userAgent)
+    this.forwardedFor = head.first(FORWARDED_FOR, said.forwardedFor)
     const id = head.first(REQUEST_ID)
     this.newId = id === null
     this.requestId = id ?? caller.options.requestId()
@@ -58,9 +65,10 @@ export class Http1Exchange implements Exchange {
    * forward proxy behind a Service stays one. It has no content (RFC 9110 §9.3.6).
    */
   static from(caller: Http1Caller, head: Head): Http1Exchange | MeshError {
-    const method = head.text(head.methodFrom, head.methodTo)
+    const { said } = caller
+    const method = head.text(head.methodFrom, head.methodTo, said.method)
     const target = head.text(head.targetFrom, head.targetTo)
-    const host = head.host < 0 ? null : head.value(head.host)
+    const host = head.host < 0 ? null : head.value(head.host, said.host)
     const place = addressed(method, target, host, caller.options.authority)
     if (typeof place === 'string') return new MeshError('BAD_REQUEST', place)
     if (method === 'CONNECT' && head.requestFraming() !== 'none') {

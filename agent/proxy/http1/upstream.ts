@@ -1,7 +1,7 @@
 // The upstream's side of an HTTP/1.1 connection: sends one request at a time and reads its response.
 
 import type { SocketAddress } from '../../model/address.ts'
-import { lossOf, MeshError } from '../../model/failure.ts'
+import { failureOf, lossOf, MeshError } from '../../model/failure.ts'
 import type { BodySink, Exchange } from '../exchange.ts'
 import type { Channel, ChannelSink } from '../transport/transport.ts'
 import { Body } from './body.ts'
@@ -28,14 +28,14 @@ export interface UpstreamOwner {
 /** How an exchange ended. `upgraded`: the connection now carries what was agreed on. */
 export type Carried = 'done' | 'upgraded'
 
-/** Told when a response's final head has come. */
-export interface Hearing {
-  heard(): void
-}
-
-interface Waiter {
-  readonly resolve: (how: Carried) => void
-  readonly reject: (reason: MeshError) => void
+/** Who has an exchange carried. Called amid an event of a channel: none may throw. */
+export interface Carrier {
+  /** The response's final head has come. */
+  heard(head: Head): void
+  /** The response is through. */
+  carried(how: Carried): void
+  /** What stopped the exchange, UPSTREAM_RESET or UPSTREAM_BAD_RESPONSE; the connection is closed. */
+  failed(reason: MeshError): void
 }
 
 /** A connection to an endpoint, for one exchange after another. */
@@ -52,12 +52,13 @@ export class Http1Upstream implements ChannelSink, BodySink {
   /** Seconds the peer said it keeps an idle connection, or -1. */
   keepAliveSeconds = -1
   owner: UpstreamOwner | null = null
+  /** While it is kept: when that ends, by the coarse clock. */
+  idleUntilMs = 0
   readonly #head: Head
   readonly #body = new Body()
   readonly #store = new Store()
   #exchange: Exchange | null = null
-  #hearing: Hearing | null = null
-  #waiter: Waiter | null = null
+  #carrier: Carrier | null = null
   #state: 'idle' | 'head' | 'body' | 'dead' = 'idle'
   #interims = 0
   #sent = false
@@ -80,14 +81,11 @@ export class Http1Upstream implements ChannelSink, BodySink {
     return this.#state === 'idle' && this.#keep && !this.channel.dead
   }
 
-  /**
-   * Sends the request and passes the response on. Resolves when the response is through. Throws what stopped the
-   * exchange, UPSTREAM_RESET or UPSTREAM_BAD_RESPONSE; the connection is closed then.
-   */
-  carry(exchange: Exchange, rewritten: Rewritten, hearing: Hearing): Promise<Carried> {
+  /** Sends the request and passes the response on. Throws what the exchange was stopped for already; nothing is sent then. */
+  carry(exchange: Exchange, rewritten: Rewritten, carrier: Carrier): void {
     exchange.during(this.#stopped, this.#callerEnded)
     this.#exchange = exchange
-    this.#hearing = hearing
+    this.#carrier = carrier
     this.#state = 'head'
     this.#head.reset()
     this.#interims = 0
@@ -95,16 +93,13 @@ export class Http1Upstream implements ChannelSink, BodySink {
     this.#chunked = exchange.framing === 'chunked'
     this.#connect = exchange.method === 'CONNECT'
     this.#upgrade = exchange.head.upgrade >= 0 && upgradable(exchange.head)
-    return new Promise((resolve, reject) => {
-      this.#waiter = { resolve, reject }
-      try {
-        this.#sendHead(exchange, rewritten)
-      } catch (thrown) {
-        this.#fail(thrown as MeshError)
-        return
-      }
-      exchange.sendBody(this)
-    })
+    try {
+      this.#sendHead(exchange, rewritten)
+    } catch (thrown) {
+      this.#fail(failureOf(thrown))
+      return
+    }
+    exchange.sendBody(this)
   }
 
   bodyBytes(bytes: Buffer, from: number, to: number, source: Channel): void {
@@ -146,7 +141,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
   end(): void {
     if (this.#state === 'body' && this.#body.framing === 'close') {
       this.#keep = false
-      this.#finish()
+      this.#finish(false)
       return
     }
     this.#broken('the upstream ended the connection')
@@ -255,9 +250,9 @@ export class Http1Upstream implements ChannelSink, BodySink {
     this.keepAliveSeconds = head.keepAliveSeconds
     this.#body.begin(framing, head.contentLength)
     this.#state = 'body'
-    this.#hearing?.heard()
+    this.#carrier?.heard(head)
     exchange.respond(head, framing)
-    if (framing === 'none') this.#finish()
+    if (framing === 'none') this.#finish(at < to)
   }
 
   #onUpgrade(arena: Buffer, at: number, to: number): void {
@@ -268,34 +263,37 @@ export class Http1Upstream implements ChannelSink, BodySink {
     }
     if (this.#connect) this.#head.contentLength = -1 // the tunnel has none (RFC 9110 §9.3.6)
     const fromUpstream = at < to ? Buffer.from(arena.subarray(at, to)) : null
-    this.#hearing?.heard()
+    this.#carrier?.heard(this.#head)
     this.channel.hold()
     this.ahead = { fromUpstream, fromCaller: exchange.upgrade(this.#head) }
     this.#state = 'dead'
     this.#keep = false
-    this.#settle()?.resolve('upgraded')
+    this.#settle()?.carried('upgraded')
   }
 
   #readBody(arena: Buffer, from: number, to: number): number {
     const at = this.#body.feed(arena, from, to, this)
     if (at < 0) this.#fail(new MeshError('UPSTREAM_BAD_RESPONSE', 'the response body breaks its framing'))
-    else if (this.#body.done) this.#finish()
+    else if (this.#body.done) this.#finish(at < to)
     return at
   }
 
-  /** The response is through. Where the request is not, the connection cannot be used again. */
-  #finish(): void {
+  /**
+   * The response is through. Where the request is not, or more has come that nobody asked for, the connection cannot be used
+   * again.
+   */
+  #finish(isMore: boolean): void {
     const exchange = this.#exchange as Exchange
-    if (!this.#sent || this.#finished || this.channel.blocked) this.#keep = false
+    if (isMore || !this.#sent || this.#finished || this.channel.blocked) this.#keep = false
     this.#state = 'idle'
-    const waiter = this.#settle()
+    const carrier = this.#settle()
     exchange.bodyEnd(this.#body.trailers)
     // neither side's backlog may hold back what the other does next
     exchange.channel.forget(this.channel)
     this.channel.forget(exchange.channel)
     if (!this.#keep) this.close()
     this.reused = true
-    waiter?.resolve('done')
+    carrier?.carried('done')
   }
 
   #broken(why: string, cause?: Error): void {
@@ -311,17 +309,15 @@ export class Http1Upstream implements ChannelSink, BodySink {
     this.#state = 'dead'
     this.#store.release()
     this.channel.reset()
-    this.#settle()?.reject(reason)
     this.owner?.unusable(this)
+    this.#settle()?.failed(reason)
   }
 
-  #settle(): Waiter | null {
-    const waiter = this.#waiter
-    this.#waiter = null
+  #settle(): Carrier | null {
+    const carrier = this.#carrier
     this.#exchange?.during(null, null)
-    this.#exchange = null
-    this.#hearing = null
-    return waiter
+    this.#exchange = this.#carrier = null
+    return carrier
   }
 
   readonly #stopped = (reason: MeshError): void => this.#fail(reason)

@@ -4,7 +4,7 @@ import type { Flow } from '../../kernel/accounts.ts'
 import type { Captured, Sockets } from '../../kernel/kernel.ts'
 import { nothing, type Refusal } from '../../model/build.ts'
 import type { Piece } from '../../model/delta.ts'
-import { isRecording } from '../../model/mesh-settings.ts'
+import { accessLogOf } from '../../model/mesh-settings.ts'
 import { hasLeft } from '../../model/serving.ts'
 import { compile, type Inventory, type Snapshot } from '../../model/snapshot.ts'
 import type { Random } from '../../model/route.ts'
@@ -88,7 +88,7 @@ export class DataPlane {
       snapshot: nothing(),
       draining: false,
     }
-    this.node.account.isRecording = this.#records
+    this.#aimRecords()
     this.#swap = new Swap(this.node, (refusal) => this.#onRefused(refusal))
     this.node.transport.tick(performance.now())
   }
@@ -117,10 +117,16 @@ export class DataPlane {
 
   #swapped(before: Snapshot): void {
     this.#isSwapped = true
-    const { account, pools, snapshot } = this.node
-    account.isRecording = isRecording(snapshot.settings.mesh, this.#records)
+    const { pools, snapshot } = this.node
+    this.#aimRecords()
     this.node.live.recheck(() => this.node.snapshot)
     void inSlices(pools.drainEndpoints((endpoint) => hasLeft(before, snapshot, endpoint)))
+  }
+
+  #aimRecords(): void {
+    const { account, snapshot } = this.node
+    const faults = account.recorder.configure(accessLogOf(snapshot.settings.mesh, this.#records))
+    for (const why of faults) this.#onFault(`ConfigMap weft: ${why}`)
   }
 
   /** Takes a pod's connections from now on. One that is gone already is passed over, and said. */
@@ -195,7 +201,7 @@ export class DataPlane {
   counters(): Counters {
     const { account, live, pools, snapshot } = this.node
     live.settle()
-    account.cells.plain('weft_proxy_upstreams_idle').value = pools.size
+    account.cells.plain('weft_proxy_upstreams_idle').value = pools.idle
     account.cells.plain('weft_access_records_dropped_total').value = account.access.dropped
     return account.cells.dump(Date.now(), (uid) => snapshot.workloadByUid.has(uid))
   }

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { SocketAddress } from '../../model/address.ts'
 import { Http1Upstream } from '../http1/upstream.ts'
 import { DEFAULT_LIMITS } from './limits.ts'
-import { poolKey, Pools } from './pool.ts'
+import { type Pool, Pools } from './pool.ts'
 import { UNBOUNDED } from '../transport/budget.ts'
 import type { Channel, ChannelSink } from '../transport/transport.ts'
 
@@ -30,8 +31,11 @@ class StillChannel implements Channel {
 }
 
 const limits = { ...DEFAULT_LIMITS, idlePerEndpoint: 2, idlePerPod: 3, idleInAll: 5, pooledIdleMs: 1000 }
-const key = (pod: string, endpoint = 'a:1', client?: number) =>
-  poolKey(pod, endpoint, client === undefined ? undefined : { ip: 'c', port: client })
+/** Two clients of an application. */
+const [SEVEN, EIGHT] = [7, 8].map((port): SocketAddress => ({ ip: 'c', port }))
+
+const of = (pools: Pools, pod: string, endpoint = 'a:1', client?: SocketAddress): Pool =>
+  pools.of(pod, endpoint, client)
 
 function upstream(): { upstream: Http1Upstream; channel: StillChannel } {
   const channel = new StillChannel()
@@ -41,48 +45,59 @@ function upstream(): { upstream: Http1Upstream; channel: StillChannel } {
 test('a connection is given back to its own key alone: pod, endpoint and client', () => {
   const pools = new Pools(limits)
   const { upstream: kept } = upstream()
-  pools.give(key('p', 'a:1', 7), kept, 0)
-  for (const other of [key('q', 'a:1', 7), key('p', 'b:1', 7), key('p', 'a:1', 8), key('p', 'a:1')]) {
-    assert.equal(pools.take(other, 0), null)
+  of(pools, 'p').give(kept, 0)
+  for (const other of [of(pools, 'q'), of(pools, 'p', 'b:1'), of(pools, 'p', 'a:1', SEVEN)]) {
+    assert.equal(other.take(0), null)
   }
-  assert.equal(pools.take(key('p', 'a:1', 7), 0), kept)
-  assert.equal(pools.take(key('p', 'a:1', 7), 0), null)
+  assert.equal(of(pools, 'p').take(0), kept)
+  assert.equal(of(pools, 'p').take(0), null)
+})
+
+test('what an application takes for one client is no other’s, and ends with that', () => {
+  const pools = new Pools(limits)
+  const [seven, eight] = [upstream(), upstream()]
+  of(pools, 'p', 'a:1', SEVEN).give(seven.upstream, 0)
+  of(pools, 'p', 'a:1', EIGHT).give(eight.upstream, 0)
+  assert.equal(of(pools, 'p').take(0), null)
+  pools.drainClient('p', SEVEN as SocketAddress)
+  assert.deepEqual([seven.channel.dead, eight.channel.dead, pools.idle], [true, false, 1])
+  assert.equal(of(pools, 'p', 'a:1', EIGHT).take(0), eight.upstream)
 })
 
 test('what was used last is used first', () => {
   const pools = new Pools(limits)
   const [older, newer] = [upstream(), upstream()]
-  pools.give(key('p'), older.upstream, 0)
-  pools.give(key('p'), newer.upstream, 1)
-  assert.equal(pools.take(key('p'), 0), newer.upstream)
+  of(pools, 'p').give(older.upstream, 0)
+  of(pools, 'p').give(newer.upstream, 1)
+  assert.equal(of(pools, 'p').take(0), newer.upstream)
 })
 
 test('an endpoint, a pod and the worker each have a bound', () => {
   const pools = new Pools(limits)
   const give = (pod: string, endpoint: string): boolean => {
     const { upstream: one, channel } = upstream()
-    pools.give(key(pod, endpoint), one, 0)
+    of(pools, pod, endpoint).give(one, 0)
     return !channel.dead
   }
   assert.deepEqual([give('p', 'a:1'), give('p', 'a:1'), give('p', 'a:1')], [true, true, false])
   assert.deepEqual([give('p', 'b:1'), give('p', 'c:1')], [true, false])
   assert.deepEqual([give('q', 'a:1'), give('q', 'a:1'), give('r', 'a:1')], [true, true, false])
-  assert.equal(pools.size, 5)
+  assert.equal(pools.idle, 5)
 })
 
 test('idle connections are closed in time, earlier where the server announced less', () => {
   const pools = new Pools(limits)
   const [plain, hinted] = [upstream(), upstream()]
   hinted.upstream.keepAliveSeconds = 1.5
-  pools.give(key('p'), plain.upstream, 0)
-  pools.give(key('p'), hinted.upstream, 0)
+  of(pools, 'p').give(plain.upstream, 0)
+  of(pools, 'p').give(hinted.upstream, 0)
   pools.sweep(499)
   assert.deepEqual([plain.channel.dead, hinted.channel.dead], [false, false])
   pools.sweep(500)
   assert.deepEqual([plain.channel.dead, hinted.channel.dead], [false, true])
   pools.sweep(1000)
   assert.equal(plain.channel.dead, true)
-  assert.equal(pools.size, 0)
+  assert.equal(pools.idle, 0)
 })
 
 test('a connection that ends, or speaks unasked, leaves its pool', () => {
@@ -95,9 +110,9 @@ test('a connection that ends, or speaks unasked, leaves its pool', () => {
   ]
   for (const event of events) {
     const { upstream: one, channel } = upstream()
-    pools.give(key('p'), one, 0)
+    of(pools, 'p').give(one, 0)
     event(channel.sink)
-    assert.equal(pools.take(key('p'), 0), null)
+    assert.equal(of(pools, 'p').take(0), null)
   }
 })
 
@@ -105,18 +120,18 @@ test('a connection that its server may be closing is not given, though nobody ha
   const pools = new Pools(limits)
   const { upstream: hinted, channel } = upstream()
   hinted.keepAliveSeconds = 1.5
-  pools.give(key('p'), hinted, 0)
-  assert.equal(pools.take(key('p'), 500), null)
+  of(pools, 'p').give(hinted, 0)
+  assert.equal(of(pools, 'p').take(500), null)
   assert.equal(channel.dead, true)
 })
 
 test('what is kept for endpoints that have left is closed, but not what a pod’s own application is reached by', () => {
   const pools = new Pools(limits)
   const [gone, stays, inside] = [upstream(), upstream(), upstream()]
-  pools.give(key('p', 'gone:1'), gone.upstream, 0)
-  pools.give(key('p', 'stays:1'), stays.upstream, 0)
-  pools.give(key('q', 'gone:1', 7), inside.upstream, 0)
+  of(pools, 'p', 'gone:1').give(gone.upstream, 0)
+  of(pools, 'p', 'stays:1').give(stays.upstream, 0)
+  of(pools, 'q', 'gone:1', SEVEN).give(inside.upstream, 0)
   for (const _ of pools.drainEndpoints((endpoint) => endpoint === 'gone:1'));
   assert.deepEqual([gone.channel.dead, stays.channel.dead, inside.channel.dead], [true, false, false])
-  assert.equal(pools.take(key('p', 'gone:1'), 0), null)
+  assert.equal(of(pools, 'p', 'gone:1').take(0), null)
 })

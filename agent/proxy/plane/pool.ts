@@ -1,7 +1,6 @@
 // Idle HTTP connections to endpoints, kept for the caller pod that opened them. Two pods never share one.
 
 import type { SocketAddress } from '../../model/address.ts'
-import { addressText } from '../../model/address.ts'
 import type { Http1Upstream, UpstreamOwner } from '../http1/upstream.ts'
 import type { Limits } from './limits.ts'
 
@@ -11,131 +10,160 @@ const EARLIER_MS = 1000
 /** Idle connections looked at between two looks at the clock. */
 const STEP = 32
 
-/** Whom a pooled connection may serve. */
-export interface PoolKey {
-  /** uid of the pod in whose network namespace it was made. */
-  readonly pod: string
-  /** `ip:port`; null on a leg to the pod's own application, which ends its connections itself. */
-  readonly endpoint: string | null
-  /** Pod, endpoint, and on a leg to the application whom that sees as its client. */
-  readonly text: string
+type Bounds = Pick<Limits, 'idlePerEndpoint' | 'idlePerPod' | 'idleInAll' | 'pooledIdleMs'>
+
+/** What counts together: all of a worker, or all that one pod opened. */
+interface Count {
+  idle: number
 }
 
-interface Idle {
-  readonly upstream: Http1Upstream
-  readonly key: string
-  readonly pod: string
-  readonly endpoint: string | null
-  readonly untilMs: number
+/** Whose connections a pool holds. */
+interface Ends {
+  /** `ip:port` */
+  readonly endpoint: string
+  readonly ofPod: Count
+  readonly inAll: Count
 }
 
-/** The key of a leg. */
-export function poolKey(pod: string, endpoint: string, client: SocketAddress | undefined): PoolKey {
-  if (client === undefined) return { pod, endpoint, text: `${pod}|${endpoint}` }
-  return { pod, endpoint: null, text: `${pod}|${endpoint}|${addressText(client)}` }
-}
+/** Idle connections from one pod to one endpoint, and on a leg to the application for one client of it. */
+export class Pool implements UpstreamOwner {
+  readonly endpoint: string
+  readonly #limits: Bounds
+  readonly #ofPod: Count
+  readonly #inAll: Count
+  /** The one used last is the last. */
+  readonly #idle: Http1Upstream[] = []
 
-/** All pools of this worker. */
-export class Pools implements UpstreamOwner {
-  readonly #limits: Limits
-  readonly #byKey = new Map<string, Idle[]>()
-  readonly #byUpstream = new Map<Http1Upstream, Idle>()
-  readonly #perPod = new Map<string, number>()
-
-  constructor(limits: Limits) {
+  constructor(limits: Bounds, { endpoint, ofPod, inAll }: Ends) {
+    this.endpoint = endpoint
     this.#limits = limits
+    this.#ofPod = ofPod
+    this.#inAll = inAll
   }
 
-  /** Idle connections in all. */
   get size(): number {
-    return this.#byUpstream.size
+    return this.#idle.length
   }
 
   /** The connection used last, or null. It is the taker's then. What its server may be closing by now is not given. */
-  take(key: PoolKey, nowMs: number): Http1Upstream | null {
-    const { text } = key
+  take(nowMs: number): Http1Upstream | null {
     for (;;) {
-      const idle = this.#byKey.get(text)?.at(-1)
-      if (idle === undefined) return null
-      if (idle.untilMs <= nowMs) {
-        idle.upstream.close()
-        continue
+      const upstream = this.#idle.at(-1)
+      if (upstream === undefined) return null
+      if (upstream.idleUntilMs > nowMs) {
+        this.unusable(upstream)
+        return upstream
       }
-      this.#remove(idle)
-      return idle.upstream
+      upstream.close()
     }
   }
 
   /** Keeps a connection, or closes it where it cannot be used again or there are enough. */
-  give(key: PoolKey, upstream: Http1Upstream, nowMs: number): void {
+  give(upstream: Http1Upstream, nowMs: number): void {
     if (!upstream.reusable) return // it closed itself
-    const { text } = key
-    const list = this.#byKey.get(text) ?? []
-    const ofPod = this.#perPod.get(key.pod) ?? 0
     const { idlePerEndpoint, idlePerPod, idleInAll, pooledIdleMs } = this.#limits
-    if (list.length >= idlePerEndpoint || ofPod >= idlePerPod || this.size >= idleInAll) {
+    if (this.size >= idlePerEndpoint || this.#ofPod.idle >= idlePerPod || this.#inAll.idle >= idleInAll) {
       upstream.close()
       return
     }
     const told = upstream.keepAliveSeconds < 0 ? Infinity : upstream.keepAliveSeconds * 1000 - EARLIER_MS
-    const untilMs = nowMs + Math.min(pooledIdleMs, told)
-    const idle = { upstream, key: text, pod: key.pod, endpoint: key.endpoint, untilMs }
-    list.push(idle)
-    this.#byKey.set(text, list)
-    this.#byUpstream.set(upstream, idle)
-    this.#perPod.set(key.pod, ofPod + 1)
+    upstream.idleUntilMs = nowMs + Math.min(pooledIdleMs, told)
     upstream.owner = this
+    this.#idle.push(upstream)
+    this.#ofPod.idle++
+    this.#inAll.idle++
   }
 
+  /** It is kept no more. */
   unusable(upstream: Http1Upstream): void {
-    const idle = this.#byUpstream.get(upstream)
-    if (idle !== undefined) this.#remove(idle)
+    const at = this.#idle.lastIndexOf(upstream)
+    if (at < 0) return
+    upstream.owner = null
+    this.#idle.splice(at, 1)
+    this.#ofPod.idle--
+    this.#inAll.idle--
+  }
+
+  /** Closes what has been idle for too long; with Infinity all. */
+  sweep(nowMs: number): void {
+    for (const upstream of [...this.#idle]) if (upstream.idleUntilMs <= nowMs) upstream.close()
+  }
+}
+
+/** The pools of one pod. */
+class PodPools implements Count {
+  idle = 0
+  readonly byEndpoint = new Map<string, Pool>()
+  /** Of its application, by the client that it sees: an address is one object for as long as its connection lives. */
+  readonly byClient = new Map<SocketAddress, Pool>()
+
+  sweep(nowMs: number): void {
+    for (const pools of [this.byEndpoint, this.byClient] as Map<unknown, Pool>[]) {
+      for (const [key, pool] of pools) {
+        pool.sweep(nowMs)
+        if (pool.size === 0) pools.delete(key)
+      }
+    }
+  }
+}
+
+/** All pools of this worker. */
+export class Pools implements Count {
+  idle = 0
+  readonly #limits: Bounds
+  readonly #pods = new Map<string, PodPools>()
+
+  constructor(limits: Bounds) {
+    this.#limits = limits
+  }
+
+  /**
+   * The pool of a leg; not to be kept, for one that is empty is forgotten. `pod`: uid of the pod in whose network namespace
+   * its connections are made; `client`: whom the pod's own application sees, undefined where it is not gone to.
+   */
+  of(pod: string, endpoint: string, client: SocketAddress | undefined): Pool {
+    let pools = this.#pods.get(pod)
+    if (pools === undefined) this.#pods.set(pod, (pools = new PodPools()))
+    let pool = client === undefined ? pools.byEndpoint.get(endpoint) : pools.byClient.get(client)
+    if (pool !== undefined) return pool
+    pool = new Pool(this.#limits, { endpoint, ofPod: pools, inAll: this })
+    if (client === undefined) pools.byEndpoint.set(endpoint, pool)
+    else pools.byClient.set(client, pool)
+    return pool
   }
 
   /** Closes what has been idle for too long. */
   sweep(nowMs: number): void {
-    this.#closeWhere((idle) => idle.untilMs <= nowMs)
+    for (const [pod, pools] of this.#pods) {
+      pools.sweep(nowMs)
+      if (pools.idle === 0) this.#pods.delete(pod)
+    }
   }
 
   /** Closes what a pod left behind. */
   drainPod(pod: string): void {
-    this.#closeWhere((idle) => idle.pod === pod)
+    this.#pods.get(pod)?.sweep(Infinity)
+    this.#pods.delete(pod)
   }
 
-  /** Closes what is kept for endpoints that have left. Yields where the work may pause. */
+  /** Closes what is kept for one client of a pod's application. */
+  drainClient(pod: string, client: SocketAddress): void {
+    const pools = this.#pods.get(pod)
+    pools?.byClient.get(client)?.sweep(Infinity)
+    pools?.byClient.delete(client)
+  }
+
+  /** Closes what is kept for endpoints that have left; an application ends its connections itself. Yields where the work may pause. */
   *drainEndpoints(hasLeft: (endpoint: string) => boolean): Generator<void> {
     let seen = 0
-    for (const { endpoint, upstream } of [...this.#byUpstream.values()]) {
-      // by now it may be another's, who gives it back to be looked at then
-      if (endpoint !== null && this.#byUpstream.has(upstream) && hasLeft(endpoint)) upstream.close()
+    for (const pool of [...this.#pods.values()].flatMap(({ byEndpoint }) => [...byEndpoint.values()])) {
+      if (pool.size > 0 && hasLeft(pool.endpoint)) pool.sweep(Infinity)
       if (++seen % STEP === 0) yield
     }
   }
 
-  /** Closes what is kept for one key. */
-  drainKey(key: PoolKey): void {
-    const { text } = key
-    for (const { upstream } of [...(this.#byKey.get(text) ?? [])]) upstream.close()
-  }
-
   /** Closes all. */
   drain(): void {
-    this.#closeWhere(() => true)
-  }
-
-  #closeWhere(test: (idle: Idle) => boolean): void {
-    for (const idle of [...this.#byUpstream.values()]) if (test(idle)) idle.upstream.close()
-  }
-
-  #remove(idle: Idle): void {
-    idle.upstream.owner = null
-    this.#byUpstream.delete(idle.upstream)
-    const list = this.#byKey.get(idle.key) ?? []
-    const at = list.lastIndexOf(idle)
-    if (at >= 0) list.splice(at, 1)
-    if (list.length === 0) this.#byKey.delete(idle.key)
-    const ofPod = (this.#perPod.get(idle.pod) ?? 1) - 1
-    if (ofPod > 0) this.#perPod.set(idle.pod, ofPod)
-    else this.#perPod.delete(idle.pod)
+    for (const pod of [...this.#pods.keys()]) this.drainPod(pod)
   }
 }

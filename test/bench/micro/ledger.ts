@@ -28,7 +28,7 @@ for (const [name, access] of [
   ['without', noAccessLog],
 ] as const) {
   const account = new Account(new Cells(), access, CLOCK)
-  account.isRecording = access !== noAccessLog
+  if (access === noAccessLog) account.recorder.configure({ file: '', encoding: 'JSON', format: null })
   using connection = account.open('outbound')
   connection.caller = caller
   connection.dialled = { ip: '10.96.0.1', port: 80 }

@@ -1,0 +1,123 @@
+// The ways that a connection's requests went lately: the cells they are counted in and what their records say of the way,
+// worked out once a way and found again by what it is made of.
+
+import { addressText } from '../model/address.ts'
+import type { Backends } from '../model/route.ts'
+import type { RuleRef } from '../model/snapshot.ts'
+import type { Endpoint, Service } from '../model/service.ts'
+import type { Edge } from './cells.ts'
+import { BLACK_HOLE, type Pair, PASSTHROUGH } from './edges.ts'
+import type { ConnectionLedger, Direction, Reached } from './ledger.ts'
+import { CoursePart } from './record.ts'
+
+/** Ways that a connection remembers; the oldest goes for a new one. */
+const KEPT = 16
+
+/** What a way is made of. */
+export interface Going {
+  readonly reached: Reached | null
+  readonly backends: Backends | null
+  readonly rule: RuleRef | null
+  readonly service: Service | null
+  /** Went nowhere: nothing in the mesh stands there, and only what it knows is reached. */
+  readonly isKept: boolean
+}
+
+export interface Course extends Going {
+  readonly protocol: Pair['protocol']
+  readonly edges: readonly Edge[]
+  readonly fields: CoursePart
+}
+
+export class Courses {
+  readonly #connection: ConnectionLedger
+  readonly #known: Course[] = []
+  #oldest = 0
+  #epoch = 0
+
+  constructor(connection: ConnectionLedger) {
+    this.#connection = connection
+  }
+
+  of(going: Going, protocol: Pair['protocol']): Course {
+    const { epoch } = this.#connection.account.edges
+    if (epoch !== this.#epoch) {
+      this.#epoch = epoch
+      this.#known.length = 0 // edges and names may be others now, and what they came from is not to be kept alive
+    }
+    for (const course of this.#known) if (course.protocol === protocol && isSame(course, going)) return course
+    const course = this.#lookUp(going, protocol)
+    if (this.#known.length < KEPT) this.#known.push(course)
+    else this.#known[this.#oldest++ % KEPT] = course
+    return course
+  }
+
+  #lookUp(going: Going, protocol: Pair['protocol']): Course {
+    const { direction, caller, pod, account } = this.#connection
+    const { reached, backends, rule, service, isKept } = going
+    const isInbound = direction === 'inbound'
+    const edges = account.edges.of({
+      caller,
+      callee: reached?.callee ?? (isInbound ? pod : null),
+      endpoint: reached?.endpoint ?? null,
+      service,
+      isKept,
+      reporters: isInbound ? 'destination' : reached?.both === true ? 'both' : 'source',
+      protocol,
+    })
+    const fields = new CoursePart({
+      upstream_host: reached === null ? null : addressText(reached.endpoint.address),
+      upstream_cluster: clusterName(direction, going),
+      route_name: rule === null ? unruled(direction, going, protocol) : rule.rule || rule.object.name,
+      weft_destination_workload: reached?.callee?.owner ?? null,
+    })
+    return { reached, backends, rule, service, isKept, protocol, edges, fields }
+  }
+}
+
+/** By identity where that is kept from request to request, else by what is told of it. */
+function isSame(a: Going, b: Going): boolean {
+  return (
+    a.service === b.service &&
+    a.isKept === b.isKept &&
+    isSameReached(a.reached, b.reached) &&
+    isSameBackends(a.backends, b.backends) &&
+    isSameRule(a.rule, b.rule)
+  )
+}
+
+function isSameReached(a: Reached | null, b: Reached | null): boolean {
+  if (a === null || b === null) return a === b
+  return a.callee === b.callee && a.both === b.both && isSameEndpoint(a.endpoint, b.endpoint)
+}
+
+/** That of an address without a service is made anew each time. */
+function isSameEndpoint(a: Endpoint, b: Endpoint): boolean {
+  return a === b || (a.address.port === b.address.port && a.address.ip === b.address.ip)
+}
+
+function isSameBackends(a: Backends | null, b: Backends | null): boolean {
+  if (a === null || b === null || a === b) return a === b
+  return a.port === b.port && a.host === b.host && a.subset === b.subset
+}
+
+function isSameRule(a: RuleRef | null, b: RuleRef | null): boolean {
+  if (a === null || b === null || a === b) return a === b
+  return a.object === b.object && a.rule === b.rule
+}
+
+/** Envoy's name for a set of backends as Istio sets it up, which its tools read. */
+function clusterName(direction: Direction, { backends, isKept }: Going): string | null {
+  if (isKept) return BLACK_HOLE
+  if (backends === null) return null
+  const { port, subset, host, isUnknown } = backends
+  if (isUnknown && direction === 'outbound') return PASSTHROUGH
+  return `${direction}|${port}|${subset ?? ''}|${direction === 'inbound' ? '' : host}`
+}
+
+/** Istio's name for what becomes of a request that no rule speaks of: of one to a service it has none. */
+function unruled(direction: Direction, { backends, isKept }: Going, protocol: Pair['protocol']): string | null {
+  if (protocol === 'tcp') return null
+  if (isKept) return 'block_all'
+  return direction === 'outbound' && backends?.isUnknown === true ? 'allow_any' : null
+}
