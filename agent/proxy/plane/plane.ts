@@ -38,7 +38,7 @@ export interface PlaneOptions {
   readonly onFault: (why: string) => void
   readonly limits?: Partial<Limits>
   readonly random?: Random
-  /** Stands in for the transport on node:net. */
+  /** The one on node:net if not given. */
   readonly transport?: Transport
   /** What all workers of the node count together; without it this is the only one. */
   readonly counts?: Counts
@@ -72,7 +72,7 @@ export class DataPlane {
     this.#records = options.records ?? true
     this.#pace = counts !== null && counts.workers > 1 ? { batch: SHARED_BATCH } : {}
     this.#onRefused = options.onRefused ?? ((refusal) => onFault(`${refusal.object.name}: ${refusal.why}`))
-    const carrier = transport ?? nodeTransport((thrown) => onFault(textOf(thrown)))
+    const carrier = transport ?? nodeTransport((thrown) => onFault(faultText(thrown)))
     this.node = {
       sockets,
       transport: carrier,
@@ -109,7 +109,7 @@ export class DataPlane {
     try {
       this.node.snapshot = compile(inventory, this.#onRefused)
     } catch (thrown) {
-      return textOf(thrown)
+      return faultText(thrown)
     }
     this.#swapped(before)
     return null
@@ -152,7 +152,7 @@ export class DataPlane {
         acceptors.push(
           held.accept(direction, {
             onAccept: (fd) => this.#accept(fd, direction, pod),
-            onFault: (error) => this.#onFault(textOf(error)),
+            onFault: (error) => this.#onFault(faultText(error)),
             ...this.#pace,
           }),
         )
@@ -160,7 +160,7 @@ export class DataPlane {
       undo.move()
       this.node.pods.set(captured.uid, pod)
     } catch (thrown) {
-      this.#onFault(`pod ${captured.uid} cannot be taken: ${textOf(thrown)}`)
+      this.#onFault(`pod ${captured.uid} cannot be taken: ${faultText(thrown)}`)
     }
   }
 
@@ -226,7 +226,7 @@ export class DataPlane {
     const { sockets, limits } = this.node
     if (direction === 'inbound') sockets.setUserTimeout(fd, limits.userTimeoutMs)
     const channel = this.node.transport.adopt(fd, pod.budget)
-    serve({ fd, channel, direction, pod }, this.node).catch((thrown: unknown) => this.#onFault(textOf(thrown)))
+    serve({ fd, channel, direction, pod }, this.node).catch((thrown: unknown) => this.#onFault(faultText(thrown)))
   }
 }
 
@@ -237,6 +237,7 @@ function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-function textOf(thrown: unknown): string {
+/** What is told of something that was thrown and should not have been. */
+export function faultText(thrown: unknown): string {
   return thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)
 }

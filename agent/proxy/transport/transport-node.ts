@@ -5,7 +5,7 @@ import { MeshError } from '../../model/failure.ts'
 import { ChannelSocket } from './socket.ts'
 import type { Budget } from './budget.ts'
 import { isTimeout } from './errors.ts'
-import type { Channel, ChannelSink, ConnectOptions, Ends, Transport } from './transport.ts'
+import { type Channel, type ChannelSink, type ConnectOptions, DEAF, type Ends, type Transport } from './transport.ts'
 
 /** Bytes of the read arena and of each write buffer: below it, large bodies cost visibly more. */
 const BUFFER_BYTES = 64 * 1024
@@ -18,8 +18,6 @@ const KEEPALIVE_MS = 60_000
 const CLOSE_LIMIT_MS = 10_000
 /** How long a channel that cannot be written to any more may take to hand over what it had received. */
 const LAST_READ_MS = 30_000
-
-const DEAF: ChannelSink = { bytes() {}, end() {}, drained() {}, closed() {}, lost() {} }
 
 /** Makes a transport. `onBug` hears what a sink threw; the channel it was called for is reset, the others live on. */
 export function nodeTransport(onBug: (thrown: unknown) => void): Transport {

@@ -17,6 +17,9 @@ export interface ChannelSink {
   lost(cause: Error): void
 }
 
+/** Hears nothing. */
+export const DEAF: ChannelSink = { bytes() {}, end() {}, drained() {}, closed() {}, lost() {} }
+
 /** Both ends of a connection. */
 export interface Ends {
   readonly local: SocketAddress

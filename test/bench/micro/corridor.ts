@@ -6,7 +6,7 @@ import type { Captured, PodSockets, Sockets } from '../../../agent/kernel/kernel
 import { serve } from '../../../agent/proxy/connection.ts'
 import { DataPlane } from '../../../agent/proxy/plane/plane.ts'
 import { UNBOUNDED } from '../../../agent/proxy/transport/budget.ts'
-import type { Channel, ChannelSink, Ends, Transport } from '../../../agent/proxy/transport/transport.ts'
+import { type Channel, DEAF, type Ends, type Transport } from '../../../agent/proxy/transport/transport.ts'
 import { openAccessLog } from '../../../agent/telemetry/access.ts'
 import { CALLER, cluster, DIALLED } from '../cluster.ts'
 import { median } from '../report.ts'
@@ -23,7 +23,6 @@ const ANSWER = Buffer.from(
 )
 const arena = Buffer.allocUnsafeSlow(64 * 1024)
 
-const DEAF: ChannelSink = { bytes() {}, end() {}, drained() {}, closed() {}, lost() {} }
 const ENDS: Ends = { local: { ip: '10.244.0.9', port: 40_000 }, remote: DIALLED }
 
 /** Takes what is written and has it read on the other side at the next turn. */
