@@ -368,7 +368,8 @@ private:
       message.msg_iovlen = size_t(count);
       ssize_t status;
       do
-        status = sendmsg(channel.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        status = count == 1 ? send(channel.fd, pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
+                            : sendmsg(channel.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
       while (status < 0 && errno == EINTR);
       if (status >= 0) {
         sent = size_t(status);

@@ -8,7 +8,8 @@ import { emitAnswer, emitResponse, hasBody, type ResponseOut } from './emit.ts'
 import { EXPECT, FORWARDED_FOR, REQUEST_ID, USER_AGENT } from './fields.ts'
 import type { Framing, Head } from './head.ts'
 import { scratch, writeChunk, writeLastChunk } from './send.ts'
-import { addressed } from './target.ts'
+import { type Addressed, addressed } from './target.ts'
+import type { Said } from './recurring.ts'
 
 /** See Exchange. Lives until the caller's next request is read. */
 export class Http1Exchange implements Exchange {
@@ -42,12 +43,12 @@ export class Http1Exchange implements Exchange {
   #stop: Stop | null = null
   #ended: (() => void) | null = null
 
-  private constructor(caller: Http1Caller, head: Head, place: { target: string; authority: string; method: string }) {
+  private constructor(caller: Http1Caller, head: Head, method: string, place: Addressed) {
     const { said } = caller
     this.#caller = caller
     this.head = head
     this.channel = caller.channel
-    this.method = place.method
+    this.method = method
     this.target = place.target
     this.authority = place.authority
     this.port = caller.options.port
@@ -69,12 +70,13 @@ export class Http1Exchange implements Exchange {
     const method = head.text(head.methodFrom, head.methodTo, said.method)
     const target = head.text(head.targetFrom, head.targetTo)
     const host = head.host < 0 ? null : head.value(head.host, said.host)
-    const place = addressed(method, target, host, caller.options.authority)
+    const place = usual(method, target, host, said) ?? addressed(method, target, host, caller.options.authority)
     if (typeof place === 'string') return new MeshError('BAD_REQUEST', place)
+    said.soundHost = host
     if (method === 'CONNECT' && head.requestFraming() !== 'none') {
       return new MeshError('BAD_REQUEST', 'CONNECT with content')
     }
-    return new Http1Exchange(caller, head, { ...place, method })
+    return new Http1Exchange(caller, head, method, place)
   }
 
   header(name: string): string | undefined {
@@ -199,4 +201,10 @@ export class Http1Exchange implements Exchange {
     this.bodySink = null
     this.#caller.abort()
   }
+}
+
+/** A path asked of the host that the request before was asked of, which has been looked at then; else null. */
+function usual(method: string, target: string, host: string | null, said: Said): Addressed | null {
+  const isKnown = host !== null && host === said.soundHost && method !== 'CONNECT' && target.startsWith('/')
+  return isKnown ? { target, authority: host } : null
 }

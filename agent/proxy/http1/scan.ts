@@ -116,6 +116,8 @@ export abstract class Scanner {
   #scan(bytes: Buffer, base: number, to: number): number {
     let p = base + this.#at
     while (p < to && p >= 0) {
+      if (this.#state === FIELD_START) p = this.#wholeLines(bytes, p, to)
+      if (p < 0 || p >= to) break
       p = this.#state < LINE_LF ? this.#startLine(bytes, p, to) : this.#fieldLine(bytes, p, to)
       if (this.#state === START && this.length > 0) break
     }
@@ -201,6 +203,31 @@ export abstract class Scanner {
         break
     }
     return p
+  }
+
+  /**
+   * Header lines of the usual form that are all there, `name: value` CRLF, in one go; returns where the first stands that is
+   * another, for the steps of #fieldLine, or -1. A line is only looked at from its beginning, so none is looked at twice.
+   */
+  #wholeLines(bytes: Buffer, start: number, to: number): number {
+    const { base } = this
+    let line = start
+    for (;;) {
+      let p = line
+      while (p < to && TOKEN[bytes[p] as number] === 1) p++
+      const colon = p
+      if (p + 1 >= to || p === line || bytes[p] !== COLON || bytes[p + 1] !== SPACE) return line
+      p += 2
+      const value = p
+      while (p < to && VALUE[bytes[p] as number] === 1) p++
+      if (p + 1 >= to || bytes[p] !== CR || bytes[p + 1] !== LF || isBlankOrEnd(bytes[value])) return line
+      if (this.count === this.limits.headFields) return this.#refuse('large')
+      this.#openField(line - base)
+      this.spans[4 * this.count + 1] = colon - base
+      this.spans[4 * this.count + 2] = value - base
+      if (!this.#closeField(p)) return -1
+      line = p + 2
+    }
   }
 
   /** One step within the header lines. */
@@ -301,4 +328,9 @@ export abstract class Scanner {
     this.count++
     return this.field(kind, from, to)
   }
+}
+
+/** Whether a value that begins so is empty, or has more blanks ahead of it than the usual one. */
+function isBlankOrEnd(byte: number | undefined): boolean {
+  return byte === SPACE || byte === TAB || byte === CR
 }
