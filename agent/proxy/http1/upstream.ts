@@ -186,7 +186,8 @@ export class Http1Upstream implements ChannelSink, BodySink {
     // the target of CONNECT is no path that a rule could rewrite, and its Host says the same
     const target = this.#connect ? exchange.target : (rewritten.target ?? exchange.target)
     const authority = this.#connect ? exchange.authority : (rewritten.authority ?? exchange.authority)
-    if (!sendable(target) || !sendable(authority)) {
+    const isSendable = target === exchange.target || sendable(target) // what came has been looked at
+    if (!isSendable || (authority !== exchange.authority && !sendable(authority))) {
       throw new MeshError('BAD_REQUEST', 'the rewritten request target or authority cannot be sent')
     }
     const out = {
