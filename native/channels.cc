@@ -219,7 +219,7 @@ private:
       for (int i = 0; i < count && watch_; i++)
         happen({int(uint32_t(ready[i].data.u64)), uint32_t(ready[i].data.u64 >> 32)}, ready[i].events);
       deliver();
-      more = count == READY_MOST;
+      more = count > 0;
       if (!more && again_.empty()) return;
     }
     // others have waited for long enough: the edges are asked for again
