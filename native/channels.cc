@@ -1,6 +1,7 @@
-// Connections of one thread, driven in batches. All sockets stand in one epoll set, itself watched by the thread's loop. A
-// wake-up reads every ready socket into one arena and calls JavaScript once, with a table of what happened; JavaScript fills
-// a table of writes, which is sent as the call returns. Nothing is allocated for a connection's bytes but a backlog.
+// Connections of one thread, driven in batches. All sockets stand in one epoll set, itself watched by the thread's
+// loop. A wake-up reads every ready socket into one arena and calls JavaScript once, with a table of what happened;
+// JavaScript fills a table of writes, which is sent as the call returns. Nothing is allocated for a connection's bytes
+// but a backlog.
 //
 //   events  [count, (id, kind, a, b) ...]    to JavaScript: a, b by kind
 //   writes  [count, (id, offset, length) ...] from JavaScript: offset into `out`, or below zero ~offset into the arena
@@ -63,13 +64,12 @@ struct Watch {
 class Channels : public Napi::ObjectWrap<Channels> {
 public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(
-        env, "Channels",
-        {InstanceMethod<&Channels::adopt>("adopt"), InstanceMethod<&Channels::connect>("connect"),
-         InstanceMethod<&Channels::read>("read"), InstanceMethod<&Channels::flush>("flush"),
-         InstanceMethod<&Channels::shutdown>("shutdown"), InstanceMethod<&Channels::close>("close"),
-         InstanceMethod<&Channels::fd>("fd"), InstanceMethod<&Channels::stop>("stop"),
-         InstanceAccessor<&Channels::status>("status")});
+    return DefineClass(env, "Channels",
+                       {InstanceMethod<&Channels::adopt>("adopt"), InstanceMethod<&Channels::connect>("connect"),
+                        InstanceMethod<&Channels::read>("read"), InstanceMethod<&Channels::flush>("flush"),
+                        InstanceMethod<&Channels::shutdown>("shutdown"), InstanceMethod<&Channels::close>("close"),
+                        InstanceMethod<&Channels::fd>("fd"), InstanceMethod<&Channels::stop>("stop"),
+                        InstanceAccessor<&Channels::status>("status")});
   }
 
   // new Channels(arena, out, events, writes, results, onBatch())
@@ -250,7 +250,8 @@ private:
     }
   }
 
-  // Reads once. A full read may have left something, which is read when JavaScript has had this: it may want no more then.
+  // Reads once. A full read may have left something, which is read when JavaScript has had this: it may want no more
+  // then.
   void receive(Place place) {
     if (arenaBytes_ - arenaUsed_ < READ_BYTES || eventRows_ - events_[0] < ROWS_MOST) deliver();
     for (;;) {
