@@ -17,6 +17,7 @@ import { accountFlows } from './flows.ts'
 import type { Counts } from './counts.ts'
 import type { RowChanges } from './feed.ts'
 import { DEFAULT_LIMITS, type Limits } from './limits.ts'
+import { Deadlines } from './deadlines.ts'
 import { Live } from './live.ts'
 import { NodeAffinities } from './affinities.ts'
 import { NodeLoad } from './load.ts'
@@ -81,6 +82,7 @@ export class DataPlane {
       pools: new Pools(bounds),
       load: new NodeLoad(counts),
       affinities: new NodeAffinities(() => carrier.nowMs),
+      deadlines: new Deadlines(),
       account: new Account(new Cells(), access, CLOCK),
       random,
       limits: bounds,
@@ -181,6 +183,7 @@ export class DataPlane {
     const { node } = this
     const nowMs = performance.now()
     node.transport.tick(nowMs)
+    node.deadlines.tick(nowMs)
     if (nowMs - this.#sweptAt < node.limits.sweepMs) return
     this.#sweptAt = nowMs
     if (this.#isSwapped && nowMs - this.#forgotAt > FORGET_MS) {
