@@ -68,7 +68,12 @@ export function requestTest(match: RequestMatch): RequestTest {
   for (const parameter of match.queryParams) parts.push(queryTest(parameter))
   if (match.port !== null) parts.push((request) => request.port === match.port)
   parts.push(...sourceTests(match))
-  return (request, caller) => parts.every((part) => part(request, caller))
+  const [only] = parts
+  if (parts.length === 1 && only !== undefined) return only
+  return (request, caller) => {
+    for (let i = 0; i < parts.length; i++) if (!(parts[i] as RequestTest)(request, caller)) return false
+    return true
+  }
 }
 
 function sourceTests(match: RequestMatch): RequestTest[] {
