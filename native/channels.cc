@@ -40,6 +40,7 @@ struct Channel {
   bool connecting = false; // connect(2) is under way
   bool hungUp = false;     // the kernel has said that an end is near: read on until it shows
   bool ended = false;      // FIN was read
+  bool queued = false;     // to be read on
   bool unwritable = false; // a write failed
   std::string backlog;     // what the kernel has not taken
   size_t taken = 0;        // bytes at its beginning that it has taken meanwhile
@@ -213,8 +214,10 @@ private:
     for (int round = 0; round < ROUNDS_MOST && watch_; round++) {
       std::vector<Place> again;
       again.swap(again_);
-      for (const Place &place : again)
+      for (const Place &place : again) {
+        if (Channel *channel = at(place)) channel->queued = false;
         receive(place);
+      }
       int count = more ? epoll_wait(watch_->set, ready, READY_MOST, 0) : 0;
       for (int i = 0; i < count && watch_; i++)
         happen({int(uint32_t(ready[i].data.u64)), uint32_t(ready[i].data.u64 >> 32)}, ready[i].events);
@@ -224,7 +227,10 @@ private:
     }
     // others have waited for long enough: the edges are asked for again
     for (const Place &place : again_)
-      if (at(place)) watch(place.id);
+      if (Channel *channel = at(place)) {
+        channel->queued = false;
+        watch(place.id);
+      }
     again_.clear();
   }
 
@@ -245,7 +251,7 @@ private:
     if (channel->ended && events & EPOLLERR) {
       int error = pendingError(channel->fd);
       if (error != 0) tell(id, FAILED, error, 0);
-    } else if (channel->reading && events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+    } else if (channel->reading && !channel->queued && events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
       receive(place);
     }
   }
@@ -262,7 +268,9 @@ private:
         tell(place.id, BYTES, int32_t(arenaUsed_), int32_t(got));
         arenaUsed_ += size_t(got);
         // a short read has emptied it, unless its end stands behind
-        if (size_t(got) == READ_BYTES || channel->hungUp) again_.push_back(place);
+        if (size_t(got) < READ_BYTES && !channel->hungUp) return;
+        channel->queued = true;
+        again_.push_back(place);
         return;
       }
       if (got == 0) {
