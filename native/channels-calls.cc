@@ -36,8 +36,10 @@ Napi::Function Channels::define(Napi::Env env) {
                      {InstanceMethod<&Channels::adopt>("adopt"), InstanceMethod<&Channels::connect>("connect"),
                       InstanceMethod<&Channels::read>("read"), InstanceMethod<&Channels::flush>("flush"),
                       InstanceMethod<&Channels::shutdown>("shutdown"), InstanceMethod<&Channels::close>("close"),
-                      InstanceMethod<&Channels::fd>("fd"), InstanceMethod<&Channels::stop>("stop"),
-                      InstanceAccessor<&Channels::status>("status")});
+                      InstanceMethod<&Channels::fd>("fd"), InstanceMethod<&Channels::secure>("secure"),
+                      InstanceMethod<&Channels::notifyClose>("notifyClose"),
+                      InstanceMethod<&Channels::secured>("secured"), InstanceMethod<&Channels::broken>("broken"),
+                      InstanceMethod<&Channels::stop>("stop"), InstanceAccessor<&Channels::status>("status")});
 }
 
 // adopt(fd): id. A connected socket, not read yet.

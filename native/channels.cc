@@ -110,6 +110,7 @@ void Channels::leave(int id) {
   ::close(channel.fd); // leaves the epoll set with it
   channel.fd = -1;
   channel.backlog = std::string();
+  channel.tls.reset();
   left_.push_back(id);
   if (--open_ == 0) watch_->keep(false);
 }
@@ -173,6 +174,7 @@ void Channels::happen(Place place, uint32_t events) {
   }
   if (events & EPOLLOUT && !channel->backlog.empty()) drain(id);
   if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) channel->hungUp = true;
+  if (channel->tls && happenSecure(place)) return;
   if (channel->ended && events & EPOLLERR) {
     int error = pendingError(channel->fd);
     if (error != 0) tell(id, FAILED, error, 0);
@@ -188,6 +190,7 @@ void Channels::receive(Place place) {
   for (;;) {
     Channel *channel = at(place);
     if (!channel || !channel->reading) return;
+    if (channel->tls) return receiveSecure(place);
     ssize_t got = recv(channel->fd, arena_ + arenaUsed_, READ_BYTES, 0);
     if (got > 0) {
       tell(place.id, BYTES, int32_t(arenaUsed_), int32_t(got));
@@ -283,6 +286,7 @@ void Channels::sendAll() {
 }
 
 void Channels::sendOne(int id, Channel &channel, const iovec *pieces, int count) {
+  if (channel.tls) return sendSecure(id, channel, pieces, count);
   size_t sent = 0;
   if (channel.backlog.empty()) {
     msghdr message{};

@@ -8,13 +8,24 @@
 //   results [count, (id, kind, a) ...]       to JavaScript, of the writes
 #pragma once
 
+#include "tls.h"
 #include "watch.h"
 #include <string>
 #include <sys/uio.h>
 #include <vector>
 
 // What an event or a result tells of.
-enum Kind : int32_t { BYTES = 1, END = 2, FAILED = 3, DRAINED = 4, CONNECTED = 5, BLOCKED = 6, UNWRITABLE = 7 };
+enum Kind : int32_t {
+  BYTES = 1,
+  END = 2,
+  FAILED = 3,
+  DRAINED = 4,
+  CONNECTED = 5,
+  BLOCKED = 6,
+  UNWRITABLE = 7,
+  SECURED = 9,
+  BROKEN = 10
+};
 
 // One socket; `turn` tells it from who had its place before.
 struct Channel {
@@ -29,6 +40,14 @@ struct Channel {
   bool unwritable = false; // a write failed
   std::string backlog;     // what the kernel has not taken
   size_t taken = 0;        // bytes at its beginning that it has taken meanwhile
+
+  std::unique_ptr<Tls> tls; // or null: its bytes are plain
+};
+
+// Where TLS's bytes stand for a moment: one channel's, then another's.
+struct Wire {
+  std::unique_ptr<uint8_t[]> in;
+  std::string out;
 };
 
 // A socket's place, as long as it is there.
@@ -69,6 +88,16 @@ private:
   void sendOne(int id, Channel &channel, const iovec *pieces, int count);
   void result(int id, Kind kind, int32_t a);
 
+  // --- TLS (channels-tls.cc)
+  bool happenSecure(Place place);
+  void handshake(Place place);
+  ssize_t receiveStaged(Channel &channel);
+  void receiveSecure(Place place);
+  int sendStaged(Channel &channel);
+  void tellSent(int id, const Channel &channel, int error);
+  void sendSecure(int id, Channel &channel, const iovec *pieces, int count);
+  void resultSent(int id, Channel &channel, int error);
+
   // --- what JavaScript calls (channels-calls.cc)
   Napi::Value adopt(const Napi::CallbackInfo &info);
   Napi::Value connect(const Napi::CallbackInfo &info);
@@ -77,6 +106,10 @@ private:
   Napi::Value shutdown(const Napi::CallbackInfo &info);
   Napi::Value close(const Napi::CallbackInfo &info);
   Napi::Value fd(const Napi::CallbackInfo &info);
+  Napi::Value secure(const Napi::CallbackInfo &info);
+  Napi::Value notifyClose(const Napi::CallbackInfo &info);
+  Napi::Value secured(const Napi::CallbackInfo &info);
+  Napi::Value broken(const Napi::CallbackInfo &info);
   Napi::Value stop(const Napi::CallbackInfo &info);
   Napi::Value status(const Napi::CallbackInfo &info);
 
@@ -94,4 +127,6 @@ private:
   int open_ = 0;
   bool inBatch_ = false;
   int status_ = 0;
+
+  Wire wire_;
 };

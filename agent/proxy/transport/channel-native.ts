@@ -2,13 +2,10 @@
 
 import type { Budget } from './budget.ts'
 import { failureOf } from './errors.ts'
-import { type Channel, type ChannelSink, DEAF, type Ends } from './transport.ts'
+import type { Secured, TlsOptions } from './tls.ts'
+import { brokenNative, secureNative } from './tls-native.ts'
+import { type Channel, type ChannelSink, CLOSE_LIMIT_MS, DEAF, type Ends, LAST_READ_MS } from './transport.ts'
 import type { NativeTransport } from './transport-native.ts'
-
-/** How long a closed channel may take to hand over what is queued. */
-const CLOSE_LIMIT_MS = 10_000
-/** How long a channel that cannot be written to any more may take to hand over what it had received. */
-const LAST_READ_MS = 30_000
 
 // kinds of events and results, as native/channels.cc numbers them
 const BYTES = 1
@@ -18,6 +15,8 @@ const DRAINED = 4
 const CONNECTED = 5
 export const BLOCKED = 6
 const UNWRITABLE = 7
+const SECURED = 9
+const BROKEN = 10
 
 export class NativeChannel implements Channel {
   readonly budget: Budget
@@ -25,6 +24,9 @@ export class NativeChannel implements Channel {
   dead = false
   activeAt: number
   onConnected: () => void = () => {}
+  onSecured: () => void = () => {}
+  /** Hears that it is dead, whoever ended it. */
+  onLeft: () => void = () => {}
   readonly #transport: NativeTransport
   readonly #id: number
   /** Bytes that the kernel has not taken. */
@@ -35,6 +37,7 @@ export class NativeChannel implements Channel {
   #held = true
   #blockedBy = 0
   #ended = false
+  #secure = false
   #closing: NodeJS.Timeout | null = null
   #shutdown: 'open' | 'wanted' | 'done' = 'open'
   /** Why writing failed: what is written from then on goes nowhere. */
@@ -96,10 +99,14 @@ export class NativeChannel implements Channel {
     if (this.#blockedBy === 0) this.#read(true)
   }
 
+  secure(how: TlsOptions): Promise<Secured> {
+    return secureNative(this, { transport: this.#transport, id: this.#id }, how)
+  }
+
   shutdown(): void {
     if (this.dead || this.#shutdown !== 'open' || this.#unwritable !== null) return
     this.#shutdown = 'wanted'
-    this.#transport.flush()
+    this.#lastWords()
     this.#shutdownWhenSent()
   }
 
@@ -111,9 +118,15 @@ export class NativeChannel implements Channel {
     if (this.dead || this.#closing !== null) return
     this.sink = DEAF
     this.#read(false)
-    this.#transport.flush()
+    this.#lastWords()
     if (this.#backlog === 0) this.#leave(false)
     else this.#closing = setTimeout(() => this.#leave(false), CLOSE_LIMIT_MS).unref()
+  }
+
+  /** Sends what is queued, and TLS's word of the end. */
+  #lastWords(): void {
+    this.#transport.flush()
+    if (this.#secure && this.#shutdown !== 'done' && !this.dead) this.#transport.notifyClose(this.#id)
   }
 
   /** Gives up a connection that never came about. */
@@ -145,6 +158,16 @@ export class NativeChannel implements Channel {
         return
       case DRAINED:
         this.#onDrained()
+        return
+      case BLOCKED:
+        this.onBlocked(a)
+        return
+      case SECURED:
+        this.#secure = true
+        this.onSecured()
+        return
+      case BROKEN:
+        this.#lose(brokenNative(this.#transport, this.#id), false)
     }
   }
 
@@ -239,6 +262,7 @@ export class NativeChannel implements Channel {
     this.#transport.channels.close(this.#id, reset)
     this.#transport.left(this.#id)
     this.#release()
+    this.onLeft()
   }
 
   /** So many bytes are held for it from now on. */

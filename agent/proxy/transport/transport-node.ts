@@ -5,7 +5,10 @@ import { MeshError } from '../../model/failure.ts'
 import { ChannelSocket } from './socket.ts'
 import type { Budget } from './budget.ts'
 import { isTimeout } from './errors.ts'
-import { type Channel, type ChannelSink, type ConnectOptions, DEAF, type Ends, type Transport } from './transport.ts'
+import type { Secured, TlsOptions } from './tls.ts'
+import { secureNode } from './channel-tls.ts'
+import { type Channel, type ChannelSink, CLOSE_LIMIT_MS, type ConnectOptions, DEAF, type Ends } from './transport.ts'
+import { LAST_READ_MS, type Source, type Transport } from './transport.ts'
 
 /** Bytes of the read arena and of each write buffer: below it, large bodies cost visibly more. */
 const BUFFER_BYTES = 64 * 1024
@@ -14,10 +17,6 @@ const SPARE_BUFFERS = 32
 
 /** Silence after which the kernel asks whether the peer still lives. */
 const KEEPALIVE_MS = 60_000
-/** How long a closed channel may take to hand over what is queued. */
-const CLOSE_LIMIT_MS = 10_000
-/** How long a channel that cannot be written to any more may take to hand over what it had received. */
-const LAST_READ_MS = 30_000
 
 /** Makes a transport. `onBug` hears what a sink threw; the channel it was called for is reset, the others live on. */
 export function nodeTransport(onBug: (thrown: unknown) => void): Transport {
@@ -132,7 +131,7 @@ class NodeTransport implements Transport {
   }
 }
 
-class NodeChannel implements Channel {
+class NodeChannel implements Channel, Source {
   readonly socket: ChannelSocket
   readonly arena: Buffer
   readonly budget: Budget
@@ -144,8 +143,8 @@ class NodeChannel implements Channel {
   #staged = 0
   #lent: Buffer[] = []
   /** Named by the last write: who waits if that write makes a backlog. */
-  #source: NodeChannel | null = null
-  #waiting: NodeChannel[] = []
+  #source: Source | null = null
+  #waiting: Source[] = []
   #held = true
   #blockedBy = 0
   #closing = false
@@ -227,7 +226,7 @@ class NodeChannel implements Channel {
     const source = this.#source
     if (source === null || this.#waiting.includes(source)) return
     this.#waiting.push(source)
-    source.#block()
+    source.block()
   }
 
   #lend(staging: Buffer): void {
@@ -238,11 +237,11 @@ class NodeChannel implements Channel {
   }
 
   forget(source: Channel): void {
-    if (this.#source === source) this.#source = null
+    if (this.#source === (source as NodeChannel)) this.#source = null
     const at = this.#waiting.indexOf(source as NodeChannel)
     if (at < 0) return
     this.#waiting.splice(at, 1)
-    ;(source as NodeChannel).#unblock()
+    ;(source as NodeChannel).unblock()
   }
 
   hold(): void {
@@ -255,6 +254,10 @@ class NodeChannel implements Channel {
     if (!this.#held) return
     this.#held = false
     if (!this.dead && this.#blockedBy === 0) this.socket.resume()
+  }
+
+  secure(how: TlsOptions): Promise<Secured> {
+    return secureNode(this, how, this.#transport)
   }
 
   shutdown(): void {
@@ -311,12 +314,12 @@ class NodeChannel implements Channel {
     this.#transport.event(this, run, 0)
   }
 
-  #block(): void {
+  block(): void {
     this.#blockedBy++
     if (!this.dead) this.socket.pause()
   }
 
-  #unblock(): void {
+  unblock(): void {
     this.#blockedBy--
     this.activeAt = this.#transport.nowMs // what it waited for has passed: its peer was not silent meanwhile
     if (this.#blockedBy === 0 && !this.#held && !this.dead) this.socket.resume()
@@ -384,7 +387,7 @@ class NodeChannel implements Channel {
     const waiting = this.#waiting
     if (waiting.length === 0) return
     this.#waiting = []
-    for (const source of waiting) source.#unblock()
+    for (const source of waiting) source.unblock()
   }
 }
 

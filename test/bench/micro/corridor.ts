@@ -45,6 +45,9 @@ class MemoryChannel implements Channel {
   hold(): void {}
   resume(): void {}
   shutdown(): void {}
+  secure(): never {
+    throw new Error('plain')
+  }
   reset(): void {}
   close(): void {}
 
