@@ -43,7 +43,8 @@ int Tls::takeIn(BIO *bio, char *to, int most) {
 
 int Tls::giveOut(BIO *bio, const char *bytes, int length) {
   BIO_clear_retry_flags(bio);
-  static_cast<Tls *>(BIO_get_data(bio))->out_.append(bytes, size_t(length));
+  Tls &tls = *static_cast<Tls *>(BIO_get_data(bio));
+  if (!tls.closed_) tls.out_.append(bytes, size_t(length));
   return length;
 }
 
@@ -71,8 +72,7 @@ std::unique_ptr<Tls> Tls::open(const TlsCredentials &credentials, const TlsWish 
   if (!wish.alpn.empty() && SSL_set_alpn_protos(ssl, reinterpret_cast<const unsigned char *>(wish.alpn.data()),
                                                 unsigned(wish.alpn.size())) != 0)
     return nullptr;
-  SSL_SESSION *session = wish.session.empty() ? nullptr : tls->sessions_->find(wish.session);
-  if (session) SSL_set_session(ssl, session);
+  if (!wish.session.empty()) tls->offer(tls->sessions_->find(wish.session));
   return tls;
 }
 
@@ -84,12 +84,21 @@ Tls::Tls(SSL *ssl, const TlsCredentials &credentials, const TlsWish &wish, std::
   end_ = at_ + rest_.size();
 }
 
-// A client's: TLS 1.3 gives sessions behind the handshake. The answer says whether it was taken over.
+// A copy: OpenSSL spoils a session once it was used, or where its connection did not end in order.
+void Tls::offer(SSL_SESSION *session) {
+  SSL_SESSION *copy = session ? SSL_SESSION_dup(session) : nullptr;
+  if (!copy) return;
+  SSL_set_session(ssl_, copy);
+  SSL_SESSION_free(copy);
+}
+
+// A client's: TLS 1.3 gives sessions behind the handshake. A copy is kept, see above; the answer says that the original
+// was not taken over.
 int Tls::onSession(SSL *ssl, SSL_SESSION *session) {
   Tls *tls = static_cast<Tls *>(SSL_get_app_data(ssl));
-  if (!tls || tls->session_.empty()) return 0;
-  tls->sessions_->keep(tls->session_, session);
-  return 1;
+  SSL_SESSION *copy = tls && !tls->session_.empty() ? SSL_SESSION_dup(session) : nullptr;
+  if (copy) tls->sessions_->keep(tls->session_, copy);
+  return 0;
 }
 
 int Tls::onAlpn(SSL *ssl, const unsigned char **chosen, unsigned char *length, const unsigned char *offered,
@@ -163,6 +172,7 @@ bool Tls::write(const void *bytes, size_t length) {
 void Tls::notifyClose() {
   ERR_clear_error();
   SSL_shutdown(ssl_);
+  closed_ = true; // a peer's KeyUpdate has no answer any more
   ERR_clear_error();
 }
 

@@ -104,6 +104,7 @@ public:
 private:
   Tls(SSL *ssl, const TlsCredentials &credentials, const TlsWish &wish, std::string &out);
   Step failed();
+  void offer(SSL_SESSION *session);
   static BIO_METHOD *method();
   static int takeIn(BIO *bio, char *to, int most);
   static int giveOut(BIO *bio, const char *bytes, int length);
@@ -119,6 +120,7 @@ private:
   std::string rest_; // received, and not read
   const uint8_t *at_ = nullptr, *end_ = nullptr;
   bool handshaking_ = true;
+  bool closed_ = false; // nothing more is written
   size_t shaken_ = 0;   // bytes of the handshake
   size_t answered_ = 0; // bytes written while reading, and not taken
   uint64_t rekeyBytes_, written_ = 0;

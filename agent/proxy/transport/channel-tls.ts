@@ -113,6 +113,7 @@ class SecureChannel implements Channel, Source {
     tls.on('data', (chunk: Buffer) => this.#guarded(() => this.sink.bytes(chunk, 0, chunk.length)))
     tls.on('end', () => this.#onEnd())
     tls.on('error', (error) => this.#onError(error))
+    tls.on('_tlsError', (error: Error) => this.#onError(error)) // all that is said of a server’s that no node:tls server has made
     tls.on('close', () => this.#lose(this.#loss ?? new TlsError('given-up')))
     return tls
   }

@@ -18,6 +18,7 @@ const TICKET_KEYS_BYTES = 48
 
 interface Session {
   readonly bytes: Buffer
+  readonly peer: X509Certificate
   readonly goodUntil: number
 }
 
@@ -44,20 +45,20 @@ class NodeCredentials {
     })
   }
 
-  find(name: string): Buffer | undefined {
+  find(name: string): Session | undefined {
     const session = this.#sessions.get(name)
     if (session === undefined) return undefined
     this.#sessions.delete(name)
     if (session.goodUntil <= Date.now()) return undefined
     this.#sessions.set(name, session) // the last used is the last
-    return session.bytes
+    return session
   }
 
-  keep(name: string, bytes: Buffer, peer: X509Certificate | undefined): void {
+  keep(name: string, bytes: Buffer, peer: X509Certificate): void {
     const { ticketSeconds, notAfter, sessionsMost } = this.#credentials
-    const ends = [Date.now() + ticketSeconds * 1000, notAfter, peer?.validToDate.getTime() ?? Infinity]
+    const ends = [Date.now() + ticketSeconds * 1000, notAfter, peer.validToDate.getTime()]
     this.#sessions.delete(name)
-    this.#sessions.set(name, { bytes, goodUntil: Math.min(...ends) })
+    this.#sessions.set(name, { bytes, peer, goodUntil: Math.min(...ends) })
     if (this.#sessions.size <= sessionsMost) return
     const [oldest] = this.#sessions.keys()
     this.#sessions.delete(oldest as string)
@@ -92,17 +93,29 @@ function openClient(
   ALPNProtocols?: string[],
 ): TLSSocket {
   const known = nodeCredentials(credentials)
+  const offered = session === null ? undefined : known.find(session)
   const tls = connect({
     socket: wire,
     secureContext: known.context,
     servername: serverName ?? undefined,
     ALPNProtocols,
-    session: session === null ? undefined : known.find(session),
+    session: offered?.bytes,
     rejectUnauthorized: false,
     checkServerIdentity: () => undefined,
   })
-  if (session !== null) tls.on('session', (bytes) => known.keep(session, bytes, tls.getPeerX509Certificate()))
-  return tls
+  if (offered !== undefined) offeredPeers.set(tls, offered.peer)
+  if (session === null) return tls
+  return tls.on('session', (bytes) => {
+    const peer = peerOf(tls)
+    if (peer !== undefined) known.keep(session, bytes, peer)
+  })
+}
+
+/** Whose sessions clients have offered: a session resumed brings no certificate. */
+const offeredPeers = new WeakMap<TLSSocket, X509Certificate>()
+
+function peerOf(tls: TLSSocket): X509Certificate | undefined {
+  return tls.getPeerX509Certificate() ?? (tls.isSessionReused() ? offeredPeers.get(tls) : undefined)
 }
 
 /** What node:tls does not say of a server's socket by itself: typed here because it is by no public name. */
@@ -116,14 +129,14 @@ export function refusalOf(tls: TLSSocket, how: TlsOptions): TlsError | null {
   if (how.side === 'server' ? !how.mutual : how.credentials.rootsPem === null) return null
   const error = (tls as unknown as Inner).ssl.verifyError()
   if (error !== null) return unverified(error.code ?? '', error.message)
-  const own = tls.getPeerX509Certificate()
+  const own = peerOf(tls)
   if (own === undefined) return new TlsError('no-certificate')
   return own.validToDate.getTime() <= Date.now() ? new TlsError('expired') : null // that of a resumed session
 }
 
 /** What a finished handshake has settled. */
 export function described(tls: TLSSocket): Omit<Secured, 'channel'> {
-  const own = tls.getPeerX509Certificate()
+  const own = peerOf(tls)
   return {
     version: tls.getProtocol() ?? '',
     alpn: tls.alpnProtocol || null,
