@@ -193,7 +193,7 @@ Napi::Value Channels::secure(const Napi::CallbackInfo &info) {
   Channel *channel = at(id);
   Napi::Object wish = info[2].As<Napi::Object>();
   TlsCredentials *credentials = TlsCredentials::Unwrap(info[1].As<Napi::Object>());
-  int status = -EBADF;
+  int status = channel ? -EALREADY : -EBADF;
   if (channel && !channel->tls) {
     channel->tls = Tls::open(*credentials,
                              {wish.Get("isServer").As<Napi::Boolean>(), wish.Get("mutual").As<Napi::Boolean>(),

@@ -14,6 +14,7 @@ import {
   channels,
   channelsApart,
   credentials,
+  FOREIGN,
   handshake,
   listenTo,
   pour,
@@ -121,6 +122,16 @@ for (const { server: serverBody, client: clientBody, name } of PAIRS) {
       )
       assert.deepEqual([one.channel.dead, other.channel.dead], [true, true])
     }
+  })
+
+  test(`${name}: an end behind bytes that nobody has read yet is an end all the same`, async (t) => {
+    const { server, client } = await secured(t)
+    write(client.channel, 'x'.repeat(300_000))
+    client.channel.shutdown()
+    await soon(60)
+    server.channel.resume()
+    await until(() => server.heard.includes('(end)'), 'the end')
+    assert.equal(server.heard.join('').length, 300_000 + '(end)'.length)
   })
 
   test(`${name}: a closed channel still delivers what was written, and an orderly end`, async (t) => {
@@ -336,7 +347,7 @@ for (const { server: serverBody, client: clientBody, name } of PAIRS) {
     assert.equal(await resumed(renewed, CALLEE), true) // the same identity, roots and secret: another worker's too
     assert.equal(await resumed(credentials(CALLEE, { ticketSecret: Buffer.alloc(32, 2) }), CALLEE), false)
     assert.equal(await resumed(credentials(CALLEE, { ticketSecret: Buffer.alloc(32, 2) }), CALLEE), true)
-    const rootsPem = `${ROOT.certificatePem}${(await import('./secured.ts')).FOREIGN.certificatePem}`
+    const rootsPem = `${ROOT.certificatePem}${FOREIGN.certificatePem}`
     const otherRoots = credentials(CALLEE, { ticketSecret: Buffer.alloc(32, 2), rootsPem })
     assert.equal(await resumed(otherRoots, CALLEE), false)
     assert.equal(await resumed(credentials(CALLEE), CALLEE), false)

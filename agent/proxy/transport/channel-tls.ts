@@ -23,8 +23,13 @@ interface Thread {
   readonly onBug: (thrown: unknown) => void
 }
 
+interface Plain extends Channel {
+  /** Hears that it is dead, whoever ended it. */
+  onLeft: () => void
+}
+
 /** See Channel.secure. */
-export function secureNode(plain: Channel, how: TlsOptions, thread: Thread): Promise<Secured> {
+export function secureNode(plain: Plain, how: TlsOptions, thread: Thread): Promise<Secured> {
   return new Promise((resolve, reject) => {
     try {
       const channel: SecureChannel = new SecureChannel(plain, how, thread, {
@@ -56,7 +61,9 @@ class SecureChannel implements Channel, Source {
   readonly #wire: Duplex
   readonly #tls: TLSSocket
   #shaken = 0
-  /** Why there will be no orderly end, told behind what was received before. */
+  /** What the plain channel ended by; what it had received before is read first. */
+  #cause: Error | null = null
+  /** The same, once all has been read and the peer has not said that it would send no more. */
   #loss: Error | null = null
   /** The peer has said by TLS that it will send no more. */
   #notified = false
@@ -75,7 +82,7 @@ class SecureChannel implements Channel, Source {
   /** Lets node:tls go on once the plain channel has no backlog. */
   #goOn: (() => void) | null = null
 
-  constructor(plain: Channel, how: TlsOptions, thread: Thread, outcome: Outcome) {
+  constructor(plain: Plain, how: TlsOptions, thread: Thread, outcome: Outcome) {
     this.#plain = plain
     this.#how = how
     this.#thread = thread
@@ -88,6 +95,9 @@ class SecureChannel implements Channel, Source {
       write: (chunk: Buffer, _encoding, done) => this.#send(chunk, done),
       final: (done) => this.#onFinal(done),
     })
+    this.#wire.once('end', () => {
+      if (!this.#notified) this.#loss = this.#cause
+    })
     this.#tls = this.#open()
     this.#timer = setTimeout(() => this.#fail(new TlsError('timeout')), how.timeoutMs ?? HANDSHAKE_MS)
     plain.sink = {
@@ -97,6 +107,7 @@ class SecureChannel implements Channel, Source {
       closed() {},
       lost: (cause) => this.#cut(cause),
     }
+    plain.onLeft = () => queueMicrotask(() => this.#onPlainLeft()) // unless it says itself why
     if (how.side === 'server' && how.ahead !== undefined) this.#receive(Buffer.from(how.ahead))
   }
 
@@ -113,7 +124,7 @@ class SecureChannel implements Channel, Source {
     tls.on('data', (chunk: Buffer) => this.#guarded(() => this.sink.bytes(chunk, 0, chunk.length)))
     tls.on('end', () => this.#onEnd())
     tls.on('error', (error) => this.#onError(error))
-    tls.on('_tlsError', (error: Error) => this.#onError(error)) // all that is said of a server’s that no node:tls server has made
+    tls.on('_tlsError', (error: Error) => this.#onError(error)) // all that a server's says that no node:tls server made
     tls.on('close', () => this.#lose(this.#loss ?? new TlsError('given-up')))
     return tls
   }
@@ -142,8 +153,9 @@ class SecureChannel implements Channel, Source {
     return { channel: this, ...described(this.#tls) }
   }
 
-  secure(how: TlsOptions): Promise<Secured> {
-    return secureNode(this, how, this.#thread)
+  secure({ side }: TlsOptions): Promise<Secured> {
+    this.reset()
+    return Promise.reject(handshakeFailure(side, new TlsError('given-up', 'it is secured already')))
   }
 
   write(bytes: Buffer, from: number, to: number, source: Channel | null): void {
@@ -240,16 +252,20 @@ class SecureChannel implements Channel, Source {
   }
 
   /** The connection has ended, or is gone: what was received is read first. */
-  #cut(loss: Error): void {
-    if (this.#ended && !(loss instanceof TlsError)) return this.#lose(loss)
-    if (!this.#notified || !(loss instanceof TlsError)) this.#loss ??= loss
-    this.#wire.push(null)
+  #cut(cause: Error): void {
+    this.#cause ??= cause
+    if (this.#ended && !(cause instanceof TlsError)) this.#lose(cause)
+    else this.#wire.push(null)
   }
 
   #send(cipher: Buffer, done: () => void): void {
     this.#plain.write(cipher, 0, cipher.length, null)
     if (this.#plain.blocked) this.#goOn = done
     else done()
+  }
+
+  #onPlainLeft(): void {
+    if (this.#outcome !== null && this.#cause === null) this.#fail(new TlsError('given-up'))
   }
 
   #onPlainDrained(): void {
@@ -282,7 +298,7 @@ class SecureChannel implements Channel, Source {
     if (!this.#notified) return this.#lose(this.#loss ?? new TlsError('truncated'))
     this.#ended = true
     this.#guarded(() => this.sink.end())
-    if (this.#loss !== null) this.#lose(this.#loss)
+    if (this.#cause !== null && !(this.#cause instanceof TlsError)) this.#lose(this.#cause)
     else this.#closeWhenBothEnded()
   }
 

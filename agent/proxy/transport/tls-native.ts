@@ -1,6 +1,7 @@
 // TLS on the addon's channels (native/channels-tls.cc): the handshake's beginning and end.
 
 import { X509Certificate } from 'node:crypto'
+import { constants } from 'node:os'
 import type { Native, NativeTlsCredentials } from '../../kernel/native.ts'
 import type { NativeChannel } from './channel-native.ts'
 import { failureOf } from './errors.ts'
@@ -27,6 +28,7 @@ const TRUNCATED = 1
 const EXCESS = 2
 // of X509_V_ERR_*
 const VERDICTS: Readonly<Record<number, string>> = { 9: 'CERT_NOT_YET_VALID', 10: 'CERT_HAS_EXPIRED' }
+const ALREADY = -constants.errno.EALREADY
 const NO_BYTES = new Uint8Array(0)
 
 /** OpenSSL's form of credentials, made once a thread. */
@@ -95,7 +97,8 @@ export function secureNative(
         session: how.side === 'client' ? (how.session ?? '') : '',
         ahead: ahead.length === 0 ? NO_BYTES : Buffer.concat(ahead),
       })
-      if (status < 0) fail(failureOf(status, 'secure'))
+      if (status === ALREADY) fail(new TlsError('given-up', 'it is secured already'))
+      else if (status < 0) fail(failureOf(status, 'secure'))
     }
     queueMicrotask(() => {
       try {

@@ -136,6 +136,8 @@ class NodeChannel implements Channel, Source {
   readonly arena: Buffer
   readonly budget: Budget
   sink: ChannelSink = DEAF
+  /** Hears that it is dead, whoever ended it. */
+  onLeft: () => void = () => {}
   dead = false
   activeAt: number
   readonly #transport: NodeTransport
@@ -373,6 +375,7 @@ class NodeChannel implements Channel, Source {
     if (this.#staging !== null) this.#transport.give(this.#staging)
     this.#staging = null
     this.#staged = 0
+    this.onLeft()
   }
 
   /** Takes the lent buffers back and lets the sources read again. */
