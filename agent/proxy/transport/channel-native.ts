@@ -2,7 +2,7 @@
 
 import type { Budget } from './budget.ts'
 import { failureOf } from './errors.ts'
-import { type Channel, type ChannelSink, DEAF, type Ends } from './transport.ts'
+import { type Channel, type ChannelSink, DEAF, type Desk, type Ends } from './transport.ts'
 import type { NativeTransport } from './transport-native.ts'
 
 /** How long a closed channel may take to hand over what is queued. */
@@ -46,6 +46,10 @@ export class NativeChannel implements Channel {
     this.#id = id
     this.budget = budget
     this.activeAt = transport.nowMs
+  }
+
+  get desk(): Desk {
+    return this.#transport
   }
 
   get backlog(): number {

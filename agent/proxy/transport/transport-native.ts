@@ -7,7 +7,7 @@ import { MeshError } from '../../model/failure.ts'
 import type { Budget } from './budget.ts'
 import { BLOCKED, NativeChannel } from './channel-native.ts'
 import { failureOf, isTimeout } from './errors.ts'
-import { type Channel, type ConnectOptions, DEAF, type Transport } from './transport.ts'
+import { type Channel, type ConnectOptions, DEAF, DESK_BYTES, type Desk, type Transport } from './transport.ts'
 
 /** Bytes of the arena that is read into, and of the one that is written from. */
 const ARENA_BYTES = 1024 * 1024
@@ -25,7 +25,7 @@ export function nativeTransport(native: Native, onBug: (thrown: unknown) => void
 }
 
 /** See Transport; the rest is for its channels. */
-export class NativeTransport implements Transport {
+export class NativeTransport implements Transport, Desk {
   readonly arena = Buffer.allocUnsafeSlow(ARENA_BYTES)
   readonly native: Native
   readonly channels: NativeChannels
@@ -90,8 +90,24 @@ export class NativeTransport implements Transport {
     this.nowMs = nowMs
   }
 
-  /** Takes bytes to be sent: copied, but for long ones that have just been read. */
+  get bytes(): Buffer {
+    return this.#out
+  }
+
+  clear(length: number): number {
+    if (length > DESK_BYTES) throw new RangeError(`a message of ${length} bytes is beyond the desk`)
+    if (ARENA_BYTES - this.#outAt < length) this.flush()
+    if (this.#writes[0] === 0) this.#outAt = 0 // all has been sent
+    return this.#outAt
+  }
+
+  /** Takes bytes to be sent: copied, but for what stands at the desk, and long ones that have just been read. */
   stage(id: number, bytes: Buffer, from: number, to: number): void {
+    if (bytes === this.#out && from === this.#outAt) {
+      this.#row(id, from, to - from)
+      this.#outAt = to
+      return
+    }
     if (bytes === this.arena && to - from >= DIRECT_BYTES) {
       this.#row(id, ~from, to - from)
       return

@@ -5,7 +5,8 @@ import { MeshError } from '../../model/failure.ts'
 import { ChannelSocket } from './socket.ts'
 import type { Budget } from './budget.ts'
 import { isTimeout } from './errors.ts'
-import { type Channel, type ChannelSink, type ConnectOptions, DEAF, type Ends, type Transport } from './transport.ts'
+import type { Channel, ChannelSink, ConnectOptions, Desk, Ends, Transport } from './transport.ts'
+import { DEAF, plainDesk } from './transport.ts'
 
 /** Bytes of the read arena and of each write buffer: below it, large bodies cost visibly more. */
 const BUFFER_BYTES = 64 * 1024
@@ -27,6 +28,7 @@ export function nodeTransport(onBug: (thrown: unknown) => void): Transport {
 class NodeTransport implements Transport {
   // libuv reads and calls back one socket at a time, so all of them can read into the same memory.
   readonly arena = Buffer.allocUnsafeSlow(BUFFER_BYTES)
+  readonly desk = plainDesk()
   readonly onBug: (thrown: unknown) => void
   stagedBytes = 0
   nowMs = 0
@@ -136,6 +138,7 @@ class NodeChannel implements Channel {
   readonly socket: ChannelSocket
   readonly arena: Buffer
   readonly budget: Budget
+  readonly desk: Desk
   sink: ChannelSink = DEAF
   dead = false
   activeAt: number
@@ -158,6 +161,7 @@ class NodeChannel implements Channel {
     this.#transport = transport
     this.budget = budget
     this.arena = transport.arena
+    this.desk = transport.desk
     this.activeAt = transport.nowMs
     this.socket = new ChannelSocket({
       fd,
