@@ -147,7 +147,7 @@ export function native(): Native {
   // from agent/kernel/ in development, from dist/agent/kernel/ in production
   const roots = [join(import.meta.dirname, '../..'), join(import.meta.dirname, '../../..')]
   const paths = roots.map((root) => join(root, 'build/Release/weft.node'))
-  const path = paths.find((candidate) => existsSync(candidate))
+  const path = process.env['WEFT_ADDON'] ?? paths.find((candidate) => existsSync(candidate)) // the former: a build for tests
   if (!path) throw new KernelError('ENOENT', 'load build/Release/weft.node (node native/build.mjs makes it)')
   loaded = createRequire(import.meta.url)(path) as Native
   return loaded
