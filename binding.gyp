@@ -9,6 +9,9 @@
         "native/diag.cc",
         "native/rights.cc",
         "native/acceptor.cc",
+        "native/watch.cc",
+        "native/channels.cc",
+        "native/channels-calls.cc",
         "native/bpf.c"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],

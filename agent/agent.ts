@@ -95,7 +95,12 @@ class Agent {
       onRelease: (...last) => this.#accounting.close(...last),
     })
     this.#data = new DataSide({
-      start: { handles: this.#kernel.handles(), accessLog: config['access-log'], limits: limitsOf(config) },
+      start: {
+        handles: this.#kernel.handles(),
+        transport: config.transport === 'node' ? 'node' : 'native',
+        accessLog: config['access-log'],
+        limits: limitsOf(config),
+      },
       workers: workersOf(config),
       log,
     })

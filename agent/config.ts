@@ -74,6 +74,12 @@ export const AGENT_SETTINGS = {
     max: 16,
     describe: 'Threads that carry connections; 0 for as many as there are cores, at most 4',
   },
+  transport: {
+    type: 'string',
+    default: 'native',
+    choices: ['native', 'node'],
+    describe: 'What moves bytes: the addon, or node:net, which costs about half as much again',
+  },
   'access-log': { type: 'boolean', default: true, describe: 'Write a JSON record a request to standard output' },
   'settle-ms': { type: 'number', default: 10, min: 0, max: 1000, describe: 'Changes this close become one snapshot' },
   'retry-capture-ms': {

@@ -2,9 +2,13 @@
 
 import { parentPort } from 'node:worker_threads'
 import { openSockets } from './kernel/bpf.ts'
+import { native } from './kernel/native.ts'
 import { Counts } from './proxy/plane/counts.ts'
 import type { FromWorker, ToWorker } from './proxy/plane/feed.ts'
-import { DataPlane } from './proxy/plane/plane.ts'
+import { DataPlane, faultText } from './proxy/plane/plane.ts'
+import type { Transport } from './proxy/transport/transport.ts'
+import { nativeTransport } from './proxy/transport/transport-native.ts'
+import { nodeTransport } from './proxy/transport/transport-node.ts'
 import { AimedLog } from './telemetry/aimed.ts'
 
 /** How often the worker says that it lives, and the coarse clock moves. */
@@ -21,6 +25,7 @@ port.on('message', (message: ToWorker) => {
   if (message.type === 'start') {
     plane = new DataPlane({
       sockets: openSockets(message.handles),
+      transport: openTransport(message.transport ?? 'native'),
       access: new AimedLog(),
       records: message.accessLog,
       limits: message.limits ?? {},
@@ -38,6 +43,18 @@ const heartbeat = setInterval(() => {
   plane?.tick()
   say({ type: 'heartbeat' })
 }, HEARTBEAT_MS)
+
+/** The transport that is wanted; where the thread cannot have the native one, the other carries, and that is said. */
+function openTransport(body: 'native' | 'node'): Transport {
+  const onBug = (thrown: unknown): void => say({ type: 'fault', why: faultText(thrown) })
+  if (body === 'node') return nodeTransport(onBug)
+  try {
+    return nativeTransport(native(), onBug)
+  } catch (error) {
+    say({ type: 'fault', why: `node:net carries, for the native transport cannot be opened: ${faultText(error)}` })
+    return nodeTransport(onBug)
+  }
+}
 
 async function take(to: DataPlane, { piece, rows }: ToWorker & { type: 'piece' }): Promise<void> {
   version = piece.version

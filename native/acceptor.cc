@@ -2,25 +2,14 @@
 // them before the proxy could choose how they are read. Its duplicate of the listening fd is its own.
 //
 //   open <--pause()/resume()--> paused;   either --close()--> closed.   Each step may be asked for twice.
-#include "addon.h"
+#include "watch.h"
 #include <cerrno>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <uv.h>
 #include <vector>
 
-class Acceptor;
-
-// The part that libuv holds. It outlives the JavaScript object until uv_close has called back.
-struct Poll {
-  uv_poll_t handle;
-  int listener;
-  Acceptor *acceptor; // null once closed
-  napi_async_cleanup_hook_handle hook;
-};
-
-class Acceptor : public Napi::ObjectWrap<Acceptor> {
+class Acceptor : public Napi::ObjectWrap<Acceptor>, Watch::Owner {
 public:
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Acceptor",
@@ -29,61 +18,39 @@ public:
                         InstanceAccessor<&Acceptor::status>("status")});
   }
 
-  // new Acceptor(listener, batch, onReady(fds, status)): takes connections once resume() was called. onReady gets at
-  // most `batch` fds a wake-up, and a status < 0 where accept(2) failed: level-triggered, so the caller must pause.
+  // new Acceptor(listener, batch, onAccepted(fds, status)): takes connections once resume() was called. onAccepted gets
+  // at most `batch` fds a wake-up, and a status < 0 where accept(2) failed: level-triggered, so the caller must pause.
   explicit Acceptor(const Napi::CallbackInfo &info)
       : Napi::ObjectWrap<Acceptor>(info), batch_(info[1].As<Napi::Number>().Uint32Value()),
-        onReady_(Napi::Persistent(info[2].As<Napi::Function>())), async_(info.Env(), "weft:accept"),
+        onAccepted_(Napi::Persistent(info[2].As<Napi::Function>())), async_(info.Env(), "weft:accept"),
         status_(open(info[0].As<Napi::Number>().Int32Value())) {}
 
   ~Acceptor() override { release(); }
 
 private:
   int open(int listener) {
-    uv_loop_t *loop = nullptr;
-    if (napi_get_uv_event_loop(Env(), &loop) != napi_ok) return -EINVAL;
     int fd = fcntl(listener, F_DUPFD_CLOEXEC, 3);
     if (fd < 0) return -errno;
-    Poll *poll = new Poll{};
-    int status = uv_poll_init(loop, &poll->handle, fd);
-    if (status < 0) {
-      ::close(fd);
-      delete poll;
-      return status;
-    }
-    poll->listener = fd;
-    poll->acceptor = this;
-    // A worker that ends runs this; the handle has to leave its loop before the loop goes.
-    napi_add_async_cleanup_hook(Env(), onEnvironmentEnd, poll, &poll->hook);
-    poll_ = poll;
-    Ref(); // not collected while it is open, even if nobody holds it
-    return 0;
+    int status;
+    watch_ = Watch::open(Env(), fd, *this, status);
+    if (watch_) Ref(); // not collected while it is open, even if nobody holds it
+    return status;
   }
 
-  static void onEnvironmentEnd(napi_async_cleanup_hook_handle, void *arg) {
-    Poll *poll = static_cast<Poll *>(arg);
-    if (poll->acceptor) poll->acceptor->release();
-  }
+  void onThreadEnd() override { release(); }
 
-  // Hands the fd back to libuv to be closed. Safe to call twice.
+  // Safe to call twice.
   bool release() {
-    if (!poll_) return false;
-    Poll *poll = poll_;
-    poll_ = nullptr;
-    poll->acceptor = nullptr;
-    uv_close(reinterpret_cast<uv_handle_t *>(&poll->handle), [](uv_handle_t *handle) {
-      Poll *closed = reinterpret_cast<Poll *>(handle);
-      ::close(closed->listener);
-      napi_remove_async_cleanup_hook(closed->hook);
-      delete closed;
-    });
+    if (!watch_) return false;
+    watch_->close();
+    watch_ = nullptr;
     return true;
   }
 
   // Accepts up to `limit` connections. Returns 0, or the -errno that ended it early.
   int take(uint32_t limit, std::vector<int> &fds) {
     while (fds.size() < limit) {
-      int fd = accept4(poll_->listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      int fd = accept4(watch_->fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
       if (fd >= 0)
         fds.push_back(fd);
       else if (errno == EAGAIN || errno == EWOULDBLOCK)
@@ -105,12 +72,7 @@ private:
     return array;
   }
 
-  static void onReadable(uv_poll_t *handle, int status, int) {
-    Poll *poll = reinterpret_cast<Poll *>(handle);
-    if (poll->acceptor) poll->acceptor->wake(status);
-  }
-
-  void wake(int status) {
+  void onReady(int status) override {
     Napi::HandleScope scope(Env());
     Napi::Env env = Env();
     std::vector<int> taken;
@@ -120,23 +82,23 @@ private:
     if (fds.Length() < taken.size()) return;
     // Not by node-addon-api: a thread that is ended meanwhile takes no exception, and that would end the process.
     napi_value arguments[] = {fds, Napi::Number::New(env, status)}, error;
-    if (napi_make_callback(env, async_, Value(), onReady_.Value(), 2, arguments, nullptr) == napi_ok) return;
-    // onReady may have closed this acceptor: nothing of it is touched from here on.
+    if (napi_make_callback(env, async_, Value(), onAccepted_.Value(), 2, arguments, nullptr) == napi_ok) return;
+    // onAccepted may have closed this acceptor: nothing of it is touched from here on.
     if (napi_get_and_clear_last_exception(env, &error) == napi_ok) napi_fatal_exception(env, error);
   }
 
   Napi::Value pause(const Napi::CallbackInfo &info) {
-    return Napi::Number::New(info.Env(), poll_ ? uv_poll_stop(&poll_->handle) : 0);
+    return Napi::Number::New(info.Env(), watch_ ? watch_->stop() : 0);
   }
 
   Napi::Value resume(const Napi::CallbackInfo &info) {
-    return Napi::Number::New(info.Env(), poll_ ? uv_poll_start(&poll_->handle, UV_READABLE, onReadable) : 0);
+    return Napi::Number::New(info.Env(), watch_ ? watch_->start() : 0);
   }
 
   // drain(limit): what waits in the accept queue, now
   Napi::Value drain(const Napi::CallbackInfo &info) {
     std::vector<int> fds;
-    if (poll_) take(info[0].As<Napi::Number>().Uint32Value(), fds);
+    if (watch_) take(info[0].As<Napi::Number>().Uint32Value(), fds);
     return toArray(info.Env(), fds);
   }
 
@@ -148,9 +110,9 @@ private:
   Napi::Value status(const Napi::CallbackInfo &info) { return Napi::Number::New(info.Env(), status_); }
 
   uint32_t batch_;
-  Napi::FunctionReference onReady_;
+  Napi::FunctionReference onAccepted_;
   Napi::AsyncContext async_;
-  Poll *poll_ = nullptr; // before status_: open() sets it
+  Watch *watch_ = nullptr; // before status_: open() sets it
   int status_;
 };
 

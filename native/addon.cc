@@ -7,6 +7,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exportDiag(env, exports);
   exportRights(env, exports);
   exportAcceptor(env, exports);
+  exportChannels(env, exports);
   return exports;
 }
 

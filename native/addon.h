@@ -11,3 +11,4 @@ void exportSockets(Napi::Env env, Napi::Object exports);
 void exportDiag(Napi::Env env, Napi::Object exports);
 void exportRights(Napi::Env env, Napi::Object exports);
 void exportAcceptor(Napi::Env env, Napi::Object exports);
+void exportChannels(Napi::Env env, Napi::Object exports);

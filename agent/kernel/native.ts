@@ -72,6 +72,19 @@ export interface NativeAcceptor {
   close(): void
 }
 
+/** See native/channels.cc, which has the tables' shapes. An id stands for a socket until it was closed. */
+export interface NativeChannels {
+  readonly status: number
+  adopt(fd: number): number
+  connect(fd: number, ip: string, port: number): number
+  read(id: number, wanted: boolean): number
+  flush(): number
+  shutdown(id: number): number
+  close(id: number, reset: boolean): void
+  fd(id: number): number
+  stop(): void
+}
+
 /** The addon's exports, in the order of native/. Numbers returned are an fd, a count or 0, or -errno. */
 export interface Native {
   loadBtf(bytes: Uint8Array): number
@@ -113,6 +126,14 @@ export interface Native {
   sendFds(fd: number, bytes: Uint8Array, fds: Int32Array): number
   receiveFds(fd: number): { readonly status: number; readonly bytes: Uint8Array; readonly fds: Int32Array }
   Acceptor: new (listener: number, batch: number, onReady: (fds: number[], status: number) => void) => NativeAcceptor
+  Channels: new (
+    arena: Uint8Array,
+    out: Uint8Array,
+    events: Int32Array,
+    writes: Int32Array,
+    results: Int32Array,
+    onBatch: () => void,
+  ) => NativeChannels
 }
 
 /** Nothing to mark a socket with. */
@@ -126,7 +147,7 @@ export function native(): Native {
   // from agent/kernel/ in development, from dist/agent/kernel/ in production
   const roots = [join(import.meta.dirname, '../..'), join(import.meta.dirname, '../../..')]
   const paths = roots.map((root) => join(root, 'build/Release/weft.node'))
-  const path = paths.find((candidate) => existsSync(candidate))
+  const path = process.env['WEFT_ADDON'] ?? paths.find((candidate) => existsSync(candidate)) // the former: a build for tests
   if (!path) throw new KernelError('ENOENT', 'load build/Release/weft.node (node native/build.mjs makes it)')
   loaded = createRequire(import.meta.url)(path) as Native
   return loaded

@@ -47,15 +47,6 @@ export function until<T>(exchange: Exchange, work: Promise<T>, discard: (late: T
   })
 }
 
-/** Stops the exchange with REQUEST_TIMEOUT after `ms` (null: never), unless the timer is cleared before. */
-export function deadline(exchange: Exchange, ms: number | null): NodeJS.Timeout | null {
-  return ms === null ? null : setTimeout(expire, ms, exchange, ms)
-}
-
-function expire(exchange: Exchange, ms: number): void {
-  exchange.stop(new MeshError('REQUEST_TIMEOUT', `no response in ${ms} ms`))
-}
-
 function tryDuring(exchange: Exchange, stop: (reason: MeshError) => void, ended: (() => void) | null): void {
   try {
     exchange.during(stop, ended)

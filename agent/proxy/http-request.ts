@@ -17,10 +17,11 @@ import type { RequestLedger } from '../telemetry/ledger.ts'
 import { Attempt, type Harm, type Request } from './attempt.ts'
 import type { Call } from './classify.ts'
 import { allow, legTo } from './connect.ts'
-import { deadline, pause } from './deadline.ts'
+import { pause } from './deadline.ts'
 import type { Exchange } from './exchange.ts'
 import { RQ_TIMEOUT } from './http1/fields.ts'
 import type { Carried } from './http1/upstream.ts'
+import type { Deadline } from './plane/deadlines.ts'
 import type { Walk } from './plane/node.ts'
 import { consumerOf } from './tcp.ts'
 
@@ -65,7 +66,7 @@ export class HttpRequest implements Request {
   readonly #owner: RequestOwner
   /** The last try. */
   #going: Going | null = null
-  #timer: NodeJS.Timeout | null = null
+  #deadline: Deadline | null = null
   /** Names of endpoints that failed it: not asked again. */
   #failed: Set<string> | null = null
   /** A pooled connection was found closed. */
@@ -155,10 +156,14 @@ export class HttpRequest implements Request {
   }
 
   #forward(route: Forward): void {
-    const { ledger, world, exchange } = this
+    const { ledger, world, exchange, walk } = this
     ledger.routed(route.backends, route.by)
     ledger.service = world.serviceByHost.get(route.backends.host) ?? ledger.service
-    this.#timer = deadline(exchange, this.#timeoutOf(route))
+    const timeoutMs = this.#timeoutOf(route)
+    if (timeoutMs !== null) {
+      const expire = (): void => exchange.stop(new MeshError('REQUEST_TIMEOUT', `no response in ${timeoutMs} ms`))
+      this.#deadline = walk.node.deadlines.set(timeoutMs, ledger.startedAt, expire)
+    }
     this.#try(route)
   }
 
@@ -208,7 +213,7 @@ export class HttpRequest implements Request {
     this.#isOver = true
     const { exchange, ledger } = this
     try {
-      if (this.#timer !== null) clearTimeout(this.#timer)
+      this.#deadline?.lift()
       exchange.during(null, null)
       if (failure !== null) {
         ledger.fail(failure)

@@ -8,7 +8,7 @@ import { locks } from 'node:worker_threads'
 /** Bytes of batches that wait for a slow reader; beyond, records are dropped and counted. */
 export const QUEUE_BYTES = 4 * 1024 * 1024
 /** Bytes gathered before a write. */
-const BATCH_BYTES = 64 * 1024
+const BATCH_BYTES = 256 * 1024
 /** A record waits at most so long for others to be written with. */
 const FLUSH_MS = 200
 /** How long what waits may take to be written at the end. */
@@ -55,7 +55,8 @@ class BatchedLog implements AccessLog {
   dropped = 0
   readonly #fd: number
   readonly #toClose: readonly number[]
-  readonly #lock: string
+  /** What writers to one pipe take turns by; null where a write is whole anyway (a file that is appended to). */
+  readonly #lock: string | null
   readonly #timer: NodeJS.Timeout
   #filling = new Batch(BATCH_BYTES)
   #spare: Batch | null = null
@@ -66,8 +67,8 @@ class BatchedLog implements AccessLog {
   readonly #giveUp = new AbortController()
 
   constructor(fd: number) {
-    const { dev, ino } = fstatSync(fd)
-    this.#lock = `weft access log ${dev}:${ino}`
+    const place = fstatSync(fd)
+    this.#lock = place.isFile() ? null : `weft access log ${place.dev}:${place.ino}`
     this.#fd = unblocked(fd)
     this.#toClose = [...new Set([fd, this.#fd])].filter((each) => each > STDERR)
     this.#timer = setInterval(() => this.#flush(), FLUSH_MS)
@@ -112,18 +113,24 @@ class BatchedLog implements AccessLog {
   }
 
   async #writeAll(): Promise<void> {
-    const { signal } = this.#giveUp
     for (let batch = this.#waiting.shift(); batch !== undefined; batch = this.#waiting.shift()) {
-      // several workers write to one pipe, which keeps only writes up to PIPE_BUF (4 KB) in one piece: one batch at a time
-      const written = await locks
-        .request(this.#lock, { signal }, () => this.#writeBatch(batch))
-        .catch(() => (this.#torn ? 0 : 1)) // given up while another worker was writing
+      const written = await this.#writeInTurn(batch)
       this.#waitingBytes -= batch.bytes.length
       this.#note(batch, written)
       if (batch.bytes.length !== BATCH_BYTES) continue
       batch.length = 1
       batch.lines = 0
       this.#spare = batch
+    }
+  }
+
+  /** Several workers write to one pipe, which keeps only writes up to PIPE_BUF (4 KB) in one piece: one batch at a time. */
+  async #writeInTurn(batch: Batch): Promise<number> {
+    if (this.#lock === null) return this.#writeBatch(batch)
+    try {
+      return await locks.request(this.#lock, { signal: this.#giveUp.signal }, () => this.#writeBatch(batch))
+    } catch {
+      return this.#torn ? 0 : 1 // given up while another worker was writing
     }
   }
 

@@ -78,9 +78,9 @@ export class Courses {
 /** By identity where that is kept from request to request, else by what is told of it. */
 function isSame(a: Going, b: Going): boolean {
   return (
+    isSameReached(a.reached, b.reached) &&
     a.service === b.service &&
     a.isKept === b.isKept &&
-    isSameReached(a.reached, b.reached) &&
     isSameBackends(a.backends, b.backends) &&
     isSameRule(a.rule, b.rule)
   )
@@ -88,7 +88,7 @@ function isSame(a: Going, b: Going): boolean {
 
 function isSameReached(a: Reached | null, b: Reached | null): boolean {
   if (a === null || b === null) return a === b
-  return a.callee === b.callee && a.both === b.both && isSameEndpoint(a.endpoint, b.endpoint)
+  return isSameEndpoint(a.endpoint, b.endpoint) && a.callee === b.callee && a.both === b.both
 }
 
 /** That of an address without a service is made anew each time. */

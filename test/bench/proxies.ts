@@ -12,9 +12,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 const [BESIDE, MEASURED] = ['0', '1']
 const START_TRIES = 200
 const START_POLL_MS = 25
-const PORTS = { upstream: 18100, nginx: 18101, haproxy: 18102, weft: 18103 } as const
+const PORTS = { upstream: 18100, nginx: 18101, haproxy: 18102, weft: 18103, 'weft-node': 18104 } as const
 
-export const PROXY_NAMES = ['nginx', 'haproxy', 'weft'] as const
+export const PROXY_NAMES = ['nginx', 'haproxy', 'weft', 'weft-node'] as const
 export type ProxyName = (typeof PROXY_NAMES)[number]
 
 export interface Proxy {
@@ -55,11 +55,15 @@ export class Proxies implements AsyncDisposable {
     }
     begin(BESIDE, nginx('upstream'))
     const host = join(import.meta.dirname, 'weft.ts')
-    const weft = [process.execPath, host, `${PORTS.weft}`, `${PORTS.upstream}`, join(folder, 'weft.log')]
+    const weft = (name: 'weft' | 'weft-node', transport: 'native' | 'node'): number => {
+      const log = join(folder, `${name}.log`)
+      return begin(MEASURED, [process.execPath, host, `${PORTS[name]}`, `${PORTS.upstream}`, log, transport])
+    }
     const pids = {
       nginx: begin(MEASURED, nginx('nginx')),
       haproxy: begin(MEASURED, ['haproxy', '-db', '-f', configure('haproxy', 'cfg', folder)], 'haproxy.log'),
-      weft: begin(MEASURED, weft),
+      weft: weft('weft', 'native'),
+      'weft-node': weft('weft-node', 'node'),
     }
     const all = PROXY_NAMES.map((name) => {
       return { name, pid: pids[name], port: PORTS[name], log: join(folder, `${name}.log`) }

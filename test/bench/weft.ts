@@ -1,7 +1,7 @@
 // Weft beside its peers: the whole data path in a process of its own. All that is not as on a node is the kernel's part,
 // which gives each connection an original destination: here every one of them was going to one service.
 //
-//     node weft.ts PORT-TO-LISTEN-AT PORT-OF-THE-UPSTREAM FILE-FOR-ACCESS-RECORDS
+//     node weft.ts PORT-TO-LISTEN-AT PORT-OF-THE-UPSTREAM FILE-FOR-ACCESS-RECORDS native|node
 
 import { openSync } from 'node:fs'
 import { openAcceptor } from '../../agent/kernel/acceptor.ts'
@@ -9,6 +9,7 @@ import type { Captured, PodSockets, Sockets } from '../../agent/kernel/kernel.ts
 import { must, native, NO_MARK } from '../../agent/kernel/native.ts'
 import { endsOf } from '../../agent/kernel/sockets.ts'
 import { DataPlane } from '../../agent/proxy/plane/plane.ts'
+import { nativeTransport } from '../../agent/proxy/transport/transport-native.ts'
 import { nodeTransport } from '../../agent/proxy/transport/transport-node.ts'
 import { openAccessLog } from '../../agent/telemetry/access.ts'
 import { CALLER, cluster, DIALLED, PODS_NETWORK } from './cluster.ts'
@@ -16,7 +17,7 @@ import { CALLER, cluster, DIALLED, PODS_NETWORK } from './cluster.ts'
 const TICK_MS = 500
 const BACKLOG = 4096
 
-const [listen = '', upstream = '', log = ''] = process.argv.slice(2)
+const [listen = '', upstream = '', log = '', body = 'native'] = process.argv.slice(2)
 const records = openSync(log, 'a')
 const listener = must(
   native().listenIn(-1, -1, { ip: '127.0.0.1', port: Number(listen), backlog: BACKLOG, own: -1, mark: NO_MARK }),
@@ -42,7 +43,8 @@ const sockets: Sockets = {
   close: (fd) => void native().closeFd(fd),
 }
 
-const transport = nodeTransport((thrown) => process.stderr.write(`${String(thrown)}\n`))
+const onBug = (thrown: unknown): void => void process.stderr.write(`${String(thrown)}\n`)
+const transport = body === 'native' ? nativeTransport(native(), onBug) : nodeTransport(onBug)
 
 const plane = new DataPlane({
   sockets,

@@ -10,6 +10,8 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { probe } from '../../agent/kernel/probe.ts'
 import { world } from '../../agent/model/world.fixture.ts'
+import { native } from '../../agent/kernel/native.ts'
+import { nativeTransport } from '../../agent/proxy/transport/transport-native.ts'
 import { DataPlane } from '../../agent/proxy/plane/plane.ts'
 import { bpfWorld } from '../kernel/world.ts'
 
@@ -32,6 +34,7 @@ test('ten thousand idle connections are kept, and all answer', { timeout: 120_00
   let records = 0
   const plane = new DataPlane({
     sockets: machine.sockets,
+    transport: nativeTransport(native(), (thrown) => faults.push(String(thrown))),
     access: { write: () => void records++, dropped: 0, close: () => Promise.resolve() },
     onFault: (why) => faults.push(why),
   })

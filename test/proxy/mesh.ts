@@ -14,6 +14,8 @@ import type { World } from '../../agent/model/world.fixture.ts'
 import type { Limits } from '../../agent/proxy/plane/limits.ts'
 import { DataPlane } from '../../agent/proxy/plane/plane.ts'
 import type { Transport } from '../../agent/proxy/transport/transport.ts'
+import { native } from '../../agent/kernel/native.ts'
+import { nativeTransport } from '../../agent/proxy/transport/transport-native.ts'
 import { nodeTransport } from '../../agent/proxy/transport/transport-node.ts'
 import type { AccessRecord } from '../../agent/telemetry/record.ts'
 import { type Sample, SERIES, type SeriesName } from '../../agent/telemetry/series.ts'
@@ -43,6 +45,10 @@ export function mesh(t: TestContext, world: World, options: MeshOptions = {}): M
   return started
 }
 
+/** The transport's body that these tests stand on; WEFT_TRANSPORT=node for the one that needs no addon. */
+const bodyOfTransport = (onBug: (thrown: unknown) => void): Transport =>
+  process.env['WEFT_TRANSPORT'] === 'node' ? nodeTransport(onBug) : nativeTransport(native(), onBug)
+
 export class Mesh {
   readonly kernel = new FakeKernel()
   readonly records: AccessRecord[] = []
@@ -59,7 +65,7 @@ export class Mesh {
   constructor(t: TestContext, world: World, { captured, limits = {}, connect }: MeshOptions) {
     this.#t = t
     this.#world = world
-    const transport = nodeTransport((thrown) => this.faults.push(String((thrown as Error).stack)))
+    const transport = bodyOfTransport((thrown) => this.faults.push(String((thrown as Error).stack)))
     this.transport = transport
     this.plane = new DataPlane({
       sockets: shownSockets(this.kernel.sockets(), this.families),

@@ -1,4 +1,4 @@
-// What every body of Transport promises, shown on the one there is.
+// What every body of Transport promises, shown on both.
 
 import assert from 'node:assert/strict'
 import { createServer, type Socket } from 'node:net'
@@ -6,7 +6,8 @@ import { test, type TestContext } from 'node:test'
 import { MeshError } from '../../agent/model/failure.ts'
 import { must, native, NO_MARK } from '../../agent/kernel/native.ts'
 import { UNBOUNDED } from '../../agent/proxy/transport/budget.ts'
-import type { Channel, ChannelSink } from '../../agent/proxy/transport/transport.ts'
+import type { Channel, ChannelSink, Transport } from '../../agent/proxy/transport/transport.ts'
+import { nativeTransport } from '../../agent/proxy/transport/transport-native.ts'
 import { nodeTransport } from '../../agent/proxy/transport/transport-node.ts'
 import { drainSocket } from './mesh.ts'
 
@@ -25,9 +26,9 @@ interface Pair {
   readonly stagedBytes: () => number
 }
 
-async function connected(t: TestContext, sink: Partial<ChannelSink> = {}): Promise<Pair> {
+async function connectedBy(make: Make, t: TestContext, sink: Partial<ChannelSink> = {}): Promise<Pair> {
   const thrown: unknown[] = []
-  const transport = nodeTransport((error) => thrown.push(error))
+  const transport = make((error) => thrown.push(error))
   const server = createServer({ allowHalfOpen: true })
   await new Promise<void>((resolve) => server.listen(0, IP, resolve))
   const peer = new Promise<Socket>((resolve) => server.once('connection', resolve))
@@ -55,186 +56,197 @@ async function connected(t: TestContext, sink: Partial<ChannelSink> = {}): Promi
 const soon = (ms = 30): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 const write = (channel: Channel, text: string): void => channel.write(Buffer.from(text), 0, text.length, null)
 
-test('a new channel reads nothing until it is resumed', async (t) => {
-  const { channel, peer, heard } = await connected(t)
-  peer.write('early')
-  await soon()
-  assert.deepEqual(heard, [])
-  channel.resume()
-  await soon()
-  assert.deepEqual(heard, ['early'])
-  channel.hold()
-  peer.write('later')
-  await soon()
-  assert.deepEqual(heard, ['early'])
-})
+type Make = (onBug: (thrown: unknown) => void) => Transport
+const BODIES: Readonly<Record<string, Make>> = {
+  native: (onBug) => nativeTransport(native(), onBug),
+  node: nodeTransport,
+}
 
-test('all that one turn writes leaves in one piece', async (t) => {
-  const { channel, peer } = await connected(t)
-  const pieces: string[] = []
-  peer.on('data', (chunk: Buffer) => pieces.push(chunk.toString()))
-  write(channel, 'head ')
-  write(channel, 'body')
-  await soon()
-  assert.deepEqual(pieces, ['head body'])
-})
+for (const [body, make] of Object.entries(BODIES)) {
+  const connected = (t: TestContext, sink?: Partial<ChannelSink>): Promise<Pair> => connectedBy(make, t, sink)
 
-test('what is written is copied at once', async (t) => {
-  const { channel, peer } = await connected(t)
-  const bytes = Buffer.from('kept')
-  channel.write(bytes, 0, 4, null)
-  bytes.fill('x')
-  channel.shutdown()
-  assert.equal((await drainSocket(peer)).bytes.toString(), 'kept')
-})
-
-test('end, reset and an orderly close are told apart', async (t) => {
-  const ended = await connected(t)
-  ended.channel.resume()
-  ended.peer.end()
-  await soon()
-  assert.deepEqual(ended.heard, ['(end)'])
-  ended.channel.shutdown()
-  await soon()
-  assert.deepEqual(ended.heard, ['(end)', '(closed)'])
-  const broken = await connected(t)
-  broken.channel.resume()
-  broken.peer.resetAndDestroy()
-  await soon()
-  assert.deepEqual(broken.heard, ['(lost ECONNRESET)'])
-  assert.equal(broken.channel.dead, true)
-})
-
-test('a reset reaches the peer as a reset, also behind a half-close, also with a backlog', async (t) => {
-  const plain = await connected(t)
-  const plainEnd = drainSocket(plain.peer)
-  write(plain.channel, 'x')
-  await soon()
-  plain.channel.reset()
-  assert.equal((await plainEnd).how, 'reset')
-
-  const full = await connected(t)
-  const chunk = Buffer.alloc(1 << 20)
-  for (let i = 0; i < 16; i++) full.channel.write(chunk, 0, chunk.length, null)
-  await soon()
-  assert.ok(full.channel.backlog > 0)
-  full.channel.reset()
-  assert.equal((await drainSocket(full.peer)).how, 'reset')
-  assert.equal(full.stagedBytes(), 0)
-
-  const amid = await connected(t)
-  amid.channel.shutdown()
-  amid.channel.reset() // while shutdown(2) is under way
-  await soon()
-  assert.equal(amid.channel.dead, true)
-  amid.peer.write('anything')
-  amid.peer.resume()
-  const error = await new Promise<NodeJS.ErrnoException>((resolve) => {
-    amid.peer.on('error', resolve)
-    const timer = setInterval(() => amid.peer.write('x'), 5)
-    amid.peer.on('close', () => clearInterval(timer))
-  })
-  assert.match(String(error.code), /ECONNRESET|EPIPE/)
-})
-
-test('a source is not read while its destination has a backlog, and is again once that is gone', async (t) => {
-  const source = await connected(t, { bytes: (arena, from, to) => sink.channel.write(arena, from, to, source.channel) })
-  const sink = await connected(t)
-  source.channel.resume()
-  const size = 48 << 20
-  let taken = 0
-  for (let i = 0; i < 48; i++) source.peer.write(Buffer.alloc(1 << 20), () => (taken += 1 << 20))
-  source.peer.end(() => {})
-  await soon(300)
-  assert.ok(taken < size, `all ${taken} bytes were taken`)
-  assert.ok(sink.channel.backlog <= 128 * 1024, `${sink.channel.backlog}`)
-  let arrived = 0
-  await new Promise<void>((resolve) => {
-    sink.peer.on('data', (chunk: Buffer) => {
-      arrived += chunk.length
-      if (arrived === size) resolve()
-    })
-  })
-})
-
-test('what a sink throws costs its own connection alone', async (t) => {
-  const bad = await connected(t, {
-    bytes: () => {
-      throw new Error('a bug')
-    },
-  })
-  const good = await connected(t)
-  bad.channel.resume()
-  good.channel.resume()
-  const end = drainSocket(bad.peer)
-  bad.peer.write('x')
-  good.peer.write('y')
-  assert.equal((await end).how, 'reset')
-  await soon()
-  assert.deepEqual(good.heard, ['y'])
-  assert.equal(bad.thrown.length, 1)
-  assert.deepEqual(bad.heard, ['(lost undefined)'])
-})
-
-test('a connection refused or not answered says so', async () => {
-  const transport = nodeTransport(() => {})
-  await assert.rejects(
-    transport.connect(freshSocket(), { ip: IP, port: 1 }, { timeoutMs: 1000, budget: UNBOUNDED }),
-    (error) => error instanceof MeshError && error.code === 'CONNECT_REFUSED',
-  )
-  const closed = createServer()
-  await new Promise<void>((resolve) => closed.listen({ port: 0, host: IP, backlog: 1 }, resolve))
-  const { port } = closed.address() as { port: number }
-  closed.close()
-  await assert.rejects(
-    transport.connect(freshSocket(), { ip: IP, port }, { timeoutMs: 1000, budget: UNBOUNDED }),
-    (error) => error instanceof MeshError && error.code === 'CONNECT_REFUSED',
-  )
-})
-
-test('a closed channel still delivers what was written', async (t) => {
-  const { channel, peer } = await connected(t)
-  const size = 8 << 20
-  channel.write(Buffer.alloc(size), 0, size, null)
-  channel.close()
-  assert.equal((await drainSocket(peer)).bytes.length, size)
-})
-
-for (const [how, ending] of [
-  ['reset', ['(lost ECONNRESET)']],
-  ['close', ['(end)', '(lost EPIPE)']],
-] as const) {
-  test(`what a peer sent ahead of its ${how} is heard, though a write has failed meanwhile`, async (t) => {
-    const { channel, peer, heard, stagedBytes } = await connected(t)
-    peer.write('last words')
+  test(`${body}: a new channel reads nothing until it is resumed`, async (t) => {
+    const { channel, peer, heard } = await connected(t)
+    peer.write('early')
     await soon()
-    if (how === 'reset') peer.resetAndDestroy()
-    else peer.destroy()
-    await soon()
-    for (let i = 0; i < 3; i++) {
-      write(channel, 'in vain')
-      await soon(10)
-    }
     assert.deepEqual(heard, [])
     channel.resume()
     await soon()
-    assert.deepEqual(heard, ['last words', ...ending])
+    assert.deepEqual(heard, ['early'])
+    channel.hold()
+    peer.write('later')
+    await soon()
+    assert.deepEqual(heard, ['early'])
+  })
+
+  test(`${body}: all that one turn writes leaves in one piece`, async (t) => {
+    const { channel, peer } = await connected(t)
+    const pieces: string[] = []
+    peer.on('data', (chunk: Buffer) => pieces.push(chunk.toString()))
+    write(channel, 'head ')
+    write(channel, 'body')
+    await soon()
+    assert.deepEqual(pieces, ['head body'])
+  })
+
+  test(`${body}: what is written is copied at once`, async (t) => {
+    const { channel, peer } = await connected(t)
+    const bytes = Buffer.from('kept')
+    channel.write(bytes, 0, 4, null)
+    bytes.fill('x')
+    channel.shutdown()
+    assert.equal((await drainSocket(peer)).bytes.toString(), 'kept')
+  })
+
+  test(`${body}: end, reset and an orderly close are told apart`, async (t) => {
+    const ended = await connected(t)
+    ended.channel.resume()
+    ended.peer.end()
+    await soon()
+    assert.deepEqual(ended.heard, ['(end)'])
+    ended.channel.shutdown()
+    await soon()
+    assert.deepEqual(ended.heard, ['(end)', '(closed)'])
+    const broken = await connected(t)
+    broken.channel.resume()
+    broken.peer.resetAndDestroy()
+    await soon()
+    assert.deepEqual(broken.heard, ['(lost ECONNRESET)'])
+    assert.equal(broken.channel.dead, true)
+  })
+
+  test(`${body}: a reset reaches the peer as a reset, also behind a half-close, also with a backlog`, async (t) => {
+    const plain = await connected(t)
+    const plainEnd = drainSocket(plain.peer)
+    write(plain.channel, 'x')
+    await soon()
+    plain.channel.reset()
+    assert.equal((await plainEnd).how, 'reset')
+
+    const full = await connected(t)
+    const chunk = Buffer.alloc(1 << 20)
+    for (let i = 0; i < 16; i++) full.channel.write(chunk, 0, chunk.length, null)
+    await soon()
+    assert.ok(full.channel.backlog > 0)
+    full.channel.reset()
+    assert.equal((await drainSocket(full.peer)).how, 'reset')
+    assert.equal(full.stagedBytes(), 0)
+
+    const amid = await connected(t)
+    const broken = new Promise<NodeJS.ErrnoException>((resolve) => amid.peer.on('error', resolve))
+    amid.channel.shutdown()
+    amid.channel.reset() // while shutdown(2) is under way, where the body does that elsewhere
+    await soon()
+    assert.equal(amid.channel.dead, true)
+    amid.peer.write('anything')
+    amid.peer.resume()
+    const timer = setInterval(() => amid.peer.write('x'), 5)
+    amid.peer.on('close', () => clearInterval(timer))
+    const error = await broken
+    assert.match(String(error.code), /ECONNRESET|EPIPE/)
+  })
+
+  test(`${body}: a source is not read while its destination has a backlog, and is again once that is gone`, async (t) => {
+    const source = await connected(t, {
+      bytes: (arena, from, to) => sink.channel.write(arena, from, to, source.channel),
+    })
+    const sink = await connected(t)
+    source.channel.resume()
+    const size = 48 << 20
+    let taken = 0
+    for (let i = 0; i < 48; i++) source.peer.write(Buffer.alloc(1 << 20), () => (taken += 1 << 20))
+    source.peer.end(() => {})
+    await soon(300)
+    assert.ok(taken < size, `all ${taken} bytes were taken`)
+    assert.ok(sink.channel.backlog <= 128 * 1024, `${sink.channel.backlog}`)
+    let arrived = 0
+    await new Promise<void>((resolve) => {
+      sink.peer.on('data', (chunk: Buffer) => {
+        arrived += chunk.length
+        if (arrived === size) resolve()
+      })
+    })
+  })
+
+  test(`${body}: what a sink throws costs its own connection alone`, async (t) => {
+    const bad = await connected(t, {
+      bytes: () => {
+        throw new Error('a bug')
+      },
+    })
+    const good = await connected(t)
+    bad.channel.resume()
+    good.channel.resume()
+    const end = drainSocket(bad.peer)
+    bad.peer.write('x')
+    good.peer.write('y')
+    assert.equal((await end).how, 'reset')
+    await soon()
+    assert.deepEqual(good.heard, ['y'])
+    assert.equal(bad.thrown.length, 1)
+    assert.deepEqual(bad.heard, ['(lost undefined)'])
+  })
+
+  test(`${body}: a connection refused or not answered says so`, async () => {
+    const transport = make(() => {})
+    await assert.rejects(
+      transport.connect(freshSocket(), { ip: IP, port: 1 }, { timeoutMs: 1000, budget: UNBOUNDED }),
+      (error) => error instanceof MeshError && error.code === 'CONNECT_REFUSED',
+    )
+    const closed = createServer()
+    await new Promise<void>((resolve) => closed.listen({ port: 0, host: IP, backlog: 1 }, resolve))
+    const { port } = closed.address() as { port: number }
+    closed.close()
+    await assert.rejects(
+      transport.connect(freshSocket(), { ip: IP, port }, { timeoutMs: 1000, budget: UNBOUNDED }),
+      (error) => error instanceof MeshError && error.code === 'CONNECT_REFUSED',
+    )
+  })
+
+  test(`${body}: a closed channel still delivers what was written`, async (t) => {
+    const { channel, peer } = await connected(t)
+    const size = 8 << 20
+    channel.write(Buffer.alloc(size), 0, size, null)
+    channel.close()
+    assert.equal((await drainSocket(peer)).bytes.length, size)
+  })
+
+  for (const [how, ending] of [
+    ['reset', ['(lost ECONNRESET)']],
+    ['close', ['(end)', '(lost EPIPE)']],
+  ] as const) {
+    test(`${body}: what a peer sent ahead of its ${how} is heard, though a write has failed meanwhile`, async (t) => {
+      const { channel, peer, heard, stagedBytes } = await connected(t)
+      peer.write('last words')
+      await soon()
+      if (how === 'reset') peer.resetAndDestroy()
+      else peer.destroy()
+      await soon()
+      for (let i = 0; i < 3; i++) {
+        write(channel, 'in vain')
+        await soon(10)
+      }
+      assert.deepEqual(heard, [])
+      channel.resume()
+      await soon()
+      assert.deepEqual(heard, ['last words', ...ending])
+      assert.deepEqual([channel.dead, stagedBytes()], [true, 0])
+    })
+  }
+
+  test(`${body}: a channel whose write failed behind a shutdown that waited for it can be reset`, async (t) => {
+    const { channel, peer, stagedBytes } = await connected(t)
+    peer.pause()
+    const chunk = Buffer.alloc(1 << 20)
+    for (let i = 0; i < 32 && !channel.blocked; i++) {
+      channel.write(chunk, 0, chunk.length, null)
+      await soon(5)
+    }
+    channel.shutdown()
+    peer.resetAndDestroy()
+    await soon()
+    channel.reset()
+    await soon(10)
     assert.deepEqual([channel.dead, stagedBytes()], [true, 0])
   })
 }
-
-test('a channel whose write failed behind a shutdown that waited for it can be reset', async (t) => {
-  const { channel, peer, stagedBytes } = await connected(t)
-  peer.pause()
-  const chunk = Buffer.alloc(1 << 20)
-  for (let i = 0; i < 32 && !channel.blocked; i++) {
-    channel.write(chunk, 0, chunk.length, null)
-    await soon(5)
-  }
-  channel.shutdown()
-  peer.resetAndDestroy()
-  await soon()
-  channel.reset()
-  await soon(10)
-  assert.deepEqual([channel.dead, stagedBytes()], [true, 0])
-})

@@ -28,9 +28,9 @@ export interface ResponseOut {
   readonly connection: 'close' | 'keep-alive' | 'upgrade' | null
 }
 
-/** Writes a request head to the start of `out`; returns its length. `out` has SCRATCH_BYTES. */
-export function emitRequest(head: Head, how: RequestOut, out: Buffer): number {
-  let p = copy(head, head.methodFrom, head.methodTo, { out, at: 0 })
+/** Writes a request head at `at`; returns where it ends. `out` has SCRATCH_BYTES from there on. */
+export function emitRequest(head: Head, how: RequestOut, out: Buffer, at: number): number {
+  let p = copy(head, head.methodFrom, head.methodTo, { out, at })
   out[p++] = 0x20
   p = put(out, how.target, p)
   p = put(out, ' HTTP/1.1\r\nhost: ', p)
@@ -38,7 +38,7 @@ export function emitRequest(head: Head, how: RequestOut, out: Buffer): number {
   p = line(out, p)
   p = emitFields(head, how.framing, out, p)
   if (head.first(FORWARDED_PROTO) === null) p = put(out, 'x-forwarded-proto: http\r\n', p)
-  if (how.requestId !== null) p = put(out, `x-request-id: ${how.requestId}\r\n`, p)
+  if (how.requestId !== null) p = line(out, put(out, how.requestId, put(out, 'x-request-id: ', p)))
   const wantsTrailers = head.wantsTrailers && head.minor > 0 // HTTP/1.0 cannot be sent any
   if (wantsTrailers) p = put(out, 'te: trailers\r\n', p)
   if (how.upgrade && head.upgrade >= 0) p = emitUpgrade(head, wantsTrailers ? 'te, upgrade' : 'upgrade', out, p)
@@ -48,10 +48,10 @@ export function emitRequest(head: Head, how: RequestOut, out: Buffer): number {
   return line(out, p)
 }
 
-/** Writes a response head to the start of `out`; returns its length. `out` has SCRATCH_BYTES. */
-export function emitResponse(head: Head, how: ResponseOut, out: Buffer): number {
-  let p = put(out, 'HTTP/1.1 ', 0)
-  p = put(out, String(head.status), p)
+/** Writes a response head at `at`; returns where it ends. `out` has SCRATCH_BYTES from there on. */
+export function emitResponse(head: Head, how: ResponseOut, out: Buffer, at: number): number {
+  let p = put(out, 'HTTP/1.1 ', at)
+  p = decimal(out, head.status, p)
   out[p++] = 0x20
   p = line(out, copy(head, head.reasonFrom, head.reasonTo, { out, at: p }))
   p = emitFields(head, how.framing, out, p)
@@ -69,14 +69,20 @@ export function hasBody(status: number): boolean {
   return status !== 204 && status !== 304
 }
 
-/** Writes a whole response of the mesh's own: plain text, or no body to a HEAD request. Returns its length. */
-export function emitAnswer(
-  answer: { readonly status: number; readonly text: string; readonly close: boolean; readonly head: boolean },
-  out: Buffer,
-): number {
+/** A response of the mesh's own: plain text. */
+export interface Answer {
+  readonly status: number
+  readonly text: string
+  readonly close: boolean
+  /** To a HEAD request: without the text. */
+  readonly head: boolean
+}
+
+/** Writes a whole response at `at`; returns where it ends. `out` has SCRATCH_BYTES from there on. */
+export function emitAnswer(answer: Answer, out: Buffer, at: number): number {
   const bare = !hasBody(answer.status)
   const text = Buffer.from(answer.text.slice(0, REWRITE_LIMIT), 'utf8')
-  let p = put(out, `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status] ?? ''}\r\n`, 0)
+  let p = put(out, `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status] ?? ''}\r\n`, at)
   if (!bare) p = put(out, `content-length: ${text.length}\r\ncontent-type: text/plain\r\n`, p)
   p = put(out, `date: ${new Date().toUTCString()}\r\n`, p)
   if (answer.close) p = put(out, 'connection: close\r\n', p)
@@ -128,10 +134,11 @@ function emitUpgrade(head: Head, connection: string, out: Buffer, at: number): n
 }
 
 function emitFraming(head: Head, framing: Framing, out: Buffer, at: number): number {
-  if (framing === 'length') return put(out, `content-length: ${head.contentLength}\r\n`, at)
+  if (framing === 'length') return line(out, decimal(out, head.contentLength, put(out, 'content-length: ', at)))
   return framing === 'chunked' ? put(out, 'transfer-encoding: chunked\r\n', at) : at
 }
 
+const INT32_MAX = 0x7fffffff
 const SHORT = 48 // up to here a loop is quicker than the call of a native copy
 
 function copy(head: Head, from: number, to: number, into: { readonly out: Buffer; readonly at: number }): number {
@@ -148,6 +155,19 @@ function put(out: Buffer, text: string, at: number): number {
   if (text.length > SHORT) return at + out.write(text, at, 'latin1')
   for (let i = 0; i < text.length; i++) out[at + i] = text.charCodeAt(i)
   return at + text.length
+}
+
+/** Writes a whole number from 0 on; returns where it ends. */
+function decimal(out: Buffer, value: number, at: number): number {
+  if (value > INT32_MAX) return put(out, String(value), at)
+  let end = at + 1
+  for (let bound = 10; value >= bound; bound *= 10) end++
+  for (let rest = value | 0, p = end - 1; p >= at; p--) {
+    const tens = (rest / 10) | 0
+    out[p] = 0x30 + rest - 10 * tens
+    rest = tens
+  }
+  return end
 }
 
 function line(out: Buffer, at: number): number {

@@ -22,6 +22,8 @@ export class Said {
   readonly host = new Recurring()
   readonly userAgent = new Recurring()
   readonly forwardedFor = new Recurring()
+  /** The last Host that was found to name a host. */
+  soundHost: string | null = null
 }
 
 function isText(bytes: Buffer, from: number, text: string): boolean {

@@ -4,11 +4,12 @@ import { MeshError } from '../../model/failure.ts'
 import { type BodySink, type Exchange, isIdempotent, REPEAT_LIMIT, type Stop } from '../exchange.ts'
 import type { Channel } from '../transport/transport.ts'
 import type { Http1Caller } from './caller.ts'
-import { emitAnswer, emitResponse, hasBody, type ResponseOut } from './emit.ts'
+import { emitResponse, hasBody, type ResponseOut, SCRATCH_BYTES } from './emit.ts'
 import { EXPECT, FORWARDED_FOR, REQUEST_ID, USER_AGENT } from './fields.ts'
 import type { Framing, Head } from './head.ts'
-import { scratch, writeChunk, writeLastChunk } from './send.ts'
-import { addressed } from './target.ts'
+import { writeAnswer, writeChunk, writeLastChunk } from './send.ts'
+import { type Addressed, addressed } from './target.ts'
+import type { Said } from './recurring.ts'
 
 /** See Exchange. Lives until the caller's next request is read. */
 export class Http1Exchange implements Exchange {
@@ -42,12 +43,12 @@ export class Http1Exchange implements Exchange {
   #stop: Stop | null = null
   #ended: (() => void) | null = null
 
-  private constructor(caller: Http1Caller, head: Head, place: { target: string; authority: string; method: string }) {
+  private constructor(caller: Http1Caller, head: Head, method: string, place: Addressed) {
     const { said } = caller
     this.#caller = caller
     this.head = head
     this.channel = caller.channel
-    this.method = place.method
+    this.method = method
     this.target = place.target
     this.authority = place.authority
     this.port = caller.options.port
@@ -69,12 +70,13 @@ export class Http1Exchange implements Exchange {
     const method = head.text(head.methodFrom, head.methodTo, said.method)
     const target = head.text(head.targetFrom, head.targetTo)
     const host = head.host < 0 ? null : head.value(head.host, said.host)
-    const place = addressed(method, target, host, caller.options.authority)
+    const place = usual(method, target, host, said) ?? addressed(method, target, host, caller.options.authority)
     if (typeof place === 'string') return new MeshError('BAD_REQUEST', place)
+    said.soundHost = host
     if (method === 'CONNECT' && head.requestFraming() !== 'none') {
       return new MeshError('BAD_REQUEST', 'CONNECT with content')
     }
-    return new Http1Exchange(caller, head, { ...place, method })
+    return new Http1Exchange(caller, head, method, place)
   }
 
   header(name: string): string | undefined {
@@ -138,8 +140,7 @@ export class Http1Exchange implements Exchange {
   interim(head: Head): void {
     if (head.status === 100) this.#continued = true
     if (this.head.minor === 0) return // RFC 9110 §15.2: HTTP/1.0 knows none
-    const length = emitResponse(head, { framing: 'none', connection: null }, scratch)
-    this.channel.write(scratch, 0, length, this.channel)
+    this.#respond(head, { framing: 'none', connection: null })
   }
 
   respond(head: Head, framing: Framing): void {
@@ -150,8 +151,14 @@ export class Http1Exchange implements Exchange {
     this.#kept = null
     this.status = head.status
     const connection: ResponseOut['connection'] = this.#close ? 'close' : old ? 'keep-alive' : null
-    const length = emitResponse(head, { framing: this.#out, connection }, scratch)
-    this.channel.write(scratch, 0, length, this.channel)
+    this.#respond(head, { framing: this.#out, connection })
+  }
+
+  #respond(head: Head, how: ResponseOut): void {
+    const { channel } = this
+    const { desk } = channel
+    const at = desk.clear(SCRATCH_BYTES)
+    channel.write(desk.bytes, at, emitResponse(head, how, desk.bytes, at), channel)
   }
 
   /** Behind a refused CONNECT may stand what was meant for the tunnel: it must not be read as a request. */
@@ -179,8 +186,7 @@ export class Http1Exchange implements Exchange {
   upgrade(head: Head): Buffer | null {
     this.answered = true
     this.status = head.status
-    const length = emitResponse(head, { framing: 'none', connection: 'upgrade' }, scratch)
-    this.channel.write(scratch, 0, length, this.channel)
+    this.#respond(head, { framing: 'none', connection: 'upgrade' })
     return this.#caller.leave()
   }
 
@@ -189,9 +195,8 @@ export class Http1Exchange implements Exchange {
     this.status = status
     this.bodySink = null
     const close = this.#isLast || !this.#caller.received()
-    const length = emitAnswer({ status, text, close, head: this.method === 'HEAD' }, scratch)
     if (this.method !== 'HEAD' && hasBody(status)) this.sentBytes += Buffer.byteLength(text)
-    this.channel.write(scratch, 0, length, this.channel)
+    writeAnswer(this.channel, { status, text, close, head: this.method === 'HEAD' })
     this.#caller.responded(close)
   }
 
@@ -199,4 +204,10 @@ export class Http1Exchange implements Exchange {
     this.bodySink = null
     this.#caller.abort()
   }
+}
+
+/** A path asked of the host that the request before was asked of, which has been looked at then; else null. */
+function usual(method: string, target: string, host: string | null, said: Said): Addressed | null {
+  const isKnown = host !== null && host === said.soundHost && method !== 'CONNECT' && target.startsWith('/')
+  return isKnown ? { target, authority: host } : null
 }

@@ -43,6 +43,7 @@ export class Store {
   }
 
   release(): void {
+    if (this.bytes === NONE) return
     this.#budget.held -= this.bytes.length
     if (this.bytes.length === FIRST_BYTES && spare.length < SPARE_STORES) spare.push(this.bytes)
     this.bytes = NONE
@@ -54,7 +55,7 @@ export class Store {
     while (size < wanted) size *= 2
     const grown = size === FIRST_BYTES ? (spare.pop() ?? Buffer.allocUnsafeSlow(size)) : Buffer.allocUnsafeSlow(size)
     this.#budget.held += grown.length - this.bytes.length
-    this.bytes.copy(grown, 0, 0, this.to)
+    if (this.to > 0) this.bytes.copy(grown, 0, 0, this.to)
     if (this.bytes.length === FIRST_BYTES && spare.length < SPARE_STORES) spare.push(this.bytes)
     this.bytes = grown
   }

@@ -14,6 +14,8 @@ export type { Counters } from '../../telemetry/series.ts'
 export interface Start {
   readonly type: 'start'
   readonly handles: Handles
+  /** What moves bytes: the addon if not said otherwise. */
+  readonly transport?: 'native' | 'node'
   /** Whether a record a request is written to standard output. */
   readonly accessLog: boolean
   /** Where they are other than the defaults. */

@@ -5,6 +5,7 @@ import type { Affinities } from '../../model/affinity.ts'
 import type { Random } from '../../model/route.ts'
 import type { Snapshot } from '../../model/snapshot.ts'
 import type { Account, ConnectionLedger, Direction } from '../../telemetry/ledger.ts'
+import type { Deadlines } from './deadlines.ts'
 import type { Limits } from './limits.ts'
 import type { Live, Place } from './live.ts'
 import type { NodeLoad } from './load.ts'
@@ -48,6 +49,7 @@ export interface MeshNode {
   readonly pools: Pools
   readonly load: NodeLoad
   readonly affinities: Affinities
+  readonly deadlines: Deadlines
   readonly account: Account
   readonly random: Random
   readonly limits: Limits

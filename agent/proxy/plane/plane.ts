@@ -17,6 +17,7 @@ import { accountFlows } from './flows.ts'
 import type { Counts } from './counts.ts'
 import type { RowChanges } from './feed.ts'
 import { DEFAULT_LIMITS, type Limits } from './limits.ts'
+import { Deadlines } from './deadlines.ts'
 import { Live } from './live.ts'
 import { NodeAffinities } from './affinities.ts'
 import { NodeLoad } from './load.ts'
@@ -38,7 +39,7 @@ export interface PlaneOptions {
   readonly onFault: (why: string) => void
   readonly limits?: Partial<Limits>
   readonly random?: Random
-  /** Stands in for the transport on node:net. */
+  /** The one on node:net if not given. */
   readonly transport?: Transport
   /** What all workers of the node count together; without it this is the only one. */
   readonly counts?: Counts
@@ -72,7 +73,7 @@ export class DataPlane {
     this.#records = options.records ?? true
     this.#pace = counts !== null && counts.workers > 1 ? { batch: SHARED_BATCH } : {}
     this.#onRefused = options.onRefused ?? ((refusal) => onFault(`${refusal.object.name}: ${refusal.why}`))
-    const carrier = transport ?? nodeTransport((thrown) => onFault(textOf(thrown)))
+    const carrier = transport ?? nodeTransport((thrown) => onFault(faultText(thrown)))
     this.node = {
       sockets,
       transport: carrier,
@@ -81,6 +82,7 @@ export class DataPlane {
       pools: new Pools(bounds),
       load: new NodeLoad(counts),
       affinities: new NodeAffinities(() => carrier.nowMs),
+      deadlines: new Deadlines(),
       account: new Account(new Cells(), access, CLOCK),
       random,
       limits: bounds,
@@ -109,7 +111,7 @@ export class DataPlane {
     try {
       this.node.snapshot = compile(inventory, this.#onRefused)
     } catch (thrown) {
-      return textOf(thrown)
+      return faultText(thrown)
     }
     this.#swapped(before)
     return null
@@ -152,7 +154,7 @@ export class DataPlane {
         acceptors.push(
           held.accept(direction, {
             onAccept: (fd) => this.#accept(fd, direction, pod),
-            onFault: (error) => this.#onFault(textOf(error)),
+            onFault: (error) => this.#onFault(faultText(error)),
             ...this.#pace,
           }),
         )
@@ -160,7 +162,7 @@ export class DataPlane {
       undo.move()
       this.node.pods.set(captured.uid, pod)
     } catch (thrown) {
-      this.#onFault(`pod ${captured.uid} cannot be taken: ${textOf(thrown)}`)
+      this.#onFault(`pod ${captured.uid} cannot be taken: ${faultText(thrown)}`)
     }
   }
 
@@ -181,6 +183,7 @@ export class DataPlane {
     const { node } = this
     const nowMs = performance.now()
     node.transport.tick(nowMs)
+    node.deadlines.tick(nowMs)
     if (nowMs - this.#sweptAt < node.limits.sweepMs) return
     this.#sweptAt = nowMs
     if (this.#isSwapped && nowMs - this.#forgotAt > FORGET_MS) {
@@ -226,7 +229,7 @@ export class DataPlane {
     const { sockets, limits } = this.node
     if (direction === 'inbound') sockets.setUserTimeout(fd, limits.userTimeoutMs)
     const channel = this.node.transport.adopt(fd, pod.budget)
-    serve({ fd, channel, direction, pod }, this.node).catch((thrown: unknown) => this.#onFault(textOf(thrown)))
+    serve({ fd, channel, direction, pod }, this.node).catch((thrown: unknown) => this.#onFault(faultText(thrown)))
   }
 }
 
@@ -237,6 +240,7 @@ function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-function textOf(thrown: unknown): string {
+/** What is told of something that was thrown and should not have been. */
+export function faultText(thrown: unknown): string {
   return thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)
 }

@@ -79,7 +79,8 @@ export class Pool implements UpstreamOwner {
     const at = this.#idle.lastIndexOf(upstream)
     if (at < 0) return
     upstream.owner = null
-    this.#idle.splice(at, 1)
+    if (at === this.#idle.length - 1) this.#idle.pop()
+    else this.#idle.splice(at, 1)
     this.#ofPod.idle--
     this.#inAll.idle--
   }

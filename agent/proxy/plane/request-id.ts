@@ -2,27 +2,33 @@
 
 import type { Random } from '../../model/route.ts'
 
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+const DIGITS = Buffer.from('0123456789abcdef', 'latin1')
+const LENGTH = 36
+/** Where in the text each byte's two digits stand: between them are the hyphens of 8-4-4-4-12. */
+const PLACES = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34]
 
 /** A source of ids, seeded from `random`. */
 export function requestIds(random: Random): () => string {
   const state = Uint32Array.from({ length: 4 }, () => Math.floor(random() * 2 ** 32) | 1)
-  const bytes = new Uint8Array(16)
+  const text = Buffer.alloc(LENGTH, '-')
   return () => {
     for (let word = 0; word < 4; word++) {
-      const bits = next(state)
-      for (let i = 0; i < 4; i++) bytes[4 * word + i] = (bits >>> (8 * i)) & 0xff
+      let bits = next(state)
+      for (let byte = 4 * word; byte < 4 * word + 4; byte++, bits >>>= 8) {
+        const at = PLACES[byte] as number
+        text[at] = DIGITS[(bits >>> 4) & 0xf] as number
+        text[at + 1] = DIGITS[bits & 0xf] as number
+      }
     }
-    bytes[6] = ((bytes[6] as number) & 0x0f) | 0x40
-    bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80
-    let id = ''
-    for (let i = 0; i < 16; i++) {
-      if (i === 4 || i === 6 || i === 8 || i === 10) id += '-'
-      id += HEX[bytes[i] as number] as string
-    }
-    return id
+    text[VERSION] = 0x34
+    text[VARIANT] = DIGITS[8 + ((state[0] as number) & 3)] as number
+    return text.toString('latin1')
   }
 }
+
+/** Where the version (4) and the variant (8 to b) stand. */
+const VERSION = 14
+const VARIANT = 19
 
 /** xorshift128 (Marsaglia 2003). */
 function next(state: Uint32Array): number {

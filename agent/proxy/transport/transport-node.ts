@@ -4,7 +4,9 @@ import { addressText, type SocketAddress } from '../../model/address.ts'
 import { MeshError } from '../../model/failure.ts'
 import { ChannelSocket } from './socket.ts'
 import type { Budget } from './budget.ts'
-import type { Channel, ChannelSink, ConnectOptions, Ends, Transport } from './transport.ts'
+import { isTimeout } from './errors.ts'
+import type { Channel, ChannelSink, ConnectOptions, Desk, Ends, Transport } from './transport.ts'
+import { DEAF, plainDesk } from './transport.ts'
 
 /** Bytes of the read arena and of each write buffer: below it, large bodies cost visibly more. */
 const BUFFER_BYTES = 64 * 1024
@@ -18,11 +20,6 @@ const CLOSE_LIMIT_MS = 10_000
 /** How long a channel that cannot be written to any more may take to hand over what it had received. */
 const LAST_READ_MS = 30_000
 
-/** Codes of connect(2) that mean nobody answered, rather than that somebody refused. */
-const TIMEOUT_CODES: ReadonlySet<string> = new Set(['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'])
-
-const DEAF: ChannelSink = { bytes() {}, end() {}, drained() {}, closed() {}, lost() {} }
-
 /** Makes a transport. `onBug` hears what a sink threw; the channel it was called for is reset, the others live on. */
 export function nodeTransport(onBug: (thrown: unknown) => void): Transport {
   return new NodeTransport(onBug)
@@ -31,6 +28,7 @@ export function nodeTransport(onBug: (thrown: unknown) => void): Transport {
 class NodeTransport implements Transport {
   // libuv reads and calls back one socket at a time, so all of them can read into the same memory.
   readonly arena = Buffer.allocUnsafeSlow(BUFFER_BYTES)
+  readonly desk = plainDesk()
   readonly onBug: (thrown: unknown) => void
   stagedBytes = 0
   nowMs = 0
@@ -62,9 +60,8 @@ class NodeTransport implements Transport {
       channel.sink = {
         ...DEAF,
         lost: (cause) => {
-          const code = (cause as NodeJS.ErrnoException).code ?? ''
-          const kind = TIMEOUT_CODES.has(code) ? 'CONNECT_TIMEOUT' : 'CONNECT_REFUSED'
-          fail(kind, `cannot be reached: ${code || cause.message}`, cause)
+          const { code = cause.message } = cause as NodeJS.ErrnoException
+          fail(isTimeout(cause) ? 'CONNECT_TIMEOUT' : 'CONNECT_REFUSED', `cannot be reached: ${code}`, cause)
         },
       }
       socket.once('connect', () => {
@@ -141,6 +138,7 @@ class NodeChannel implements Channel {
   readonly socket: ChannelSocket
   readonly arena: Buffer
   readonly budget: Budget
+  readonly desk: Desk
   sink: ChannelSink = DEAF
   dead = false
   activeAt: number
@@ -163,6 +161,7 @@ class NodeChannel implements Channel {
     this.#transport = transport
     this.budget = budget
     this.arena = transport.arena
+    this.desk = transport.desk
     this.activeAt = transport.nowMs
     this.socket = new ChannelSocket({
       fd,

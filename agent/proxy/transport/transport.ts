@@ -17,6 +17,24 @@ export interface ChannelSink {
   lost(cause: Error): void
 }
 
+/** Hears nothing. */
+export const DEAF: ChannelSink = { bytes() {}, end() {}, drained() {}, closed() {}, lost() {} }
+
+/** Memory that all channels of a transport write from: what was put together there is not copied once more. */
+export interface Desk {
+  readonly bytes: Buffer
+  /** Where in `bytes` there is room for `length` bytes, at most DESK_BYTES. It is used before anything else is written. */
+  clear(length: number): number
+}
+
+/** The most that a message put together at the desk may take. */
+export const DESK_BYTES = 256 * 1024
+
+/** A desk that is copied from, of no transport in particular. */
+export function plainDesk(): Desk {
+  return { bytes: Buffer.allocUnsafeSlow(DESK_BYTES), clear: () => 0 }
+}
+
 /** Both ends of a connection. */
 export interface Ends {
   readonly local: SocketAddress
@@ -38,6 +56,8 @@ export interface Channel {
   readonly activeAt: number
   /** Of the pod that it belongs to. */
   readonly budget: Budget
+  /** Of its transport. */
+  readonly desk: Desk
   /** Addresses of both ends; null once dead. */
   readonly ends: Ends | null
   /**

@@ -1,0 +1,97 @@
+// Connections of one thread, driven in batches. All sockets stand in one epoll set, itself watched by the thread's
+// loop. A wake-up reads every ready socket into one arena and calls JavaScript once, with a table of what happened;
+// JavaScript fills a table of writes, which is sent as the call returns. Nothing is allocated for a connection's bytes
+// but a backlog.
+//
+//   events  [count, (id, kind, a, b) ...]    to JavaScript: a, b by kind
+//   writes  [count, (id, offset, length) ...] from JavaScript: offset into `out`, or below zero ~offset into the arena
+//   results [count, (id, kind, a) ...]       to JavaScript, of the writes
+#pragma once
+
+#include "watch.h"
+#include <string>
+#include <sys/uio.h>
+#include <vector>
+
+// What an event or a result tells of.
+enum Kind : int32_t { BYTES = 1, END = 2, FAILED = 3, DRAINED = 4, CONNECTED = 5, BLOCKED = 6, UNWRITABLE = 7 };
+
+// One socket; `turn` tells it from who had its place before.
+struct Channel {
+  int fd = -1;
+  uint32_t turn = 0;
+  bool watched = false;    // in the epoll set
+  bool reading = false;    // JavaScript wants its bytes
+  bool connecting = false; // connect(2) is under way
+  bool hungUp = false;     // the kernel has said that an end is near: read on until it shows
+  bool ended = false;      // FIN was read
+  bool queued = false;     // to be read on
+  bool unwritable = false; // a write failed
+  std::string backlog;     // what the kernel has not taken
+  size_t taken = 0;        // bytes at its beginning that it has taken meanwhile
+};
+
+// A socket's place, as long as it is there.
+struct Place {
+  int id;
+  uint32_t turn;
+};
+
+class Channels : public Napi::ObjectWrap<Channels>, Watch::Owner {
+public:
+  static Napi::Function define(Napi::Env env);
+  // new Channels(arena, out, events, writes, results, onBatch())
+  explicit Channels(const Napi::CallbackInfo &info);
+  ~Channels() override { release(); }
+
+private:
+  // --- places (channels.cc)
+  int open();
+  bool release();
+  int place(int fd);
+  Channel *at(int id);
+  Channel *at(Place place);
+  void leave(int id);
+  void freeLeft();
+  int watch(int id);
+
+  // --- a wake-up (channels.cc)
+  void onReady(int status) override;
+  void onThreadEnd() override { release(); }
+  void happen(Place place, uint32_t events);
+  void receive(Place place);
+  void drain(int id);
+  void tell(int id, Kind kind, int32_t a, int32_t b);
+  void deliver();
+
+  // --- writes (channels.cc)
+  void sendAll();
+  void sendOne(int id, Channel &channel, const iovec *pieces, int count);
+  void result(int id, Kind kind, int32_t a);
+
+  // --- what JavaScript calls (channels-calls.cc)
+  Napi::Value adopt(const Napi::CallbackInfo &info);
+  Napi::Value connect(const Napi::CallbackInfo &info);
+  Napi::Value read(const Napi::CallbackInfo &info);
+  Napi::Value flush(const Napi::CallbackInfo &info);
+  Napi::Value shutdown(const Napi::CallbackInfo &info);
+  Napi::Value close(const Napi::CallbackInfo &info);
+  Napi::Value fd(const Napi::CallbackInfo &info);
+  Napi::Value stop(const Napi::CallbackInfo &info);
+  Napi::Value status(const Napi::CallbackInfo &info);
+
+  Napi::AsyncContext async_;
+  Napi::FunctionReference onBatch_;
+  std::vector<Napi::ObjectReference> kept_; // the tables' memory
+  uint8_t *arena_, *out_;
+  size_t arenaBytes_, outBytes_, arenaUsed_ = 0;
+  int32_t *events_, *writes_, *results_;
+  int32_t eventRows_, writeRows_;
+  Watch *watch_ = nullptr; // of the epoll set
+  std::vector<Channel> channels_;
+  std::vector<int> free_, left_;
+  std::vector<Place> again_; // to be read on
+  int open_ = 0;
+  bool inBatch_ = false;
+  int status_ = 0;
+};
