@@ -149,6 +149,7 @@ export class DataPlane {
         nodeConnections: 0,
         row,
         released: false,
+        isHeldOff: false,
       }
       for (const direction of ['outbound', 'inbound'] as const) {
         acceptors.push(
@@ -230,7 +231,22 @@ export class DataPlane {
     if (direction === 'inbound') sockets.setUserTimeout(fd, limits.userTimeoutMs)
     const channel = this.node.transport.adopt(fd, pod.budget)
     serve({ fd, channel, direction, pod }, this.node).catch((thrown: unknown) => this.#onFault(faultText(thrown)))
+    if (pod.nodeConnections > limits.podConnections) holdOff(pod)
   }
+}
+
+/** How long a pod that has all the connections it may have is not asked for more. */
+const HOLD_OFF_MS = 50
+
+/** Refusing costs time that is the neighbours' too: what the pod dials meanwhile waits in its own queue. */
+function holdOff(pod: JoinedPod): void {
+  if (pod.isHeldOff) return
+  pod.isHeldOff = true
+  for (const acceptor of pod.acceptors) acceptor.pause()
+  setTimeout(() => {
+    pod.isHeldOff = false
+    if (!pod.released) for (const acceptor of pod.acceptors) acceptor.resume()
+  }, HOLD_OFF_MS).unref()
 }
 
 /** How often a stopping worker looks whether all connections have ended. */
