@@ -2,13 +2,9 @@
 
 import type { Budget } from './budget.ts'
 import { failureOf } from './errors.ts'
-import { type Channel, type ChannelSink, DEAF, type Ends } from './transport.ts'
+import { joinSinks, type PumpSink } from './pump.ts'
+import { type Channel, type ChannelSink, CLOSE_LIMIT_MS, DEAF, type Ends, LAST_READ_MS } from './transport.ts'
 import type { NativeTransport } from './transport-native.ts'
-
-/** How long a closed channel may take to hand over what is queued. */
-const CLOSE_LIMIT_MS = 10_000
-/** How long a channel that cannot be written to any more may take to hand over what it had received. */
-const LAST_READ_MS = 30_000
 
 // kinds of events and results, as native/channels.cc numbers them
 const BYTES = 1
@@ -18,6 +14,7 @@ const DRAINED = 4
 const CONNECTED = 5
 export const BLOCKED = 6
 const UNWRITABLE = 7
+const SHUT = 8
 
 export class NativeChannel implements Channel {
   readonly budget: Budget
@@ -40,6 +37,10 @@ export class NativeChannel implements Channel {
   /** Why writing failed: what is written from then on goes nowhere. */
   #unwritable: NodeJS.ErrnoException | null = null
   #lastRead: NodeJS.Timeout | null = null
+  /** Who hears what passes while the addon pumps it. */
+  #pump: PumpSink | null = null
+  /** Bytes that it has heard of. */
+  #passed = 0
 
   constructor(transport: NativeTransport, id: number, budget: Budget) {
     this.#transport = transport
@@ -97,7 +98,7 @@ export class NativeChannel implements Channel {
   }
 
   shutdown(): void {
-    if (this.dead || this.#shutdown !== 'open' || this.#unwritable !== null) return
+    if (this.dead || this.#shutdown !== 'open' || this.#unwritable !== null || this.#pump !== null) return
     this.#shutdown = 'wanted'
     this.#transport.flush()
     this.#shutdownWhenSent()
@@ -114,6 +115,37 @@ export class NativeChannel implements Channel {
     this.#transport.flush()
     if (this.#backlog === 0) this.#leave(false)
     else this.#closing = setTimeout(() => this.#leave(false), CLOSE_LIMIT_MS).unref()
+  }
+
+  /** The addon reads and writes both from now on, and shuts each down when its peer has ended; what is left is to hear of it. */
+  pump(other: Channel, sink: PumpSink): void {
+    const peer = other as NativeChannel
+    const { channels } = this.#transport
+    joinSinks(this, peer, sink)
+    this.#transport.flush()
+    for (const channel of [this, peer]) {
+      channel.#pump = sink
+      channel.#held = false
+      channel.#release()
+    }
+    const status = channels.pump(this.#id, peer.#id)
+    if (status < 0) queueMicrotask(() => this.#lose(failureOf(status, 'pump'), false))
+  }
+
+  /** So many bytes came from it in all while it is pumped, and so many are held for it. */
+  counted(received: number, held: number): void {
+    const { budget } = this
+    const more = held - this.#backlog
+    this.activeAt = this.#transport.nowMs
+    this.#holds(held)
+    this.#pass(received)
+    if (more > 0 && budget.spent) this.#lose(budget.failure(), false)
+  }
+
+  #pass(received: number): void {
+    const bytes = received - this.#passed
+    this.#passed = received
+    if (bytes > 0) this.#pump?.passed(this, bytes)
   }
 
   /** Gives up a connection that never came about. */
@@ -145,6 +177,10 @@ export class NativeChannel implements Channel {
         return
       case DRAINED:
         this.#onDrained()
+        return
+      case SHUT:
+        this.#shutdown = 'done'
+        this.#closeWhenBothEnded()
     }
   }
 
@@ -236,6 +272,7 @@ export class NativeChannel implements Channel {
     if (this.#closing !== null) clearTimeout(this.#closing)
     if (this.#lastRead !== null) clearTimeout(this.#lastRead)
     this.#holds(0)
+    if (this.#pump !== null) this.#pass(this.#transport.channels.received(this.#id))
     this.#transport.channels.close(this.#id, reset)
     this.#transport.left(this.#id)
     this.#release()
@@ -246,7 +283,7 @@ export class NativeChannel implements Channel {
     const more = backlog - this.#backlog
     this.#backlog = backlog
     this.budget.held += more
-    this.#transport.stagedBytes += more
+    this.#transport.heldBytes += more
   }
 
   /** Lets the sources read again. */

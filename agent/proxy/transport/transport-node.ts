@@ -5,7 +5,9 @@ import { MeshError } from '../../model/failure.ts'
 import { ChannelSocket } from './socket.ts'
 import type { Budget } from './budget.ts'
 import { isTimeout } from './errors.ts'
-import { type Channel, type ChannelSink, type ConnectOptions, DEAF, type Ends, type Transport } from './transport.ts'
+import { joinSinks, type PumpSink } from './pump.ts'
+import { type Channel, type ChannelSink, CLOSE_LIMIT_MS, type ConnectOptions, DEAF, type Ends } from './transport.ts'
+import { LAST_READ_MS, type Transport } from './transport.ts'
 
 /** Bytes of the read arena and of each write buffer: below it, large bodies cost visibly more. */
 const BUFFER_BYTES = 64 * 1024
@@ -14,10 +16,6 @@ const SPARE_BUFFERS = 32
 
 /** Silence after which the kernel asks whether the peer still lives. */
 const KEEPALIVE_MS = 60_000
-/** How long a closed channel may take to hand over what is queued. */
-const CLOSE_LIMIT_MS = 10_000
-/** How long a channel that cannot be written to any more may take to hand over what it had received. */
-const LAST_READ_MS = 30_000
 
 /** Makes a transport. `onBug` hears what a sink threw; the channel it was called for is reset, the others live on. */
 export function nodeTransport(onBug: (thrown: unknown) => void): Transport {
@@ -282,6 +280,14 @@ class NodeChannel implements Channel {
     this.socket.pause()
     if (this.socket.writableLength === 0) this.#destroy()
     else setTimeout(() => this.#destroy(), CLOSE_LIMIT_MS).unref()
+  }
+
+  pump(other: Channel, sink: PumpSink): void {
+    joinSinks(this, other, sink)
+    for (const channel of [this, other as NodeChannel]) {
+      if (channel.socket.readableEnded) channel.sink.end()
+      channel.resume()
+    }
   }
 
   /** Gives up a connection that never came about. */
