@@ -86,9 +86,11 @@ private:
   void carry(Place from, Place to);
   ssize_t pull(Channel &source, Channel &sink, bool &isLast);
   bool push(int id);
+  void giveUpWriting(int id, int error);
+  void dropPiped(PumpSide &side);
   void rest(PumpSide &side);
   void finish(int id);
-  void losePump(int id, int error);
+  void losePump(int id, Kind kind, int error);
 
   // --- what JavaScript calls (channels-calls.cc)
   Napi::Value adopt(const Napi::CallbackInfo &info);

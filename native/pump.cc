@@ -102,7 +102,7 @@ void Channels::happenPumped(Place place, uint32_t events) {
   if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) channel->hungUp = true;
   if (channel->ended && events & EPOLLERR) { // behind its FIN nothing is read any more that would tell
     int error = pendingError(channel->fd);
-    if (error != 0) return losePump(place.id, error);
+    if (error != 0) return losePump(place.id, FAILED, error);
   }
   Place peer = channel->side->peer;
   if (!channel->queued && events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) carry(place, peer);
@@ -128,10 +128,12 @@ void Channels::carry(Place from, Place to) {
     ssize_t got = pull(*source, *sink, isLast);
     if (got < 0) {
       if (isBusy(errno)) return rest(side);
-      return losePump(from.id, errno);
+      return losePump(from.id, FAILED, errno);
     }
     if (got == 0) {
-      source->ended = side.ended = true;
+      source->ended = true;
+      if (source->unwritable) return losePump(from.id, END, 0); // no orderly end: a reset made reading and writing fail
+      side.ended = true;
       tell(from.id, END, 0, 0);
       continue;
     }
@@ -175,7 +177,11 @@ ssize_t Channels::pull(Channel &source, Channel &sink, bool &isLast) {
     sent = send(sink.fd, piece_.get(), size_t(got), MSG_NOSIGNAL | MSG_DONTWAIT);
   while (sent < 0 && errno == EINTR);
   if (sent == got) return got;
-  size_t taken = sent < 0 ? 0 : size_t(sent); // why it took no more is found by whoever sends the rest
+  if (sent < 0 && !isBusy(errno)) {
+    giveUpWriting(source.side->peer.id, errno);
+    return got;
+  }
+  size_t taken = sent < 0 ? 0 : size_t(sent);
   sink.backlog.assign(reinterpret_cast<char *>(piece_.get()) + taken, size_t(got) - taken);
   return got;
 }
@@ -193,16 +199,24 @@ bool Channels::push(int id) {
     } else if (sent < 0 && isBusy(errno)) {
       return false;
     } else if (sent == 0 || errno != EINTR) {
-      sink.unwritable = true;
-      tell(id, UNWRITABLE, sent == 0 ? EPIPE : errno, 0);
+      giveUpWriting(id, sent == 0 ? EPIPE : errno);
     }
   }
-  if (sink.unwritable) {
-    pipes_.give(std::move(side.pipe), side.piped);
-    side.piped = 0;
-    side.bulk = false;
-  }
+  if (sink.unwritable) dropPiped(side);
   return sink.backlog.empty();
+}
+
+// What is read for it from now on goes nowhere. The first error is the one that tells why.
+void Channels::giveUpWriting(int id, int error) {
+  channels_[id].unwritable = true;
+  dropPiped(*channels_[id].side);
+  tell(id, UNWRITABLE, error, 0);
+}
+
+void Channels::dropPiped(PumpSide &side) {
+  pipes_.give(std::move(side.pipe), side.piped);
+  side.piped = 0;
+  side.bulk = false;
 }
 
 // Nothing more is there to be read: the pipe is another's, and if little came through it, so are the next.
@@ -225,11 +239,11 @@ void Channels::finish(int id) {
   tell(id, SHUT, 0, 0);
 }
 
-// JavaScript resets the other side.
-void Channels::losePump(int id, int error) {
+// It is over by what is told now: JavaScript resets the other side.
+void Channels::losePump(int id, Kind kind, int error) {
   Channel &channel = channels_[id];
   Channel *peer = at(channel.side->peer);
   channel.side->lost = true;
   if (peer && peer->side) peer->side->lost = true;
-  tell(id, FAILED, error, 0);
+  tell(id, kind, error, 0);
 }

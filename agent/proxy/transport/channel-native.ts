@@ -98,7 +98,7 @@ export class NativeChannel implements Channel {
   }
 
   shutdown(): void {
-    if (this.dead || this.#shutdown !== 'open' || this.#unwritable !== null || this.#pump !== null) return
+    if (this.dead || this.#shutdown !== 'open' || this.#unwritable !== null) return
     this.#shutdown = 'wanted'
     this.#transport.flush()
     this.#shutdownWhenSent()
@@ -117,7 +117,6 @@ export class NativeChannel implements Channel {
     else this.#closing = setTimeout(() => this.#leave(false), CLOSE_LIMIT_MS).unref()
   }
 
-  /** The addon reads and writes both from now on, and shuts each down when its peer has ended; what is left is to hear of it. */
   pump(other: Channel, sink: PumpSink): void {
     const peer = other as NativeChannel
     const { channels } = this.#transport
@@ -162,8 +161,8 @@ export class NativeChannel implements Channel {
         return
       case END:
         this.#ended = true
-        if (this.#unwritable === null) this.sink.end()
-        else this.#lose(this.#unwritable, this.#unwritable.code === 'EPIPE')
+        if (this.#unwritable !== null) this.#lose(this.#unwritable, this.#unwritable.code === 'EPIPE')
+        else if (this.#pump === null) this.sink.end() // else the addon passes it on
         this.#closeWhenBothEnded()
         return
       case FAILED:
