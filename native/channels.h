@@ -85,6 +85,7 @@ private:
   void happenPumped(Place place, uint32_t events);
   void carry(Place from, Place to);
   ssize_t pull(Channel &source, Channel &sink, bool &isLast);
+  void earn(PumpSide &side, size_t piece);
   bool push(int id);
   void giveUpWriting(int id, int error);
   void dropPiped(PumpSide &side);

@@ -132,6 +132,9 @@ void Channels::carry(Place from, Place to) {
     }
     if (got == 0) {
       source->ended = true;
+      // a reset that came with the FIN stands behind it, and its edge has been
+      int error = pendingError(source->fd);
+      if (error != 0) return losePump(from.id, FAILED, error);
       if (source->unwritable) return losePump(from.id, END, 0); // no orderly end: a reset made reading and writing fail
       side.ended = true;
       tell(from.id, END, 0, 0);
@@ -170,8 +173,7 @@ ssize_t Channels::pull(Channel &source, Channel &sink, bool &isLast) {
   if (got <= 0) return got;
   isLast = size_t(got) < PIECE_BYTES && !source.hungUp;
   if (sink.unwritable) return got;
-  if (!side.bulk) side.run = size_t(got) < LARGE_BYTES ? 0 : side.run + size_t(got);
-  if (side.run >= BULK_BYTES) side.bulk = true;
+  if (!side.bulk) earn(side, size_t(got));
   ssize_t sent;
   do
     sent = send(sink.fd, piece_.get(), size_t(got), MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -184,6 +186,12 @@ ssize_t Channels::pull(Channel &source, Channel &sink, bool &isLast) {
   size_t taken = sent < 0 ? 0 : size_t(sent);
   sink.backlog.assign(reinterpret_cast<char *>(piece_.get()) + taken, size_t(got) - taken);
   return got;
+}
+
+// Large pieces earn a pipe, small ones cost of it: the last of what came at once is often small.
+void Channels::earn(PumpSide &side, size_t piece) {
+  side.run = piece >= LARGE_BYTES ? side.run + piece : side.run - std::min(side.run, LARGE_BYTES);
+  side.bulk = side.run >= BULK_BYTES;
 }
 
 // Sends on what is held for a side. Returns whether nothing is.

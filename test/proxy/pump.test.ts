@@ -6,13 +6,14 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
 import { native } from '../../agent/kernel/native.ts'
 import { seeded } from '../../agent/model/request.fixture.ts'
 import { Budget } from '../../agent/proxy/transport/budget.ts'
-import type { Transport } from '../../agent/proxy/transport/transport.ts'
+import type { Channel, Transport } from '../../agent/proxy/transport/transport.ts'
 import { nativeTransport } from '../../agent/proxy/transport/transport-native.ts'
 import { nodeTransport } from '../../agent/proxy/transport/transport-node.ts'
-import { descriptors, Ground, type Pair, type Peer, until } from './pumped.ts'
+import { descriptors, Ground, Heard, type Pair, type Peer, until } from './pumped.ts'
 
 const IP = `127.${16 + (process.pid % 200)}.9.2`
 const MB = 1 << 20
@@ -255,6 +256,51 @@ test('native: a direction has a pipe while much is under way, and gives it back 
   pair.a.socket.resume()
   await endsWell(pair)
 })
+
+/** A thread of its own in which one port gives bytes without end, and the other takes them. */
+const FLOOD = `
+const { createServer } = require('node:net')
+const { parentPort, workerData: host } = require('node:worker_threads')
+const chunk = Buffer.alloc(1 << 20)
+const give = (socket) => { while (socket.write(chunk)); socket.once('drain', () => give(socket)) }
+const servers = [give, (socket) => socket.resume()].map((serve) =>
+  createServer((socket) => { socket.on('error', () => {}); serve(socket) }).listen({ port: 0, host }))
+Promise.all(servers.map((server) => new Promise((resolve) => server.once('listening', resolve))))
+  .then(() => parentPort.postMessage(servers.map((server) => server.address().port)))
+`
+
+for (const body of ['native', 'native without pipes']) {
+  test(`${body}: flows that never pause leave others, and timers, their turn`, async (t) => {
+    const on = await ground(t, BODIES[body] as Make)
+    const pair = cleaned(t, await on.pumped())
+    const worker = new Worker(FLOOD, { eval: true, workerData: IP })
+    t.after(() => worker.terminate())
+    const ports = (await once(worker, 'message'))[0] as [number, number]
+    const floods: Heard[] = []
+    for (let i = 0; i < 4; i++) {
+      const [from, to] = await Promise.all(ports.map((port) => on.dial(port)))
+      floods.push(new Heard(from as Channel))
+      from?.pump(to as Channel, floods[i] as Heard)
+      t.after(() => [from, to].forEach((channel) => channel?.reset()))
+    }
+    await until(
+      () => floods.every(({ bytes }) => bytes[0] > 4 * MB),
+      () => floods,
+    )
+    const before = floods.map(({ bytes }) => bytes[0])
+    const began = performance.now()
+    for (let i = 1; i <= 50; i++) {
+      await pair.a.send(64)
+      await until(() => pair.b.got === 64 * i, state(pair))
+    }
+    const tookMs = performance.now() - began
+    t.diagnostic(
+      `50 messages in ${tookMs.toFixed(0)} ms beside ${floods.map(({ bytes }, i) => Math.round((bytes[0] - (before[i] as number)) / MB)).join(', ')} MB`,
+    )
+    assert.ok(tookMs < 5000, `${tookMs} ms`)
+    assert.ok(floods.every(({ end, bytes }, i) => end === null && bytes[0] > (before[i] as number)))
+  })
+}
 
 test('native: where the process may open no more files, a pump copies', async (t) => {
   const pair = cleaned(t, await (await ground(t, BODIES['native'] as Make)).pumped())

@@ -24,6 +24,7 @@ let flows = 0
 export class Peer {
   readonly socket: Socket
   readonly flow = flows++
+  readonly closed: Promise<void>
   /** Whose bytes it is to get. */
   from = -1
   sent = 0
@@ -42,6 +43,7 @@ export class Peer {
     })
     socket.on('end', () => (this.ended = true))
     socket.on('error', (error: NodeJS.ErrnoException) => (this.lost = String(error.code)))
+    this.closed = new Promise((resolve) => socket.once('close', () => resolve()))
   }
 
   /** The next bytes of what it sends. */
@@ -58,18 +60,30 @@ export class Peer {
   }
 }
 
-/** Servers that wait for connections to be pumped. */
+/** Addresses that connections come from. */
+const SOURCES = 32
+
+/** A server, and connections to it whose other end is a channel. */
 export class Ground {
   readonly transport: Transport
   readonly #server: Server
-  readonly #waiting = new Map<number, (socket: Socket) => void>()
+  /** What was accepted and is not yet asked for, by the address that it came from. */
+  readonly #accepted = new Map<string, Socket>()
+  readonly #asked = new Map<string, (socket: Socket) => void>()
   readonly #ip: string
+  #dialled = 0
 
   private constructor(transport: Transport, server: Server, ip: string) {
     this.transport = transport
     this.#server = server
     this.#ip = ip
-    server.on('connection', (socket) => this.#waiting.get(socket.remotePort as number)?.(socket))
+    server.on('connection', (socket) => {
+      const from = `${socket.remoteAddress}:${socket.remotePort}`
+      const asked = this.#asked.get(from)
+      if (asked === undefined) this.#accepted.set(from, socket)
+      else asked(socket)
+      this.#asked.delete(from)
+    })
   }
 
   static async make(transport: Transport, ip: string): Promise<Ground> {
@@ -81,14 +95,23 @@ export class Ground {
   /** A channel, and who is at its other end. */
   async end(budget: Budget = UNBOUNDED): Promise<{ readonly channel: Channel; readonly peer: Peer }> {
     const { port } = this.#server.address() as { port: number }
+    const channel = await this.dial(port, budget)
+    const { ip, port: source } = channel.ends?.local ?? { ip: '', port: 0 }
+    return { channel, peer: new Peer(await this.#acceptedFrom(`${ip}:${source}`)) }
+  }
+
+  /** A channel to a port of this address. */
+  dial(port: number, budget: Budget = UNBOUNDED): Promise<Channel> {
     const fd = must(native().socketIn(-1, -1, 4, -1, NO_MARK), 'make a socket')
-    must(native().bindSocket(fd, this.#ip, 0), 'bind')
-    const from = native().ends(fd).localPort
-    const accepted = new Promise<Socket>((resolve) => this.#waiting.set(from, resolve))
-    const channel = await this.transport.connect(fd, { ip: this.#ip, port }, { timeoutMs: 5000, budget })
-    const socket = await accepted
-    this.#waiting.delete(from)
-    return { channel, peer: new Peer(socket) }
+    // from one address there are ports for a minute's churn only
+    must(native().bindSource(fd, this.#ip.replace(/\d+$/, String(100 + (this.#dialled++ % SOURCES)))), 'bind')
+    return this.transport.connect(fd, { ip: this.#ip, port }, { timeoutMs: 5000, budget })
+  }
+
+  #acceptedFrom(from: string): Promise<Socket> {
+    const socket = this.#accepted.get(from)
+    this.#accepted.delete(from)
+    return socket === undefined ? new Promise((resolve) => this.#asked.set(from, resolve)) : Promise.resolve(socket)
   }
 
   /** Two of them, not pumped yet. */
@@ -122,9 +145,14 @@ export interface Pair {
 export class Heard implements PumpSink {
   readonly bytes: [number, number] = [0, 0]
   end: string | null = null
+  readonly done: Promise<void>
   readonly #a: Channel
+  readonly #resolve: () => void
 
   constructor(a: Channel) {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.done = promise
+    this.#resolve = resolve
     this.#a = a
   }
 
@@ -144,6 +172,7 @@ export class Heard implements PumpSink {
   #ends(how: string): void {
     if (this.end !== null) throw new Error(`${how} behind ${this.end}`)
     this.end = how
+    this.#resolve()
   }
 }
 
