@@ -23,6 +23,33 @@ bool isBusy(int error) {
   return error == EAGAIN || error == EWOULDBLOCK;
 }
 
+// The two calls by which a piece is copied, and the one by which it is not.
+
+ssize_t receiveFrom(const Channel &channel, uint8_t *to, size_t most) {
+  ssize_t got;
+  do
+    got = recv(channel.fd, to, most, 0);
+  while (got < 0 && errno == EINTR);
+  return got;
+}
+
+ssize_t sendTo(const Channel &channel, const uint8_t *from, size_t length) {
+  ssize_t sent;
+  do
+    sent = send(channel.fd, from, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+  while (sent < 0 && errno == EINTR);
+  return sent;
+}
+
+// A peer that is gone raises SIGPIPE here, which Node ignores.
+ssize_t spliceOn(int from, int to, size_t most) {
+  ssize_t moved;
+  do
+    moved = splice(from, nullptr, to, nullptr, most, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  while (moved < 0 && errno == EINTR);
+  return moved;
+}
+
 } // namespace
 
 // --- pipes
@@ -149,16 +176,13 @@ void Channels::carry(Place from, Place to) {
 // Reads one piece. What cannot be delivered any more is read all the same: it is how the end of that side shows.
 ssize_t Channels::pull(Channel &source, Channel &sink, bool &isLast) {
   PumpSide &side = *sink.side;
-  ssize_t got;
   if (side.bulk && !side.pipe) {
     side.pipe = pipes_.take();
     side.bulk = side.pipe != nullptr; // else it has to earn the next try
     side.run = 0;
   }
   if (side.pipe) {
-    do
-      got = splice(source.fd, nullptr, side.pipe->in, nullptr, PIPE_BYTES, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-    while (got < 0 && errno == EINTR);
+    ssize_t got = spliceOn(source.fd, side.pipe->in, PIPE_BYTES);
     if (got > 0) {
       side.piped += size_t(got);
       side.run += size_t(got);
@@ -167,17 +191,12 @@ ssize_t Channels::pull(Channel &source, Channel &sink, bool &isLast) {
     if (got == 0 || !isBusy(errno)) return got;
     // Urgent data stands in the way of splice(2) and not of recv(2), which therefore has the last word.
   }
-  do
-    got = recv(source.fd, piece_.get(), PIECE_BYTES, 0);
-  while (got < 0 && errno == EINTR);
+  ssize_t got = receiveFrom(source, piece_.get(), PIECE_BYTES);
   if (got <= 0) return got;
   isLast = size_t(got) < PIECE_BYTES && !source.hungUp;
   if (sink.unwritable) return got;
   if (!side.bulk) earn(side, size_t(got));
-  ssize_t sent;
-  do
-    sent = send(sink.fd, piece_.get(), size_t(got), MSG_NOSIGNAL | MSG_DONTWAIT);
-  while (sent < 0 && errno == EINTR);
+  ssize_t sent = sendTo(sink, piece_.get(), size_t(got));
   if (sent == got) return got;
   if (sent < 0 && !isBusy(errno)) {
     giveUpWriting(source.side->peer.id, errno);
@@ -200,13 +219,12 @@ bool Channels::push(int id) {
   PumpSide &side = *sink.side;
   if (!sink.backlog.empty()) drain(id);
   while (side.piped > 0 && !sink.unwritable) {
-    // a peer that is gone raises SIGPIPE here, which Node ignores
-    ssize_t sent = splice(side.pipe->out, nullptr, sink.fd, nullptr, side.piped, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    ssize_t sent = spliceOn(side.pipe->out, sink.fd, side.piped);
     if (sent > 0) {
       side.piped -= size_t(sent);
     } else if (sent < 0 && isBusy(errno)) {
       return false;
-    } else if (sent == 0 || errno != EINTR) {
+    } else {
       giveUpWriting(id, sent == 0 ? EPIPE : errno);
     }
   }

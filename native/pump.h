@@ -38,7 +38,6 @@ public:
   // One with bytes of a connection in it is closed: they must never reach another.
   void give(std::unique_ptr<Pipe> pipe, size_t bytesInIt);
   void clear();
-  size_t open() const { return open_; }
 
 private:
   size_t most_, open_ = 0;
