@@ -203,7 +203,8 @@ export class DataPlane {
 
   /** Every series, as plain data. */
   counters(): Counters {
-    const { account, live, pools, snapshot } = this.node
+    const { account, live, pools, snapshot, transport } = this.node
+    transport.tick(performance.now()) // what flows under way have carried by now
     live.settle()
     account.cells.plain('weft_proxy_upstreams_idle').value = pools.idle
     account.cells.plain('weft_access_records_dropped_total').value = account.access.dropped
