@@ -12,6 +12,7 @@
         "native/watch.cc",
         "native/channels.cc",
         "native/channels-calls.cc",
+        "native/pump.cc",
         "native/bpf.c"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],

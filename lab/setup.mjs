@@ -30,6 +30,7 @@ const targets = {
   check: { tools: ['build', 'bpf'], root: false, run: 'test/repository/check.ts' },
   weft: { tools: ['build', 'lab'], root: false, run: 'agent/main.ts' },
   fuzz: { tools: ['build'], root: false, run: 'test/fuzz.ts' },
+  churn: { tools: ['build'], root: false, run: 'test/proxy/churn.ts' },
   bench: { tools: ['build', 'peers'], root: false, run: 'test/bench/main.ts' },
   kernels: { tools: ['build', 'bpf', 'kernels'], root: false, run: 'test/kernels/main.ts' },
   packages: { tools: ['build', 'lab', 'bpf', 'peers'], root: false, run: null },

@@ -8,13 +8,23 @@
 //   results [count, (id, kind, a) ...]       to JavaScript, of the writes
 #pragma once
 
+#include "pump.h"
 #include "watch.h"
 #include <string>
 #include <sys/uio.h>
 #include <vector>
 
 // What an event or a result tells of.
-enum Kind : int32_t { BYTES = 1, END = 2, FAILED = 3, DRAINED = 4, CONNECTED = 5, BLOCKED = 6, UNWRITABLE = 7 };
+enum Kind : int32_t {
+  BYTES = 1,
+  END = 2,
+  FAILED = 3,
+  DRAINED = 4,
+  CONNECTED = 5,
+  BLOCKED = 6,
+  UNWRITABLE = 7,
+  SHUT = 8
+};
 
 // One socket; `turn` tells it from who had its place before.
 struct Channel {
@@ -29,18 +39,17 @@ struct Channel {
   bool unwritable = false; // a write failed
   std::string backlog;     // what the kernel has not taken
   size_t taken = 0;        // bytes at its beginning that it has taken meanwhile
+
+  std::unique_ptr<PumpSide> side; // of a pump, or null
 };
 
-// A socket's place, as long as it is there.
-struct Place {
-  int id;
-  uint32_t turn;
-};
+// What failed on a socket, or 0.
+int pendingError(int fd);
 
 class Channels : public Napi::ObjectWrap<Channels>, Watch::Owner {
 public:
   static Napi::Function define(Napi::Env env);
-  // new Channels(arena, out, events, writes, results, onBatch())
+  // new Channels(arena, out, events, writes, results, onBatch(), pipes)
   explicit Channels(const Napi::CallbackInfo &info);
   ~Channels() override { release(); }
 
@@ -69,6 +78,21 @@ private:
   void sendOne(int id, Channel &channel, const iovec *pieces, int count);
   void result(int id, Kind kind, int32_t a);
 
+  // --- pumps (pump.cc)
+  int startPump(int a, int b);
+  void leavePump(Channel &channel);
+  size_t heldFor(const Channel &channel) const;
+  void happenPumped(Place place, uint32_t events);
+  void carry(Place from, Place to);
+  ssize_t pull(Channel &source, Channel &sink, bool &isLast);
+  void earn(PumpSide &side, size_t piece);
+  bool push(int id);
+  void giveUpWriting(int id, int error);
+  void dropPiped(PumpSide &side);
+  void rest(PumpSide &side);
+  void finish(int id);
+  void losePump(int id, Kind kind, int error);
+
   // --- what JavaScript calls (channels-calls.cc)
   Napi::Value adopt(const Napi::CallbackInfo &info);
   Napi::Value connect(const Napi::CallbackInfo &info);
@@ -77,6 +101,9 @@ private:
   Napi::Value shutdown(const Napi::CallbackInfo &info);
   Napi::Value close(const Napi::CallbackInfo &info);
   Napi::Value fd(const Napi::CallbackInfo &info);
+  Napi::Value pump(const Napi::CallbackInfo &info);
+  Napi::Value received(const Napi::CallbackInfo &info);
+  Napi::Value pumped(const Napi::CallbackInfo &info);
   Napi::Value stop(const Napi::CallbackInfo &info);
   Napi::Value status(const Napi::CallbackInfo &info);
 
@@ -94,4 +121,7 @@ private:
   int open_ = 0;
   bool inBatch_ = false;
   int status_ = 0;
+
+  std::unique_ptr<uint8_t[]> piece_; // on its way from one side of a pump to the other
+  Pipes pipes_;
 };

@@ -82,6 +82,9 @@ export interface NativeChannels {
   shutdown(id: number): number
   close(id: number, reset: boolean): void
   fd(id: number): number
+  pump(a: number, b: number): number
+  received(id: number): number
+  pumped(from: number, rows: Float64Array): number
   stop(): void
 }
 
@@ -133,6 +136,7 @@ export interface Native {
     writes: Int32Array,
     results: Int32Array,
     onBatch: () => void,
+    pipes: number,
   ) => NativeChannels
 }
 

@@ -29,6 +29,7 @@ class StillChannel implements Channel {
   close(): void {
     this.dead = true
   }
+  pump(): void {}
 }
 
 const limits = { ...DEFAULT_LIMITS, idlePerEndpoint: 2, idlePerPod: 3, idleInAll: 5, pooledIdleMs: 1000 }

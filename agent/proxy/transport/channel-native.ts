@@ -2,13 +2,10 @@
 
 import type { Budget } from './budget.ts'
 import { failureOf } from './errors.ts'
-import { type Channel, type ChannelSink, DEAF, type Desk, type Ends } from './transport.ts'
+import { joinSinks, type PumpSink } from './pump.ts'
+import type { Channel, ChannelSink, Desk, Ends } from './transport.ts'
+import { CLOSE_LIMIT_MS, DEAF, LAST_READ_MS } from './transport.ts'
 import type { NativeTransport } from './transport-native.ts'
-
-/** How long a closed channel may take to hand over what is queued. */
-const CLOSE_LIMIT_MS = 10_000
-/** How long a channel that cannot be written to any more may take to hand over what it had received. */
-const LAST_READ_MS = 30_000
 
 // kinds of events and results, as native/channels.cc numbers them
 const BYTES = 1
@@ -18,6 +15,7 @@ const DRAINED = 4
 const CONNECTED = 5
 export const BLOCKED = 6
 const UNWRITABLE = 7
+const SHUT = 8
 
 export class NativeChannel implements Channel {
   readonly budget: Budget
@@ -40,6 +38,10 @@ export class NativeChannel implements Channel {
   /** Why writing failed: what is written from then on goes nowhere. */
   #unwritable: NodeJS.ErrnoException | null = null
   #lastRead: NodeJS.Timeout | null = null
+  /** Who hears what passes while the addon pumps it. */
+  #pump: PumpSink | null = null
+  /** Bytes that it has heard of. */
+  #passed = 0
 
   constructor(transport: NativeTransport, id: number, budget: Budget) {
     this.#transport = transport
@@ -120,6 +122,36 @@ export class NativeChannel implements Channel {
     else this.#closing = setTimeout(() => this.#leave(false), CLOSE_LIMIT_MS).unref()
   }
 
+  pump(other: Channel, sink: PumpSink): void {
+    const peer = other as NativeChannel
+    const { channels } = this.#transport
+    joinSinks(this, peer, sink)
+    this.#transport.flush()
+    for (const channel of [this, peer]) {
+      channel.#pump = sink
+      channel.#held = false
+      channel.#release()
+    }
+    const status = channels.pump(this.#id, peer.#id)
+    if (status < 0) queueMicrotask(() => this.#lose(failureOf(status, 'pump'), false))
+  }
+
+  /** So many bytes came from it in all while it is pumped, and so many are held for it. */
+  counted(received: number, held: number): void {
+    const { budget } = this
+    const more = held - this.#backlog
+    this.activeAt = this.#transport.nowMs
+    this.#holds(held)
+    this.#pass(received)
+    if (more > 0 && budget.spent) this.#lose(budget.failure(), false)
+  }
+
+  #pass(received: number): void {
+    const bytes = received - this.#passed
+    this.#passed = received
+    if (bytes > 0) this.#pump?.passed(this, bytes)
+  }
+
   /** Gives up a connection that never came about. */
   abandon(): void {
     if (!this.dead) this.#leave(false)
@@ -134,8 +166,8 @@ export class NativeChannel implements Channel {
         return
       case END:
         this.#ended = true
-        if (this.#unwritable === null) this.sink.end()
-        else this.#lose(this.#unwritable, this.#unwritable.code === 'EPIPE')
+        if (this.#unwritable !== null) this.#lose(this.#unwritable, this.#unwritable.code === 'EPIPE')
+        else if (this.#pump === null) this.sink.end() // else the addon passes it on
         this.#closeWhenBothEnded()
         return
       case FAILED:
@@ -149,6 +181,10 @@ export class NativeChannel implements Channel {
         return
       case DRAINED:
         this.#onDrained()
+        return
+      case SHUT:
+        this.#shutdown = 'done'
+        this.#closeWhenBothEnded()
     }
   }
 
@@ -240,6 +276,7 @@ export class NativeChannel implements Channel {
     if (this.#closing !== null) clearTimeout(this.#closing)
     if (this.#lastRead !== null) clearTimeout(this.#lastRead)
     this.#holds(0)
+    if (this.#pump !== null) this.#pass(this.#transport.channels.received(this.#id))
     this.#transport.channels.close(this.#id, reset)
     this.#transport.left(this.#id)
     this.#release()
@@ -250,7 +287,7 @@ export class NativeChannel implements Channel {
     const more = backlog - this.#backlog
     this.#backlog = backlog
     this.budget.held += more
-    this.#transport.stagedBytes += more
+    this.#transport.heldBytes += more
   }
 
   /** Lets the sources read again. */

@@ -5,8 +5,9 @@ import { MeshError } from '../../model/failure.ts'
 import { ChannelSocket } from './socket.ts'
 import type { Budget } from './budget.ts'
 import { isTimeout } from './errors.ts'
+import { joinSinks, type PumpSink } from './pump.ts'
 import type { Channel, ChannelSink, ConnectOptions, Desk, Ends, Transport } from './transport.ts'
-import { DEAF, plainDesk } from './transport.ts'
+import { CLOSE_LIMIT_MS, DEAF, LAST_READ_MS, plainDesk } from './transport.ts'
 
 /** Bytes of the read arena and of each write buffer: below it, large bodies cost visibly more. */
 const BUFFER_BYTES = 64 * 1024
@@ -15,10 +16,6 @@ const SPARE_BUFFERS = 32
 
 /** Silence after which the kernel asks whether the peer still lives. */
 const KEEPALIVE_MS = 60_000
-/** How long a closed channel may take to hand over what is queued. */
-const CLOSE_LIMIT_MS = 10_000
-/** How long a channel that cannot be written to any more may take to hand over what it had received. */
-const LAST_READ_MS = 30_000
 
 /** Makes a transport. `onBug` hears what a sink threw; the channel it was called for is reset, the others live on. */
 export function nodeTransport(onBug: (thrown: unknown) => void): Transport {
@@ -136,7 +133,6 @@ class NodeTransport implements Transport {
 
 class NodeChannel implements Channel {
   readonly socket: ChannelSocket
-  readonly arena: Buffer
   readonly budget: Budget
   readonly desk: Desk
   sink: ChannelSink = DEAF
@@ -160,7 +156,6 @@ class NodeChannel implements Channel {
   constructor(transport: NodeTransport, fd: number, budget: Budget) {
     this.#transport = transport
     this.budget = budget
-    this.arena = transport.arena
     this.desk = transport.desk
     this.activeAt = transport.nowMs
     this.socket = new ChannelSocket({
@@ -288,15 +283,27 @@ class NodeChannel implements Channel {
     else setTimeout(() => this.#destroy(), CLOSE_LIMIT_MS).unref()
   }
 
+  pump(other: Channel, sink: PumpSink): void {
+    joinSinks(this, other, sink)
+    for (const channel of [this, other as NodeChannel]) {
+      if (channel.socket.readableEnded) channel.sink.end()
+      channel.resume()
+    }
+  }
+
   /** Gives up a connection that never came about. */
   abandon(): void {
     this.sink = DEAF
     this.#destroy()
   }
 
+  static #deliver(channel: NodeChannel, length: number): void {
+    channel.sink.bytes(channel.#transport.arena, 0, length)
+  }
+
   #onRead(length: number): boolean {
     this.activeAt = this.#transport.nowMs
-    this.#transport.event(this, deliver, length)
+    this.#transport.event(this, NodeChannel.#deliver, length)
     return true
   }
 
@@ -390,8 +397,4 @@ class NodeChannel implements Channel {
     this.#waiting = []
     for (const source of waiting) source.#unblock()
   }
-}
-
-function deliver(channel: NodeChannel, length: number): void {
-  channel.sink.bytes(channel.arena, 0, length)
 }

@@ -2,6 +2,12 @@
 
 import type { SocketAddress } from '../../model/address.ts'
 import type { Budget } from './budget.ts'
+import type { PumpSink } from './pump.ts'
+
+/** How long a closed channel may take to hand over what is queued. */
+export const CLOSE_LIMIT_MS = 10_000
+/** How long a channel that cannot be written to any more may take to hand over what it had received. */
+export const LAST_READ_MS = 30_000
 
 /** Who hears of a channel. Exactly one of `lost` and `closed` is the last call, unless the owner itself ended it. */
 export interface ChannelSink {
@@ -77,6 +83,11 @@ export interface Channel {
   reset(): void
   /** Closes after handing what is queued to the kernel; nothing more is heard. */
   close(): void
+  /**
+   * Joins it with another of the same transport, behind what has been written to both. From then on its owner may only
+   * reset the two; their backlogs, `activeAt` and what has passed are as of the last tick.
+   */
+  pump(other: Channel, sink: PumpSink): void
 }
 
 export interface ConnectOptions {
@@ -94,7 +105,7 @@ export interface Transport {
   connect(fd: number, to: SocketAddress, how: ConnectOptions): Promise<Channel>
   /** The coarse clock: milliseconds, as of the last tick. */
   readonly nowMs: number
-  /** Sets the coarse clock; call it about every half second. */
+  /** Sets the coarse clock, and tells of pumps what has passed by now; call it about every half second. */
   tick(nowMs: number): void
   /** Bytes of staging buffers now lent to channels with a backlog. */
   readonly stagedBytes: number

@@ -49,6 +49,7 @@ class MemoryChannel implements Channel {
   shutdown(): void {}
   reset(): void {}
   close(): void {}
+  pump(): void {}
 
   /** The other side sends. */
   arrive(bytes: Buffer): void {
