@@ -12,6 +12,7 @@
         "native/watch.cc",
         "native/channels.cc",
         "native/channels-calls.cc",
+        "native/pump.cc",
         "native/channels-tls.cc",
         "native/tls.cc",
         "native/tls-credentials.cc",

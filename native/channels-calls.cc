@@ -36,7 +36,9 @@ Napi::Function Channels::define(Napi::Env env) {
                      {InstanceMethod<&Channels::adopt>("adopt"), InstanceMethod<&Channels::connect>("connect"),
                       InstanceMethod<&Channels::read>("read"), InstanceMethod<&Channels::flush>("flush"),
                       InstanceMethod<&Channels::shutdown>("shutdown"), InstanceMethod<&Channels::close>("close"),
-                      InstanceMethod<&Channels::fd>("fd"), InstanceMethod<&Channels::secure>("secure"),
+                      InstanceMethod<&Channels::fd>("fd"), InstanceMethod<&Channels::pump>("pump"),
+                      InstanceMethod<&Channels::received>("received"), InstanceMethod<&Channels::pumped>("pumped"),
+                      InstanceMethod<&Channels::secure>("secure"),
                       InstanceMethod<&Channels::notifyClose>("notifyClose"),
                       InstanceMethod<&Channels::secured>("secured"), InstanceMethod<&Channels::broken>("broken"),
                       InstanceMethod<&Channels::stop>("stop"), InstanceAccessor<&Channels::status>("status")});
@@ -114,6 +116,39 @@ Napi::Value Channels::close(const Napi::CallbackInfo &info) {
 Napi::Value Channels::fd(const Napi::CallbackInfo &info) {
   Channel *channel = at(toInt(info[0]));
   return number(info, channel ? channel->fd : -1);
+}
+
+// pump(a, b): status. From now on what one receives the other sends; END, SHUT and what is lost are told, bytes are
+// not.
+Napi::Value Channels::pump(const Napi::CallbackInfo &info) {
+  return number(info, startPump(toInt(info[0]), toInt(info[1])));
+}
+
+// received(id): how many bytes a pump has read from it.
+Napi::Value Channels::received(const Napi::CallbackInfo &info) {
+  Channel *channel = at(toInt(info[0]));
+  return Napi::Number::New(info.Env(), channel && channel->side ? double(channel->side->received) : 0);
+}
+
+// pumped(from, rows [count, (id, received, held) ...]): where to go on, or -1. Sides of pumps of which that has changed
+// since it was last asked: what was read from each in all, and what is held for it.
+Napi::Value Channels::pumped(const Napi::CallbackInfo &info) {
+  Napi::Float64Array rows = info[1].As<Napi::Float64Array>();
+  size_t most = (rows.ElementLength() - 1) / 3, count = 0, id = size_t(toInt(info[0]));
+  for (; id < channels_.size() && count < most; id++) {
+    PumpSide *side = channels_[id].side.get();
+    if (!side) continue;
+    size_t held = heldFor(channels_[id]);
+    if (side->received == side->receivedTold && held == side->heldTold) continue;
+    side->receivedTold = side->received;
+    side->heldTold = held;
+    double *row = rows.Data() + 1 + 3 * count++;
+    row[0] = double(id);
+    row[1] = double(side->received);
+    row[2] = double(held);
+  }
+  rows.Data()[0] = double(count);
+  return number(info, id < channels_.size() ? int(id) : -1);
 }
 
 // stop(): closes all.

@@ -18,6 +18,8 @@ void clearBacklog(Channel &channel) {
   channel.taken = 0;
 }
 
+} // namespace
+
 int pendingError(int fd) {
   int error = 0;
   socklen_t length = sizeof(error);
@@ -25,11 +27,9 @@ int pendingError(int fd) {
   return error;
 }
 
-} // namespace
-
 Channels::Channels(const Napi::CallbackInfo &info)
     : Napi::ObjectWrap<Channels>(info), async_(info.Env(), "weft:channels"),
-      onBatch_(Napi::Persistent(info[5].As<Napi::Function>())) {
+      onBatch_(Napi::Persistent(info[5].As<Napi::Function>())), pipes_(info[6].As<Napi::Number>().Uint32Value()) {
   for (int i = 0; i < 5; i++)
     kept_.push_back(Napi::Persistent(info[i].As<Napi::Object>()));
   Napi::Uint8Array arena = info[0].As<Napi::Uint8Array>(), out = info[1].As<Napi::Uint8Array>();
@@ -72,6 +72,7 @@ bool Channels::release() {
   for (Channel &channel : channels_)
     if (channel.fd >= 0) ::close(channel.fd);
   channels_.clear();
+  pipes_.clear();
   return true;
 }
 
@@ -110,6 +111,7 @@ void Channels::leave(int id) {
   ::close(channel.fd); // leaves the epoll set with it
   channel.fd = -1;
   channel.backlog = std::string();
+  if (channel.side) leavePump(channel);
   channel.tls.reset();
   left_.push_back(id);
   if (--open_ == 0) watch_->keep(false);
@@ -165,6 +167,7 @@ void Channels::happen(Place place, uint32_t events) {
   Channel *channel = at(place);
   if (!channel) return;
   int id = place.id;
+  if (channel->side) return happenPumped(place, events);
   if (channel->connecting) {
     if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) return;
     int error = pendingError(channel->fd);
@@ -189,6 +192,7 @@ void Channels::receive(Place place) {
   if (arenaBytes_ - arenaUsed_ < READ_BYTES || eventRows_ - events_[0] < ROWS_MOST) deliver();
   for (;;) {
     Channel *channel = at(place);
+    if (channel && channel->side) return carry(place, channel->side->peer);
     if (!channel || !channel->reading) return;
     if (channel->tls) return receiveSecure(place);
     ssize_t got = recv(channel->fd, arena_ + arenaUsed_, READ_BYTES, 0);
@@ -231,7 +235,7 @@ void Channels::drain(int id) {
     }
   }
   clearBacklog(channel);
-  tell(id, DRAINED, 0, 0);
+  if (!channel.side) tell(id, DRAINED, 0, 0);
 }
 
 void Channels::tell(int id, Kind kind, int32_t a, int32_t b) {

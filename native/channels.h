@@ -8,6 +8,7 @@
 //   results [count, (id, kind, a) ...]       to JavaScript, of the writes
 #pragma once
 
+#include "pump.h"
 #include "tls.h"
 #include "watch.h"
 #include <string>
@@ -23,6 +24,7 @@ enum Kind : int32_t {
   CONNECTED = 5,
   BLOCKED = 6,
   UNWRITABLE = 7,
+  SHUT = 8,
   SECURED = 9,
   BROKEN = 10
 };
@@ -41,7 +43,8 @@ struct Channel {
   std::string backlog;     // what the kernel has not taken
   size_t taken = 0;        // bytes at its beginning that it has taken meanwhile
 
-  std::unique_ptr<Tls> tls; // or null: its bytes are plain
+  std::unique_ptr<PumpSide> side; // of a pump, or null
+  std::unique_ptr<Tls> tls;       // or null: its bytes are plain
 };
 
 // Where TLS's bytes stand for a moment: one channel's, then another's.
@@ -50,16 +53,13 @@ struct Wire {
   std::string out;
 };
 
-// A socket's place, as long as it is there.
-struct Place {
-  int id;
-  uint32_t turn;
-};
+// What failed on a socket, or 0.
+int pendingError(int fd);
 
 class Channels : public Napi::ObjectWrap<Channels>, Watch::Owner {
 public:
   static Napi::Function define(Napi::Env env);
-  // new Channels(arena, out, events, writes, results, onBatch())
+  // new Channels(arena, out, events, writes, results, onBatch(), pipes)
   explicit Channels(const Napi::CallbackInfo &info);
   ~Channels() override { release(); }
 
@@ -88,6 +88,21 @@ private:
   void sendOne(int id, Channel &channel, const iovec *pieces, int count);
   void result(int id, Kind kind, int32_t a);
 
+  // --- pumps (pump.cc)
+  int startPump(int a, int b);
+  void leavePump(Channel &channel);
+  size_t heldFor(const Channel &channel) const;
+  void happenPumped(Place place, uint32_t events);
+  void carry(Place from, Place to);
+  ssize_t pull(Channel &source, Channel &sink, bool &isLast);
+  void earn(PumpSide &side, size_t piece);
+  bool push(int id);
+  void giveUpWriting(int id, int error);
+  void dropPiped(PumpSide &side);
+  void rest(PumpSide &side);
+  void finish(int id);
+  void losePump(int id, Kind kind, int error);
+
   // --- TLS (channels-tls.cc)
   bool happenSecure(Place place);
   void handshake(Place place);
@@ -106,6 +121,9 @@ private:
   Napi::Value shutdown(const Napi::CallbackInfo &info);
   Napi::Value close(const Napi::CallbackInfo &info);
   Napi::Value fd(const Napi::CallbackInfo &info);
+  Napi::Value pump(const Napi::CallbackInfo &info);
+  Napi::Value received(const Napi::CallbackInfo &info);
+  Napi::Value pumped(const Napi::CallbackInfo &info);
   Napi::Value secure(const Napi::CallbackInfo &info);
   Napi::Value notifyClose(const Napi::CallbackInfo &info);
   Napi::Value secured(const Napi::CallbackInfo &info);
@@ -127,6 +145,9 @@ private:
   int open_ = 0;
   bool inBatch_ = false;
   int status_ = 0;
+
+  std::unique_ptr<uint8_t[]> piece_; // on its way from one side of a pump to the other
+  Pipes pipes_;
 
   Wire wire_;
 };

@@ -5,8 +5,8 @@ import type { NativeAcceptor } from './native.ts'
 import { errorName, must, native } from './native.ts'
 import { KernelError } from './kernel.ts'
 
-/** Connections taken in one wake-up. */
-export const ACCEPT_BATCH = 64
+/** Connections taken in one wake-up: then others have their turn. */
+export const ACCEPT_BATCH = 16
 
 /** How long accepting pauses when the process or the machine is out of fds or memory. */
 export const ACCEPT_PAUSE_MS = 100

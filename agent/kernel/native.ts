@@ -82,6 +82,9 @@ export interface NativeChannels {
   shutdown(id: number): number
   close(id: number, reset: boolean): void
   fd(id: number): number
+  pump(a: number, b: number): number
+  received(id: number): number
+  pumped(from: number, rows: Float64Array): number
   secure(id: number, credentials: NativeTlsCredentials, wish: NativeTlsWish): number
   notifyClose(id: number): number
   secured(id: number): NativeSecured | undefined
@@ -173,6 +176,7 @@ export interface Native {
     writes: Int32Array,
     results: Int32Array,
     onBatch: () => void,
+    pipes: number,
   ) => NativeChannels
   TlsCredentials: new (wish: NativeTlsCredentialsWish) => NativeTlsCredentials
 }
@@ -188,7 +192,7 @@ export function native(): Native {
   // from agent/kernel/ in development, from dist/agent/kernel/ in production
   const roots = [join(import.meta.dirname, '../..'), join(import.meta.dirname, '../../..')]
   const paths = roots.map((root) => join(root, 'build/Release/weft.node'))
-  const path = paths.find((candidate) => existsSync(candidate))
+  const path = process.env['WEFT_ADDON'] ?? paths.find((candidate) => existsSync(candidate)) // the former: a build for tests
   if (!path) throw new KernelError('ENOENT', 'load build/Release/weft.node (node native/build.mjs makes it)')
   loaded = createRequire(import.meta.url)(path) as Native
   return loaded

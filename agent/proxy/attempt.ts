@@ -164,7 +164,6 @@ export class Attempt implements Carrier, Waiting {
     const flow = relay(exchange.channel, upstream.channel, exchange, {
       fromCaller: ahead?.fromCaller ?? null,
       fromUpstream: ahead?.fromUpstream ?? null,
-      ended: exchange.halfClosed,
     })
     const judge = judgeOf({ call, caller, leg, backends: route.backends })
     walk.place.occupant = occupant(flow, [exchange.channel, upstream.channel], judge, walk.node.limits)

@@ -22,7 +22,7 @@ function podAt(...ips: string[]): JoinedPod {
   const acceptor = { pause() {}, resume() {}, close() {} }
   const sockets: PodSockets = { captured, accept: () => acceptor, socket: () => -1, close: () => undefined }
   const counts = { connections: 1, nodeConnections: 1, row: null }
-  return { captured, sockets, acceptors: [], budget: UNBOUNDED, ...counts, released: false }
+  return { captured, sockets, acceptors: [], budget: UNBOUNDED, ...counts, released: false, isHeldOff: false }
 }
 
 /** What the kernel says of one connection. */

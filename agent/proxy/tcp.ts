@@ -39,7 +39,6 @@ export async function carry(call: Call, caller: Caller, walk: Walk): Promise<voi
     const flow = relay(call.channel, upstream, ledger, {
       fromCaller: call.first,
       fromUpstream: null,
-      ended: call.ended,
     })
     const judge = judgeOf({ call, caller, leg, backends })
     place.occupant = occupant(flow, [call.channel, upstream], judge, node.limits)

@@ -1,12 +1,12 @@
 // What leaves of a message that was understood: written by the product, to be read again by others.
 
-import { emitRequest, emitResponse, SCRATCH_BYTES } from '../../agent/proxy/http1/emit.ts'
+import { emitRequest, emitResponse } from '../../agent/proxy/http1/emit.ts'
 import { writeChunk, writeLastChunk } from '../../agent/proxy/http1/send.ts'
-import type { Channel } from '../../agent/proxy/transport/transport.ts'
+import { type Channel, plainDesk } from '../../agent/proxy/transport/transport.ts'
 import { fastReading, newParser, type Reading, slowReading, type Stream } from './readings.ts'
 import { isDeepStrictEqual } from 'node:util'
 
-const scratch = Buffer.alloc(SCRATCH_BYTES)
+const desk = plainDesk()
 
 /** The whole message as it leaves the proxy, or null where the input is not one to be forwarded. */
 export function forwarded(stream: Stream): string | null {
@@ -21,9 +21,9 @@ export function forwarded(stream: Stream): string | null {
   if (stream.kind === 'request') {
     if (addressed == null) return null
     const upgrade = head.upgrade >= 0
-    written = emitRequest(head, { ...addressed, framing: as, requestId: null, upgrade }, scratch)
-  } else written = emitResponse(head, { framing: bodiless(reading) ? 'none' : as, connection: null }, scratch)
-  const text = scratch.toString('latin1', 0, written)
+    written = emitRequest(head, { ...addressed, framing: as, requestId: null, upgrade }, desk.bytes, 0)
+  } else written = emitResponse(head, { framing: bodiless(reading) ? 'none' : as, connection: null }, desk.bytes, 0)
+  const text = desk.bytes.toString('latin1', 0, written)
   if (bodiless(reading)) return text
   return text + bodyText(as, body?.payload ?? '', parser.body.trailers)
 }
@@ -35,7 +35,8 @@ function bodiless({ framing }: Reading): boolean {
 function bodyText(framing: string, payload: string, trailers: Buffer | null): string {
   if (framing !== 'chunked') return payload
   let text = ''
-  const channel = { write: (bytes: Buffer, from: number, to: number) => (text += bytes.toString('latin1', from, to)) }
+  const write = (bytes: Buffer, from: number, to: number): string => (text += bytes.toString('latin1', from, to))
+  const channel = { desk, write }
   const to = channel as unknown as Channel
   const bytes = Buffer.from(payload, 'latin1')
   const half = bytes.length >> 1

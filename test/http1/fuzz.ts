@@ -1,12 +1,11 @@
-// `npm run fuzz -- [seconds] [seed]`: random messages, tampered with, against parser, writer, reference and every kind of
-// split, for a bounded time. Prints how many inputs a second and the seed; what it finds, it makes small.
+// Random messages, tampered with, against parser, writer, reference and every kind of split, for a bounded time. Tells how
+// many inputs a second and the seed; what it finds, it makes small.
 
 import { seeded } from '../../agent/model/request.fixture.ts'
 import { misunderstanding } from './emission.ts'
 import { CORPUS, HOWS, mutated, type Mutation } from './mutations.ts'
 import { disagreement, slowReading, type Stream } from './readings.ts'
 
-const DEFAULT_SECONDS = 60
 const MOST_MUTATIONS = 6
 /** Messages found in a run that are mutated further: those that came far. */
 const MOST_KEPT = 512
@@ -85,15 +84,3 @@ export function report(seed: number, { inputs, verdicts, finding }: FuzzRun, ms:
   const { kind, method, text } = finding.stream
   return `${line}\nFOUND, as a ${kind}${method === '' ? '' : ` to ${method}`}: ${JSON.stringify(text)}\n${finding.why}`
 }
-
-function main(): void {
-  const [seconds = process.env['WEFT_FUZZ_SECONDS'] ?? String(DEFAULT_SECONDS), given] = process.argv.slice(2)
-  const seed = Number(given ?? Math.floor(Math.random() * 2 ** 31))
-  const startedAt = performance.now()
-  const endsAt = startedAt + 1000 * Number(seconds)
-  const run = fuzz(seed, () => performance.now() >= endsAt)
-  console.log(report(seed, run, performance.now() - startedAt))
-  process.exitCode = run.finding === null ? 0 : 1
-}
-
-if (import.meta.main) main()

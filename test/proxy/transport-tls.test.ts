@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
+import { drainSocket } from './mesh.ts'
 import { readClientHello } from '../../agent/proxy/transport/client-hello.ts'
 import type { Channel } from '../../agent/proxy/transport/transport.ts'
 import {
@@ -22,6 +23,7 @@ import {
   soon,
   transport,
   until,
+  withSocket,
   write,
 } from './secured.ts'
 
@@ -283,6 +285,33 @@ for (const { server: serverBody, client: clientBody, name } of PAIRS) {
     await until(() => bad.client.channel.dead && good.server.heard.length > 0, 'both')
     assert.deepEqual([bad.server.heard, bad.client.heard], [['(lost undefined)'], ['(lost ECONNRESET)']])
     assert.deepEqual([good.server.heard, thrown.length], [['y'], 1])
+  })
+
+  test(`${name}: a secured channel is pumped like a plain one, both into the other`, async (t) => {
+    const near = transport(serverBody)
+    const secured = await handshake(await channels(t, near, transport(clientBody)))
+    const [plain, socket] = await withSocket(t, near)
+    const size = 2 << 20
+    let passed = 0
+    const how = new Promise<string>((resolve) => {
+      const sink = {
+        passed: (_from: Channel, bytes: number) => void (passed += bytes),
+        closed: () => resolve('closed'),
+        lost: (_side: Channel, cause: Error) => resolve(String(cause)),
+      }
+      if (clientBody === 'native') plain.pump(secured.server.channel, sink)
+      else secured.server.channel.pump(plain, sink)
+    })
+    const received = drainSocket(socket)
+    socket.end(Buffer.alloc(size, 5))
+    let back = 0
+    secured.client.channel.sink.bytes = (_arena, from, to) => void (back += to - from)
+    secured.client.channel.resume()
+    pour(secured.client, size, () => 6)
+    assert.equal((await received).bytes.length, size)
+    assert.equal(await how, 'closed')
+    await until(() => secured.client.heard.includes('(closed)'), 'both ends')
+    assert.deepEqual([back, passed], [size, 2 * size])
   })
 
   test(`${name}: keys are changed on the way without a trace`, async (t) => {

@@ -7,13 +7,12 @@
 import { type FailureCode, lossOf, MeshError } from '../../model/failure.ts'
 import type { Channel, ChannelSink } from '../transport/transport.ts'
 import { Body } from './body.ts'
-import { emitAnswer } from './emit.ts'
 import { Http1Exchange } from './request.ts'
 import { Head } from './head.ts'
 import type { CallerOptions, Requests } from './requests.ts'
 import { Said } from './recurring.ts'
 import type { Parsed } from './scan.ts'
-import { scratch } from './send.ts'
+import { writeAnswer } from './send.ts'
 import { Store } from './store.ts'
 
 /** Bytes kept of what a caller sends ahead while its request is being decided or answered; beyond, it is not read. */
@@ -331,8 +330,7 @@ export class Http1Caller implements ChannelSink {
   /** Answers what cannot be read: no request. */
   #refuse(reason: MeshError): false {
     const { status } = reason.kind
-    const length = emitAnswer({ status, text: reason.message, close: true, head: false }, scratch)
-    this.channel.write(scratch, 0, length, this.channel)
+    writeAnswer(this.channel, { status, text: reason.message, close: true, head: false })
     this.#closeAfter = true
     this.#finish()
     this.#tell(reason)

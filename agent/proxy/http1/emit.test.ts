@@ -33,7 +33,7 @@ test('end-to-end fields leave as they came and in order, hop-by-hop fields do no
     fc.property(fc.array(field, { maxLength: 10 }), (fields) => {
       const text = fields.map(([name, colon, value, blank]) => `${name}${colon}${value}${blank}\r\n`).join('')
       const head = parse('request', `GET / HTTP/1.1\r\nX-Forwarded-Proto: http\r\n${text}Host: a\r\n\r\n`)
-      const length = emitRequest(head, keep, out)
+      const length = emitRequest(head, keep, out, 0)
       const again = parse('request', out.toString('latin1', 0, length))
       assert.equal(again.length, length)
       const expected = fields
@@ -47,7 +47,7 @@ test('end-to-end fields leave as they came and in order, hop-by-hop fields do no
 test('a request leaves with its new target, authority, id and one framing', () => {
   const head = parse('request', 'POST /old HTTP/1.0\r\nContent-Length: 04\r\n\r\n')
   const how = { target: '/new?a', authority: 'there:80', framing: 'length', requestId: 'id-1', upgrade: false } as const
-  const length = emitRequest(head, how, out)
+  const length = emitRequest(head, how, out, 0)
   assert.equal(
     out.toString('latin1', 0, length),
     'POST /new?a HTTP/1.1\r\nhost: there:80\r\nx-forwarded-proto: http\r\nx-request-id: id-1\r\ncontent-length: 4\r\n\r\n',
@@ -56,7 +56,7 @@ test('a request leaves with its new target, authority, id and one framing', () =
 
 test('a response leaves with the framing it is given', () => {
   const head = parse('response', 'HTTP/1.0 200 Fine\r\nConnection: close, X-A\r\nX-A: 1\r\nX-B: 2\r\n\r\n')
-  const length = emitResponse(head, { framing: 'chunked', connection: null }, out)
+  const length = emitResponse(head, { framing: 'chunked', connection: null }, out, 0)
   assert.equal(out.toString('latin1', 0, length), 'HTTP/1.1 200 Fine\r\nX-B: 2\r\ntransfer-encoding: chunked\r\n\r\n')
 })
 
@@ -64,12 +64,12 @@ test('the largest head that is read can be written', () => {
   const line = `x: ${'v'.repeat(600)}\r\n`
   const head = parse('request', `GET / HTTP/1.1\r\nhost: a\r\n${line.repeat(95)}\r\n`)
   const how = { ...keep, target: 't'.repeat(64 * 1024), authority: 'a'.repeat(64 * 1024) }
-  assert.ok(emitRequest(head, how, out) < SCRATCH_BYTES)
+  assert.ok(emitRequest(head, how, out, 0) < SCRATCH_BYTES)
 })
 
 for (const status of [204, 304]) {
   test(`an answer of ${status} has no body, whatever its text`, () => {
-    const length = emitAnswer({ status, text: 'text', close: false, head: false }, out)
+    const length = emitAnswer({ status, text: 'text', close: false, head: false }, out, 0)
     assert.match(out.toString('latin1', 0, length), /^HTTP\/1\.1 \d+ \r\ndate: [^\r]+\r\n\r\n$/)
   })
 }
@@ -77,7 +77,7 @@ for (const status of [204, 304]) {
 test('of TE only trailers is said on, by who can take them', () => {
   const left = (minor: number, fields: string, upgrade = false): string => {
     const head = parse('request', `GET / HTTP/1.${minor}\r\nX-Forwarded-Proto: http\r\n${fields}Host: a\r\n\r\n`)
-    return out.toString('latin1', 0, emitRequest(head, { ...keep, upgrade }, out)).split('http\r\n')[1] ?? ''
+    return out.toString('latin1', 0, emitRequest(head, { ...keep, upgrade }, out, 0)).split('http\r\n')[1] ?? ''
   }
   assert.equal(left(1, 'TE: gzip, Trailers\r\nConnection: te\r\n'), 'te: trailers\r\nconnection: te\r\n\r\n')
   assert.equal(left(0, 'TE: trailers\r\nConnection: te\r\n'), '\r\n')
@@ -91,7 +91,7 @@ test('of TE only trailers is said on, by who can take them', () => {
 test('Trailer leaves where trailers can', () => {
   const head = parse('response', 'HTTP/1.1 200 OK\r\nTrailer: x\r\nTransfer-Encoding: chunked\r\n\r\n')
   const text = (framing: 'chunked' | 'close'): string =>
-    out.toString('latin1', 0, emitResponse(head, { framing, connection: null }, out))
+    out.toString('latin1', 0, emitResponse(head, { framing, connection: null }, out, 0))
   assert.equal(text('chunked'), 'HTTP/1.1 200 OK\r\nTrailer: x\r\ntransfer-encoding: chunked\r\n\r\n')
   assert.equal(text('close'), 'HTTP/1.1 200 OK\r\n\r\n')
 })

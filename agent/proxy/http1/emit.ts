@@ -28,9 +28,9 @@ export interface ResponseOut {
   readonly connection: 'close' | 'keep-alive' | 'upgrade' | null
 }
 
-/** Writes a request head to the start of `out`; returns its length. `out` has SCRATCH_BYTES. */
-export function emitRequest(head: Head, how: RequestOut, out: Buffer): number {
-  let p = copy(head, head.methodFrom, head.methodTo, { out, at: 0 })
+/** Writes a request head at `at`; returns where it ends. `out` has SCRATCH_BYTES from there on. */
+export function emitRequest(head: Head, how: RequestOut, out: Buffer, at: number): number {
+  let p = copy(head, head.methodFrom, head.methodTo, { out, at })
   out[p++] = 0x20
   p = put(out, how.target, p)
   p = put(out, ' HTTP/1.1\r\nhost: ', p)
@@ -48,9 +48,9 @@ export function emitRequest(head: Head, how: RequestOut, out: Buffer): number {
   return line(out, p)
 }
 
-/** Writes a response head to the start of `out`; returns its length. `out` has SCRATCH_BYTES. */
-export function emitResponse(head: Head, how: ResponseOut, out: Buffer): number {
-  let p = put(out, 'HTTP/1.1 ', 0)
+/** Writes a response head at `at`; returns where it ends. `out` has SCRATCH_BYTES from there on. */
+export function emitResponse(head: Head, how: ResponseOut, out: Buffer, at: number): number {
+  let p = put(out, 'HTTP/1.1 ', at)
   p = decimal(out, head.status, p)
   out[p++] = 0x20
   p = line(out, copy(head, head.reasonFrom, head.reasonTo, { out, at: p }))
@@ -69,14 +69,20 @@ export function hasBody(status: number): boolean {
   return status !== 204 && status !== 304
 }
 
-/** Writes a whole response of the mesh's own: plain text, or no body to a HEAD request. Returns its length. */
-export function emitAnswer(
-  answer: { readonly status: number; readonly text: string; readonly close: boolean; readonly head: boolean },
-  out: Buffer,
-): number {
+/** A response of the mesh's own: plain text. */
+export interface Answer {
+  readonly status: number
+  readonly text: string
+  readonly close: boolean
+  /** To a HEAD request: without the text. */
+  readonly head: boolean
+}
+
+/** Writes a whole response at `at`; returns where it ends. `out` has SCRATCH_BYTES from there on. */
+export function emitAnswer(answer: Answer, out: Buffer, at: number): number {
   const bare = !hasBody(answer.status)
   const text = Buffer.from(answer.text.slice(0, REWRITE_LIMIT), 'utf8')
-  let p = put(out, `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status] ?? ''}\r\n`, 0)
+  let p = put(out, `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status] ?? ''}\r\n`, at)
   if (!bare) p = put(out, `content-length: ${text.length}\r\ncontent-type: text/plain\r\n`, p)
   p = put(out, `date: ${new Date().toUTCString()}\r\n`, p)
   if (answer.close) p = put(out, 'connection: close\r\n', p)

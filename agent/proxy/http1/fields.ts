@@ -1,4 +1,4 @@
-// The header fields that mean something to a proxy, found by length and then by name.
+// The header fields that mean something to a proxy, found by length and first letter.
 
 import { isWord } from './bytes.ts'
 
@@ -21,7 +21,7 @@ export const TRAILER = 21
 export const NAMED_HOP = 22
 export const RQ_TIMEOUT = 23
 
-const KNOWN: ReadonlyMap<number, readonly (readonly [name: string, kind: number])[]> = byLength([
+const KNOWN: readonly (readonly [name: string, kind: number])[] = [
   ['host', HOST],
   ['content-length', CONTENT_LENGTH],
   ['expect', EXPECT],
@@ -37,23 +37,28 @@ const KNOWN: ReadonlyMap<number, readonly (readonly [name: string, kind: number]
   ['te', TE],
   ['trailer', TRAILER], // leaves again where trailers can
   ['x-envoy-upstream-rq-timeout-ms', RQ_TIMEOUT], // meant for the caller's own mesh alone
-])
+]
 
-function byLength(
-  entries: readonly (readonly [string, number])[],
-): ReadonlyMap<number, readonly (readonly [string, number])[]> {
-  const index = new Map<number, [string, number][]>()
-  for (const [name, kind] of entries) index.set(name.length, [...(index.get(name.length) ?? []), [name, kind]])
-  return index
+const LONGEST = 32
+
+/** For each length and first letter: one more than the index of the only name that it may be, 0 where there is none. */
+const CANDIDATES = new Uint8Array(LONGEST * LONGEST)
+for (const [index, [name]] of KNOWN.entries()) {
+  const slot = slotOf(name.length, name.charCodeAt(0))
+  if (CANDIDATES[slot] !== 0) throw new Error(`${name} and another name have one slot`)
+  CANDIDATES[slot] = index + 1
 }
 
-const KNOWN_LENGTHS = Array.from({ length: 32 }, (_, length) => KNOWN.get(length) ?? null)
+/** Letters of either case have one slot. */
+function slotOf(length: number, first: number): number {
+  return length * LONGEST + (first & (LONGEST - 1))
+}
 
 /** What the field named `bytes[from, to)` is. */
 export function kindOf(bytes: Uint8Array, from: number, to: number): number {
-  const length = to - from
-  const candidates = length < 32 ? KNOWN_LENGTHS[length] : null
-  if (candidates == null) return OTHER
-  for (const [name, kind] of candidates) if (isWord(bytes, from, to, name)) return kind
-  return OTHER
+  if (to - from >= LONGEST) return OTHER
+  const candidate = CANDIDATES[slotOf(to - from, bytes[from] as number)] as number
+  if (candidate === 0) return OTHER
+  const [name, kind] = KNOWN[candidate - 1] as (typeof KNOWN)[number]
+  return isWord(bytes, from, to, name) ? kind : OTHER
 }

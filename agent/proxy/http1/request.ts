@@ -4,10 +4,10 @@ import { MeshError } from '../../model/failure.ts'
 import { type BodySink, type Exchange, isIdempotent, REPEAT_LIMIT, type Stop } from '../exchange.ts'
 import type { Channel } from '../transport/transport.ts'
 import type { Http1Caller } from './caller.ts'
-import { emitAnswer, emitResponse, hasBody, type ResponseOut } from './emit.ts'
+import { emitResponse, hasBody, type ResponseOut, SCRATCH_BYTES } from './emit.ts'
 import { EXPECT, FORWARDED_FOR, REQUEST_ID, USER_AGENT } from './fields.ts'
 import type { Framing, Head } from './head.ts'
-import { scratch, writeChunk, writeLastChunk } from './send.ts'
+import { writeAnswer, writeChunk, writeLastChunk } from './send.ts'
 import { type Addressed, addressed } from './target.ts'
 import type { Said } from './recurring.ts'
 
@@ -140,8 +140,7 @@ export class Http1Exchange implements Exchange {
   interim(head: Head): void {
     if (head.status === 100) this.#continued = true
     if (this.head.minor === 0) return // RFC 9110 §15.2: HTTP/1.0 knows none
-    const length = emitResponse(head, { framing: 'none', connection: null }, scratch)
-    this.channel.write(scratch, 0, length, this.channel)
+    this.#respond(head, { framing: 'none', connection: null })
   }
 
   respond(head: Head, framing: Framing): void {
@@ -152,8 +151,14 @@ export class Http1Exchange implements Exchange {
     this.#kept = null
     this.status = head.status
     const connection: ResponseOut['connection'] = this.#close ? 'close' : old ? 'keep-alive' : null
-    const length = emitResponse(head, { framing: this.#out, connection }, scratch)
-    this.channel.write(scratch, 0, length, this.channel)
+    this.#respond(head, { framing: this.#out, connection })
+  }
+
+  #respond(head: Head, how: ResponseOut): void {
+    const { channel } = this
+    const { desk } = channel
+    const at = desk.clear(SCRATCH_BYTES)
+    channel.write(desk.bytes, at, emitResponse(head, how, desk.bytes, at), channel)
   }
 
   /** Behind a refused CONNECT may stand what was meant for the tunnel: it must not be read as a request. */
@@ -181,8 +186,7 @@ export class Http1Exchange implements Exchange {
   upgrade(head: Head): Buffer | null {
     this.answered = true
     this.status = head.status
-    const length = emitResponse(head, { framing: 'none', connection: 'upgrade' }, scratch)
-    this.channel.write(scratch, 0, length, this.channel)
+    this.#respond(head, { framing: 'none', connection: 'upgrade' })
     return this.#caller.leave()
   }
 
@@ -191,9 +195,8 @@ export class Http1Exchange implements Exchange {
     this.status = status
     this.bodySink = null
     const close = this.#isLast || !this.#caller.received()
-    const length = emitAnswer({ status, text, close, head: this.method === 'HEAD' }, scratch)
     if (this.method !== 'HEAD' && hasBody(status)) this.sentBytes += Buffer.byteLength(text)
-    this.channel.write(scratch, 0, length, this.channel)
+    writeAnswer(this.channel, { status, text, close, head: this.method === 'HEAD' })
     this.#caller.responded(close)
   }
 

@@ -42,6 +42,8 @@ const VERSION_TEXT = 'HTTP/'
 const MAJOR = VERSION_TEXT.length
 const DOT = MAJOR + 1
 const MINOR = MAJOR + 2
+const AFTER_TARGET = Buffer.from(' HTTP/1.1\r\n')
+const BEFORE_STATUS = Buffer.from('HTTP/1.1 ')
 const SPANS_AT_FIRST = 24
 const EMPTY = Buffer.alloc(0)
 
@@ -116,12 +118,61 @@ export abstract class Scanner {
   #scan(bytes: Buffer, base: number, to: number): number {
     let p = base + this.#at
     while (p < to && p >= 0) {
+      if (this.#state === START && this.length === 0) p = this.#wholeStartLine(bytes, p, to)
       if (this.#state === FIELD_START) p = this.#wholeLines(bytes, p, to)
       if (p < 0 || p >= to) break
       p = this.#state < LINE_LF ? this.#startLine(bytes, p, to) : this.#fieldLine(bytes, p, to)
       if (this.#state === START && this.length > 0) break
     }
     return p
+  }
+
+  /**
+   * A request or status line of the usual form that is all there, in one go; returns where the header lines begin. Any other
+   * is left to the steps of #startLine: `start` is returned then.
+   */
+  #wholeStartLine(bytes: Buffer, start: number, to: number): number {
+    return this.kind === 'request' ? this.#requestLine(bytes, start, to) : this.#statusLine(bytes, start, to)
+  }
+
+  #requestLine(bytes: Buffer, start: number, to: number): number {
+    let p = start
+    while (p < to && TOKEN[bytes[p] as number] === 1) p++
+    const methodTo = p
+    if (p === start || p === to || bytes[p] !== SPACE) return start
+    const targetFrom = ++p
+    while (p < to && TARGET[bytes[p] as number] === 1) p++
+    if (p === targetFrom || !stands(AFTER_TARGET, bytes, p, to)) return start
+    const { base } = this
+    this.methodFrom = start - base
+    this.methodTo = methodTo - base
+    this.targetFrom = targetFrom - base
+    this.targetTo = p - base
+    this.minor = this.#major = 1
+    this.#state = FIELD_START
+    return p + AFTER_TARGET.length
+  }
+
+  #statusLine(bytes: Buffer, start: number, to: number): number {
+    if (!stands(BEFORE_STATUS, bytes, start, to)) return start
+    let p = start + BEFORE_STATUS.length
+    let status = 0
+    for (const end = p + 3; p < end && p < to; p++) {
+      const digit = (bytes[p] as number) - 0x30
+      if (digit < 0 || digit > 9) return start
+      status = 10 * status + digit
+    }
+    if (p >= to || bytes[p] !== SPACE) return start
+    const reasonFrom = ++p
+    while (p < to && VALUE[bytes[p] as number] === 1) p++
+    if (p + 1 >= to || bytes[p] !== CR || bytes[p + 1] !== LF) return start
+    const { base } = this
+    this.status = status
+    this.reasonFrom = reasonFrom - base
+    this.reasonTo = p - base
+    this.minor = this.#major = 1
+    this.#state = FIELD_START
+    return p + 2
   }
 
   /** One step within the request or status line. */
@@ -211,6 +262,7 @@ export abstract class Scanner {
    */
   #wholeLines(bytes: Buffer, start: number, to: number): number {
     const { base } = this
+    const { headFields } = this.limits
     let line = start
     for (;;) {
       let p = line
@@ -221,10 +273,11 @@ export abstract class Scanner {
       const value = p
       while (p < to && VALUE[bytes[p] as number] === 1) p++
       if (p + 1 >= to || bytes[p] !== CR || bytes[p + 1] !== LF || isBlankOrEnd(bytes[value])) return line
-      if (this.count === this.limits.headFields) return this.#refuse('large')
+      if (this.count === headFields) return this.#refuse('large')
       this.#openField(line - base)
-      this.spans[4 * this.count + 1] = colon - base
-      this.spans[4 * this.count + 2] = value - base
+      const { spans, count } = this
+      spans[4 * count + 1] = colon - base
+      spans[4 * count + 2] = value - base
       if (!this.#closeField(p)) return -1
       line = p + 2
     }
@@ -328,6 +381,13 @@ export abstract class Scanner {
     this.count++
     return this.field(kind, from, to)
   }
+}
+
+/** Whether `bytes[at, to)` begins with these. */
+function stands(wanted: Uint8Array, bytes: Uint8Array, at: number, to: number): boolean {
+  if (at + wanted.length > to) return false
+  for (let i = 0; i < wanted.length; i++) if (bytes[at + i] !== wanted[i]) return false
+  return true
 }
 
 /** Whether a value that begins so is empty, or has more blanks ahead of it than the usual one. */

@@ -5,10 +5,10 @@ import { failureOf, lossOf, MeshError } from '../../model/failure.ts'
 import type { BodySink, Exchange } from '../exchange.ts'
 import type { Channel, ChannelSink } from '../transport/transport.ts'
 import { Body } from './body.ts'
-import { emitRequest, REWRITE_LIMIT } from './emit.ts'
+import { emitRequest, REWRITE_LIMIT, SCRATCH_BYTES } from './emit.ts'
 import { Head } from './head.ts'
 import { HEAD_LIMITS, type HeadLimits } from './scan.ts'
-import { scratch, writeChunk, writeLastChunk } from './send.ts'
+import { writeChunk, writeLastChunk } from './send.ts'
 import { Store } from './store.ts'
 
 /** Interim responses (1xx) ahead of a final one. */
@@ -197,7 +197,10 @@ export class Http1Upstream implements ChannelSink, BodySink {
       requestId: exchange.newId ? exchange.requestId : null,
       upgrade: this.#upgrade,
     }
-    this.channel.write(scratch, 0, emitRequest(exchange.head, out, scratch), exchange.channel)
+    const { channel } = this
+    const { desk } = channel
+    const at = desk.clear(SCRATCH_BYTES)
+    channel.write(desk.bytes, at, emitRequest(exchange.head, out, desk.bytes, at), exchange.channel)
   }
 
   /** Reads a head from the store, or straight from the arena; returns where in the arena it ended. */

@@ -15,7 +15,7 @@ function podAt(row: number | null): JoinedPod {
   const captured = { uid: 'web', ips: [], cookie: '7', netns: -1, listeners: [] }
   const sockets = { captured, accept: assert.fail as never, socket: () => -1, close: () => undefined }
   const counts = { connections: 0, nodeConnections: 0, row }
-  return { captured, sockets, acceptors: [], budget: UNBOUNDED, ...counts, released: false }
+  return { captured, sockets, acceptors: [], budget: UNBOUNDED, ...counts, released: false, isHeldOff: false }
 }
 
 const arrivalAt = (pod: JoinedPod): Arrival => ({ fd: -1, channel: {} as never, direction: 'outbound', pod })

@@ -28,6 +28,8 @@ export interface JoinedPod {
   readonly row: number | null
   /** No longer captured: what is open goes on, and the pod is let go with its last connection. */
   released: boolean
+  /** Has all the connections it may have: no more are taken for a moment. */
+  isHeldOff: boolean
 }
 
 /** A connection as it was accepted. */

@@ -149,6 +149,7 @@ export class DataPlane {
         nodeConnections: 0,
         row,
         released: false,
+        isHeldOff: false,
       }
       for (const direction of ['outbound', 'inbound'] as const) {
         acceptors.push(
@@ -202,7 +203,8 @@ export class DataPlane {
 
   /** Every series, as plain data. */
   counters(): Counters {
-    const { account, live, pools, snapshot } = this.node
+    const { account, live, pools, snapshot, transport } = this.node
+    transport.tick(performance.now()) // what flows under way have carried by now
     live.settle()
     account.cells.plain('weft_proxy_upstreams_idle').value = pools.idle
     account.cells.plain('weft_access_records_dropped_total').value = account.access.dropped
@@ -230,7 +232,22 @@ export class DataPlane {
     if (direction === 'inbound') sockets.setUserTimeout(fd, limits.userTimeoutMs)
     const channel = this.node.transport.adopt(fd, pod.budget)
     serve({ fd, channel, direction, pod }, this.node).catch((thrown: unknown) => this.#onFault(faultText(thrown)))
+    if (pod.nodeConnections > limits.podConnections) holdOff(pod)
   }
+}
+
+/** How long a pod that has all the connections it may have is not asked for more. */
+const HOLD_OFF_MS = 50
+
+/** Refusing costs time that is the neighbours' too: what the pod dials meanwhile waits in its own queue. */
+function holdOff(pod: JoinedPod): void {
+  if (pod.isHeldOff) return
+  pod.isHeldOff = true
+  for (const acceptor of pod.acceptors) acceptor.pause()
+  setTimeout(() => {
+    pod.isHeldOff = false
+    if (!pod.released) for (const acceptor of pod.acceptors) acceptor.resume()
+  }, HOLD_OFF_MS).unref()
 }
 
 /** How often a stopping worker looks whether all connections have ended. */

@@ -5,7 +5,7 @@ import { Http1Upstream } from '../http1/upstream.ts'
 import { DEFAULT_LIMITS } from './limits.ts'
 import { type Pool, Pools } from './pool.ts'
 import { UNBOUNDED } from '../transport/budget.ts'
-import type { Channel, ChannelSink } from '../transport/transport.ts'
+import { type Channel, type ChannelSink, plainDesk } from '../transport/transport.ts'
 
 /** A channel to nowhere that remembers whether it was closed. */
 class StillChannel implements Channel {
@@ -14,6 +14,7 @@ class StillChannel implements Channel {
   readonly blocked = false
   readonly still = false
   readonly budget = UNBOUNDED
+  readonly desk = plainDesk()
   readonly activeAt = 0
   readonly ends = null
   dead = false
@@ -31,6 +32,7 @@ class StillChannel implements Channel {
   close(): void {
     this.dead = true
   }
+  pump(): void {}
 }
 
 const limits = { ...DEFAULT_LIMITS, idlePerEndpoint: 2, idlePerPod: 3, idleInAll: 5, pooledIdleMs: 1000 }

@@ -2,9 +2,11 @@
 
 import type { Budget } from './budget.ts'
 import { failureOf } from './errors.ts'
+import { joinSinks, pumpBySinks, type PumpSink } from './pump.ts'
 import type { Secured, TlsOptions } from './tls.ts'
 import { brokenNative, secureNative } from './tls-native.ts'
-import { type Channel, type ChannelSink, CLOSE_LIMIT_MS, DEAF, type Ends, LAST_READ_MS } from './transport.ts'
+import type { Channel, ChannelSink, Desk, Ends } from './transport.ts'
+import { CLOSE_LIMIT_MS, DEAF, LAST_READ_MS } from './transport.ts'
 import type { NativeTransport } from './transport-native.ts'
 
 // kinds of events and results, as native/channels.cc numbers them
@@ -15,6 +17,7 @@ const DRAINED = 4
 const CONNECTED = 5
 export const BLOCKED = 6
 const UNWRITABLE = 7
+const SHUT = 8
 const SECURED = 9
 const BROKEN = 10
 
@@ -43,12 +46,20 @@ export class NativeChannel implements Channel {
   /** Why writing failed: what is written from then on goes nowhere. */
   #unwritable: NodeJS.ErrnoException | null = null
   #lastRead: NodeJS.Timeout | null = null
+  /** Who hears what passes while the addon pumps it. */
+  #pump: PumpSink | null = null
+  /** Bytes that it has heard of. */
+  #passed = 0
 
   constructor(transport: NativeTransport, id: number, budget: Budget) {
     this.#transport = transport
     this.#id = id
     this.budget = budget
     this.activeAt = transport.nowMs
+  }
+
+  get desk(): Desk {
+    return this.#transport
   }
 
   get backlog(): number {
@@ -61,6 +72,11 @@ export class NativeChannel implements Channel {
 
   get still(): boolean {
     return this.#held || this.#blockedBy > 0
+  }
+
+  /** Whether the peer will send no more. */
+  get ended(): boolean {
+    return this.#ended
   }
 
   get ends(): Ends | null {
@@ -123,6 +139,40 @@ export class NativeChannel implements Channel {
     else this.#closing = setTimeout(() => this.#leave(false), CLOSE_LIMIT_MS).unref()
   }
 
+  pump(other: Channel, sink: PumpSink): void {
+    const peer = other as NativeChannel
+    const { channels } = this.#transport
+    if (this.#secure || peer.#secure) {
+      pumpBySinks(this, peer, sink)
+      return
+    }
+    joinSinks(this, peer, sink)
+    this.#transport.flush()
+    for (const channel of [this, peer]) {
+      channel.#pump = sink
+      channel.#held = false
+      channel.#release()
+    }
+    const status = channels.pump(this.#id, peer.#id)
+    if (status < 0) queueMicrotask(() => this.#lose(failureOf(status, 'pump'), false))
+  }
+
+  /** So many bytes came from it in all while it is pumped, and so many are held for it. */
+  counted(received: number, held: number): void {
+    const { budget } = this
+    const more = held - this.#backlog
+    this.activeAt = this.#transport.nowMs
+    this.#holds(held)
+    this.#pass(received)
+    if (more > 0 && budget.spent) this.#lose(budget.failure(), false)
+  }
+
+  #pass(received: number): void {
+    const bytes = received - this.#passed
+    this.#passed = received
+    if (bytes > 0) this.#pump?.passed(this, bytes)
+  }
+
   /** Sends what is queued, and TLS's word of the end. */
   #lastWords(): void {
     this.#transport.flush()
@@ -143,8 +193,8 @@ export class NativeChannel implements Channel {
         return
       case END:
         this.#ended = true
-        if (this.#unwritable === null) this.sink.end()
-        else this.#lose(this.#unwritable, this.#unwritable.code === 'EPIPE')
+        if (this.#unwritable !== null) this.#lose(this.#unwritable, this.#unwritable.code === 'EPIPE')
+        else if (this.#pump === null) this.sink.end() // else the addon passes it on
         this.#closeWhenBothEnded()
         return
       case FAILED:
@@ -158,6 +208,10 @@ export class NativeChannel implements Channel {
         return
       case DRAINED:
         this.#onDrained()
+        return
+      case SHUT:
+        this.#shutdown = 'done'
+        this.#closeWhenBothEnded()
         return
       case BLOCKED:
         this.onBlocked(a)
@@ -259,6 +313,7 @@ export class NativeChannel implements Channel {
     if (this.#closing !== null) clearTimeout(this.#closing)
     if (this.#lastRead !== null) clearTimeout(this.#lastRead)
     this.#holds(0)
+    if (this.#pump !== null) this.#pass(this.#transport.channels.received(this.#id))
     this.#transport.channels.close(this.#id, reset)
     this.#transport.left(this.#id)
     this.#release()
@@ -270,7 +325,7 @@ export class NativeChannel implements Channel {
     const more = backlog - this.#backlog
     this.#backlog = backlog
     this.budget.held += more
-    this.#transport.stagedBytes += more
+    this.#transport.heldBytes += more
   }
 
   /** Lets the sources read again. */

@@ -3,6 +3,7 @@
 import { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import type { Budget } from './budget.ts'
+import { type Ending, pumpBySinks, type PumpSink } from './pump.ts'
 import {
   HANDSHAKE_MOST,
   HANDSHAKE_MS,
@@ -13,7 +14,8 @@ import {
   type TlsOptions,
 } from './tls.ts'
 import { described, openSocket, refusalOf } from './tls-node.ts'
-import { type Channel, type ChannelSink, CLOSE_LIMIT_MS, DEAF, type Ends, type Source } from './transport.ts'
+import type { Channel, ChannelSink, Desk, Ends, Source } from './transport.ts'
+import { CLOSE_LIMIT_MS, DEAF } from './transport.ts'
 
 /** Bytes not yet encrypted that make a source wait. */
 const WAITING_MOST = 256 * 1024
@@ -50,6 +52,7 @@ interface Outcome {
 
 class SecureChannel implements Channel, Source {
   readonly budget: Budget
+  readonly desk: Desk
   sink: ChannelSink = DEAF
   dead = false
   readonly #plain: Channel
@@ -88,6 +91,7 @@ class SecureChannel implements Channel, Source {
     this.#thread = thread
     this.#outcome = outcome
     this.budget = plain.budget
+    this.desk = plain.desk
     plain.hold()
     this.#wire = new Duplex({
       autoDestroy: false,
@@ -135,6 +139,11 @@ class SecureChannel implements Channel, Source {
 
   get blocked(): boolean {
     return this.#blocked || this.#plain.blocked
+  }
+
+  /** Whether the peer will send no more. */
+  get ended(): boolean {
+    return this.#ended
   }
 
   get still(): boolean {
@@ -225,6 +234,10 @@ class SecureChannel implements Channel, Source {
     if (this.dead || this.#shutdown !== 'open') return
     this.#shutdown = 'wanted'
     this.#tls.end()
+  }
+
+  pump(other: Channel, sink: PumpSink): void {
+    pumpBySinks(this, other as Channel & Ending, sink)
   }
 
   reset(): void {

@@ -7,12 +7,16 @@ import { MeshError } from '../../model/failure.ts'
 import type { Budget } from './budget.ts'
 import { BLOCKED, NativeChannel } from './channel-native.ts'
 import { failureOf, isTimeout } from './errors.ts'
-import { type Channel, type ConnectOptions, DEAF, type Transport } from './transport.ts'
+import { type Channel, type ConnectOptions, DEAF, DESK_BYTES, type Desk, type Transport } from './transport.ts'
 
 /** Bytes of the arena that is read into, and of the one that is written from. */
 const ARENA_BYTES = 1024 * 1024
 const EVENT_ROWS = 4096
 const WRITE_ROWS = 1024
+/** Sides of pumps that are told of at once. */
+const PUMP_ROWS = 512
+/** Pipes of a thread: a pump beyond them copies. Each holds 256 KB at most, and is two descriptors. */
+const PIPES_MOST = 128
 /** From here on bytes that were just read are sent from where they are, and not copied behind what was written before. */
 const DIRECT_BYTES = 8 * 1024
 
@@ -20,32 +24,34 @@ const DIRECT_BYTES = 8 * 1024
  * Makes a transport. `onBug` hears what a sink threw; the channel it was called for is reset, the others live on. Throws
  * where the thread cannot watch its channels.
  */
-export function nativeTransport(native: Native, onBug: (thrown: unknown) => void): Transport {
-  return new NativeTransport(native, onBug)
+export function nativeTransport(native: Native, onBug: (thrown: unknown) => void, pipes = PIPES_MOST): Transport {
+  return new NativeTransport(native, onBug, pipes)
 }
 
 /** See Transport; the rest is for its channels. */
-export class NativeTransport implements Transport {
+export class NativeTransport implements Transport, Desk {
   readonly arena = Buffer.allocUnsafeSlow(ARENA_BYTES)
   readonly native: Native
   readonly channels: NativeChannels
   readonly onBug: (thrown: unknown) => void
-  stagedBytes = 0
+  /** Bytes held for its channels; of those that are pumped, as of the last count. */
+  heldBytes = 0
   nowMs = 0
   readonly #out = Buffer.allocUnsafeSlow(ARENA_BYTES)
   readonly #events = new Int32Array(1 + 4 * EVENT_ROWS)
   readonly #writes = new Int32Array(1 + 3 * WRITE_ROWS)
   readonly #results = new Int32Array(1 + 3 * WRITE_ROWS)
+  readonly #pumped = new Float64Array(1 + 3 * PUMP_ROWS)
   readonly #byId: (NativeChannel | undefined)[] = []
   #outAt = 0
   #inBatch = false
   #flushScheduled = false
 
-  constructor(native: Native, onBug: (thrown: unknown) => void) {
+  constructor(native: Native, onBug: (thrown: unknown) => void, pipes: number) {
     this.native = native
     this.onBug = onBug
     const tables = [this.arena, this.#out, this.#events, this.#writes, this.#results] as const
-    this.channels = new native.Channels(...tables, () => this.#batch())
+    this.channels = new native.Channels(...tables, () => this.#batch(), pipes)
     if (this.channels.status < 0) throw failureOf(this.channels.status, 'epoll')
   }
 
@@ -88,10 +94,43 @@ export class NativeTransport implements Transport {
 
   tick(nowMs: number): void {
     this.nowMs = nowMs
+    this.#count()
   }
 
-  /** Takes bytes to be sent: copied, but for long ones that have just been read. */
+  get stagedBytes(): number {
+    this.#count()
+    return this.heldBytes
+  }
+
+  /** Hears what pumps have carried, and what they hold. */
+  #count(): void {
+    const rows = this.#pumped
+    for (let id = 0; id >= 0;) {
+      id = this.channels.pumped(id, rows)
+      for (let at = 1; at <= 3 * (rows[0] as number); at += 3) {
+        this.#byId[rows[at] as number]?.counted(rows[at + 1] as number, rows[at + 2] as number)
+      }
+    }
+  }
+
+  get bytes(): Buffer {
+    return this.#out
+  }
+
+  clear(length: number): number {
+    if (length > DESK_BYTES) throw new RangeError(`a message of ${length} bytes is beyond the desk`)
+    if (ARENA_BYTES - this.#outAt < length) this.flush()
+    if (this.#writes[0] === 0) this.#outAt = 0 // all has been sent
+    return this.#outAt
+  }
+
+  /** Takes bytes to be sent: copied, but for what stands at the desk, and long ones that have just been read. */
   stage(id: number, bytes: Buffer, from: number, to: number): void {
+    if (bytes === this.#out && from === this.#outAt) {
+      this.#row(id, from, to - from)
+      this.#outAt = to
+      return
+    }
     if (bytes === this.arena && to - from >= DIRECT_BYTES) {
       this.#row(id, ~from, to - from)
       return

@@ -2,6 +2,7 @@
 
 import type { SocketAddress } from '../../model/address.ts'
 import type { Budget } from './budget.ts'
+import type { PumpSink } from './pump.ts'
 import type { Secured, TlsOptions } from './tls.ts'
 
 /** How long a closed channel may take to hand over what is queued. */
@@ -26,6 +27,21 @@ export interface ChannelSink {
 /** Hears nothing. */
 export const DEAF: ChannelSink = { bytes() {}, end() {}, drained() {}, closed() {}, lost() {} }
 
+/** Memory that all channels of a transport write from: what was put together there is not copied once more. */
+export interface Desk {
+  readonly bytes: Buffer
+  /** Where in `bytes` there is room for `length` bytes, at most DESK_BYTES. It is used before anything else is written. */
+  clear(length: number): number
+}
+
+/** The most that a message put together at the desk may take. */
+export const DESK_BYTES = 256 * 1024
+
+/** A desk that is copied from, of no transport in particular. */
+export function plainDesk(): Desk {
+  return { bytes: Buffer.allocUnsafeSlow(DESK_BYTES), clear: () => 0 }
+}
+
 /** Both ends of a connection. */
 export interface Ends {
   readonly local: SocketAddress
@@ -47,6 +63,8 @@ export interface Channel {
   readonly activeAt: number
   /** Of the pod that it belongs to. */
   readonly budget: Budget
+  /** Of its transport. */
+  readonly desk: Desk
   /** Addresses of both ends; null once dead. */
   readonly ends: Ends | null
   /**
@@ -72,6 +90,11 @@ export interface Channel {
   reset(): void
   /** Closes after handing what is queued to the kernel; nothing more is heard. */
   close(): void
+  /**
+   * Joins it with another of the same transport, behind what has been written to both. From then on its owner may only
+   * reset the two; their backlogs, `activeAt` and what has passed are as of the last tick.
+   */
+  pump(other: Channel, sink: PumpSink): void
 }
 
 /** A channel as those of its own body see it that have a backlog because of it. */
@@ -95,7 +118,7 @@ export interface Transport {
   connect(fd: number, to: SocketAddress, how: ConnectOptions): Promise<Channel>
   /** The coarse clock: milliseconds, as of the last tick. */
   readonly nowMs: number
-  /** Sets the coarse clock; call it about every half second. */
+  /** Sets the coarse clock, and tells of pumps what has passed by now; call it about every half second. */
   tick(nowMs: number): void
   /** Bytes of staging buffers now lent to channels with a backlog. */
   readonly stagedBytes: number

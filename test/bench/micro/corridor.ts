@@ -6,7 +6,7 @@ import type { Captured, PodSockets, Sockets } from '../../../agent/kernel/kernel
 import { serve } from '../../../agent/proxy/connection.ts'
 import { DataPlane } from '../../../agent/proxy/plane/plane.ts'
 import { UNBOUNDED } from '../../../agent/proxy/transport/budget.ts'
-import { type Channel, DEAF, type Ends, type Transport } from '../../../agent/proxy/transport/transport.ts'
+import { type Channel, DEAF, type Ends, plainDesk, type Transport } from '../../../agent/proxy/transport/transport.ts'
 import { openAccessLog } from '../../../agent/telemetry/access.ts'
 import { CALLER, cluster, DIALLED } from '../cluster.ts'
 import { median } from '../report.ts'
@@ -22,6 +22,7 @@ const ANSWER = Buffer.from(
     `ETag: "6927"\r\nAccept-Ranges: bytes\r\n\r\n${'x'.repeat(1024)}`,
 )
 const arena = Buffer.allocUnsafeSlow(64 * 1024)
+const desk = plainDesk()
 
 const ENDS: Ends = { local: { ip: '10.244.0.9', port: 40_000 }, remote: DIALLED }
 
@@ -34,6 +35,7 @@ class MemoryChannel implements Channel {
   readonly dead = false
   readonly activeAt = 0
   readonly budget = UNBOUNDED
+  readonly desk = desk
   readonly ends = ENDS
   written = 0
 
@@ -50,6 +52,7 @@ class MemoryChannel implements Channel {
   }
   reset(): void {}
   close(): void {}
+  pump(): void {}
 
   /** The other side sends. */
   arrive(bytes: Buffer): void {
@@ -124,6 +127,7 @@ async function round(): Promise<number> {
 const rounds: number[] = []
 for (let count = 0; count < ROUNDS; count++) rounds.push(await round())
 for (const channel of callers) if (channel.written === 0) throw new Error('an answer is missing')
-process.stdout.write(`a request in the corridor, above the transport: ${median(rounds).toFixed(2)} us\n`)
+const [usual, least] = [median(rounds), Math.min(...rounds)].map((us) => us.toFixed(2))
+process.stdout.write(`a request in the corridor, above the transport: ${usual} us (least ${least})\n`)
 await plane.stop(0)
 process.exit()

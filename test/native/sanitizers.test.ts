@@ -1,0 +1,55 @@
+// The addon's tests once more, on a build of it that watches its own memory and arithmetic.
+
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { before, test } from 'node:test'
+import { buildSanitized, sanitizedEnvironment } from './sanitized.ts'
+
+const root = join(import.meta.dirname, '../..')
+const SUITES = ['test/proxy/transport.test.ts', 'test/proxy/transport-fuzz.test.ts', 'test/proxy/pump.test.ts']
+const SUITE_MS = 120_000
+
+/** Tells whether the sanitizer and the build that it watches are there. */
+const PRESENCE = `
+  import { native } from './agent/kernel/native.ts'
+  import { readFileSync } from 'node:fs'
+  const maps = readFileSync('/proc/self/maps', 'utf8')
+  native()
+  console.log(/libasan/.test(maps), /sanitized.weft.node/.test(readFileSync('/proc/self/maps', 'utf8')))
+`
+
+interface Run {
+  readonly ok: boolean
+  readonly text: string
+}
+
+function node(args: readonly string[], environment: NodeJS.ProcessEnv): Promise<Run> {
+  const env = { ...environment, NODE_TEST_CONTEXT: undefined } // not a part of the run that this test is in
+  return new Promise((resolve) => {
+    const options = { cwd: root, env, timeout: SUITE_MS, maxBuffer: 2 ** 26 }
+    execFile(process.execPath, args, options, (error, stdout, stderr) => {
+      resolve({ ok: error === null, text: stdout + stderr })
+    })
+  })
+}
+
+let environment: NodeJS.ProcessEnv
+
+before(async () => {
+  environment = sanitizedEnvironment(await buildSanitized())
+})
+
+test('the build that watches itself is the one that is loaded', async () => {
+  const { text } = await node(['--input-type=module', '-e', PRESENCE], environment)
+  assert.match(text, /true true/)
+})
+
+for (const suite of SUITES) {
+  test(`nothing is out of bounds, freed or undefined in ${suite}`, async () => {
+    const { ok, text } = await node(['--test', '--test-reporter=tap', suite], environment)
+    assert.doesNotMatch(text, /AddressSanitizer|runtime error:/)
+    assert.ok(ok, text.slice(-4000))
+    assert.match(text, /^# pass [1-9]/m)
+  })
+}
