@@ -123,6 +123,7 @@ export async function fuzzTransport(
 
   const step = (side: Side): void => {
     const { channel } = side
+    if (side.hasLeft) return // though it may still be handing over what was written
     switch (below(16)) {
       case 0:
         channel.hold()
@@ -167,6 +168,7 @@ export async function fuzzTransport(
   // in order, as far as it still can be
   const sides = flows.flatMap((flow) => [flow, flow.other as Side])
   for (const side of sides) {
+    if (side.hasLeft) continue
     side.channel.resume()
     side.isShut = true
     side.channel.shutdown()
