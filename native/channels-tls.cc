@@ -14,6 +14,7 @@ constexpr size_t PLAIN_BYTES = RECEIVED_BYTES + (32 << 10);   // that come of it
 constexpr size_t RECORD_BYTES = 16 << 10;                     // of a record, at most
 constexpr size_t STAGED_BYTES = 256 << 10;                    // that are encrypted before they are sent
 constexpr size_t ENCRYPTED_BYTES = STAGED_BYTES - (64 << 10); // at once
+constexpr int HANDSHAKES_MOST = 32; // steps of one wake-up, half a millisecond each: then others have their turn
 
 std::string textOf(const Napi::Value &value) {
   return value.As<Napi::String>().Utf8Value();
@@ -32,7 +33,10 @@ std::string bytesOf(const Napi::Value &value) {
 bool Channels::happenSecure(Place place) {
   Channel *channel = at(place);
   if (channel->tls->handshaking()) {
-    handshake(place);
+    if (shaken_++ < HANDSHAKES_MOST)
+      handshake(place);
+    else
+      watch(place.id); // its edge comes once more
     return true;
   }
   // what the handshake left gives no edge of its own: any will do, and the socket is read behind it

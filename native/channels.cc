@@ -137,6 +137,7 @@ int Channels::watch(int id) {
 
 void Channels::onReady(int) {
   Napi::HandleScope scope(Env());
+  shaken_ = 0;
   epoll_event ready[READY_MOST];
   bool more = true; // there may be others that are ready
   for (int round = 0; round < ROUNDS_MOST && watch_; round++) {

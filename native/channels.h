@@ -150,4 +150,5 @@ private:
   Pipes pipes_;
 
   Wire wire_;
+  int shaken_ = 0; // steps of handshakes in this wake-up
 };

@@ -156,10 +156,9 @@ bool TlsCredentials::load(const Napi::Object &wish) {
   long seconds = long(numberOf(wish, "ticketSeconds"));
   SSL_CTX_set_timeout(context_, seconds);
   Napi::Uint8Array keys = wish.Get("ticketKeys").As<Napi::Uint8Array>();
-  bool gives = keys.ByteLength() > 0;
-  if (gives && SSL_CTX_set_tlsext_ticket_keys(context_, keys.Data(), keys.ByteLength()) != 1) return false;
-  if (SSL_CTX_set_num_tickets(context_, gives ? 1 : 0) != 1) return false;
-  if (!gives) SSL_CTX_set_options(context_, SSL_OP_NO_TICKET);
+  givesTickets_ = keys.ByteLength() > 0;
+  if (givesTickets_ && SSL_CTX_set_tlsext_ticket_keys(context_, keys.Data(), keys.ByteLength()) != 1) return false;
+  if (SSL_CTX_set_num_tickets(context_, givesTickets_ ? 1 : 0) != 1) return false;
   SSL_CTX_set_session_ticket_cb(context_, nullptr, onTicket, nullptr);
   SSL_CTX_set_session_cache_mode(context_, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_sess_set_new_cb(context_, Tls::onSession);

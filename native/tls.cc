@@ -63,6 +63,7 @@ std::unique_ptr<Tls> Tls::open(const TlsCredentials &credentials, const TlsWish 
   BIO_set_data(bio, tls.get());
   if (wish.isServer) {
     SSL_set_accept_state(ssl);
+    if (!credentials.givesTickets()) SSL_set_options(ssl, SSL_OP_NO_TICKET);
     SSL_set_verify(ssl, wish.mutual ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_NONE, nullptr);
     return tls;
   }

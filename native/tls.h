@@ -43,6 +43,7 @@ public:
   const std::shared_ptr<TlsSessions> &sessions() const { return sessions_; }
   uint64_t rekeyBytes() const { return rekeyBytes_; }
   bool verifies() const { return verifies_; }
+  bool givesTickets() const { return givesTickets_; }
 
 private:
   bool load(const Napi::Object &wish);
@@ -51,7 +52,7 @@ private:
   SSL_CTX *context_ = nullptr;
   std::shared_ptr<TlsSessions> sessions_;
   uint64_t rekeyBytes_ = 0;
-  bool verifies_ = false;
+  bool verifies_ = false, givesTickets_ = false;
   std::string fault_; // empty where all is well
 };
 

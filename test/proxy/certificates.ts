@@ -25,6 +25,8 @@ interface Wish {
   readonly notAfter?: number
   /** What it may be used for; by default both sides. */
   readonly usages?: readonly ('server' | 'client')[]
+  /** Of an RSA key, in place of P-256. */
+  readonly rsaBits?: number
 }
 
 // --- DER
@@ -107,7 +109,10 @@ export function authority(name: string, parent?: Authority): Authority {
 
 /** A certificate of `by`, with a key of its own. */
 export function issue(by: Authority, wish: Wish = {}): Issued {
-  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const { privateKey, publicKey } =
+    wish.rsaBits === undefined
+      ? generateKeyPairSync('ec', { namedCurve: 'P-256' })
+      : generateKeyPairSync('rsa', { modulusLength: wish.rsaBits })
   const names = [
     ...(wish.uris ?? []).map((uri) => der(0x86, Buffer.from(uri))),
     ...(wish.dnsNames ?? []).map((name) => der(0x82, Buffer.from(name))),

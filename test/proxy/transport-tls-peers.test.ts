@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { test, type TestContext } from 'node:test'
 import { connect, createSecureContext, type SecureVersion, TLSSocket } from 'node:tls'
 import type { Channel } from '../../agent/proxy/transport/transport.ts'
-import { NativeTransport } from '../../agent/proxy/transport/transport-native.ts'
+import type { NativeTransport } from '../../agent/proxy/transport/transport-native.ts'
 import { issue } from './certificates.ts'
 import {
   asClient,

@@ -207,6 +207,17 @@ for (const { server: serverBody, client: clientBody, name } of PAIRS) {
       await other()
     })
 
+    test(`${body}, as ${side}: a peer that has ended before is not waited for`, async (t) => {
+      const [channel, peer] = await alone(t)
+      peer.end()
+      const ended = new Promise<void>((resolve) => {
+        channel.sink = { ...channel.sink, end: resolve }
+      })
+      channel.resume()
+      await ended
+      assert.equal(await secure(channel), `${code} truncated`)
+    })
+
     test(`${body}, as ${side}: silence is waited for only so long`, async (t) => {
       const [channel, peer, other] = await alone(t)
       peer.resume()
@@ -242,6 +253,19 @@ for (const { server: serverBody, client: clientBody, name } of PAIRS) {
       await other()
     })
   }
+
+  test(`${name}: credentials that OpenSSL refuses cost their own connection alone`, async (t) => {
+    const [near, far] = [transport(serverBody), transport(clientBody)]
+    const other = await bystander(t, near, far)
+    const [here, there] = await channels(t, near, far)
+    const weak = credentials(CALLEE, {}, { rsaBits: 1024 })
+    const said = Promise.all([
+      reasonOf(here.secure(asServer({ credentials: weak }))),
+      reasonOf(there.secure(asClient())),
+    ])
+    assert.equal((await said)[0], 'CALLER_TLS_FAILED credentials')
+    await other()
+  })
 
   test(`${name}: what is secured is not secured once more`, async (t) => {
     const { server } = await handshake(await channels(t, transport(serverBody), transport(clientBody)))

@@ -268,6 +268,17 @@ for (const { server: serverBody, client: clientBody, name } of PAIRS) {
     assert.equal(here.alpn, (await securing).alpn)
   })
 
+  test(`${name}: many handshakes at once come to their end`, async (t) => {
+    const [near, far] = [transport(serverBody), transport(clientBody)]
+    const pairs = await Promise.all(Array.from({ length: 100 }, () => channels(t, near, far)))
+    const ends = await Promise.all(pairs.map((each) => handshake(each)))
+    for (const { server, client } of ends) {
+      server.channel.resume()
+      write(client.channel, 'x')
+    }
+    await until(() => ends.every(({ server }) => server.heard.length > 0), 'bytes of each')
+  })
+
   test(`${name}: what a sink throws costs its own connection alone`, async (t) => {
     const thrown: unknown[] = []
     const near = transport(serverBody, thrown)

@@ -25,7 +25,7 @@ interface Thread {
   readonly onBug: (thrown: unknown) => void
 }
 
-interface Plain extends Channel {
+interface Plain extends Ending {
   /** Hears that it is dead, whoever ended it. */
   onLeft: () => void
 }
@@ -113,6 +113,7 @@ class SecureChannel implements Channel, Source {
     }
     plain.onLeft = () => queueMicrotask(() => this.#onPlainLeft()) // unless it says itself why
     if (how.side === 'server' && how.ahead !== undefined) this.#receive(Buffer.from(how.ahead))
+    if (plain.ended) this.#cut(new TlsError('truncated'))
   }
 
   #open(): TLSSocket {

@@ -63,7 +63,7 @@ test('a hello of OpenSSL says its names, and is partial at every length before i
     { options: { servername: 'b.example', maxVersion: 'TLSv1.2' }, name: 'b.example' },
   ] as const
   for (const { options, name } of hellos) {
-    const bytes = await helloOf({ ...options } as ConnectionOptions)
+    const bytes = await helloOf({ ...options })
     const offered = 'ALPNProtocols' in options ? [...options.ALPNProtocols] : []
     assert.deepEqual(readClientHello(bytes), { alpn: offered, serverName: name })
     for (let length = 0; length < bytes.length; length++) {

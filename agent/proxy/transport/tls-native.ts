@@ -48,7 +48,7 @@ function nativeCredentials(native: Native, credentials: Credentials): NativeTlsC
     minVersion: credentials.minVersion === 'TLSv1.2' ? TLS_1_2 : TLS_1_3,
     rekeyBytes: credentials.rekeyBytes,
   })
-  if (fresh.fault !== '') throw new TlsError('protocol', fresh.fault)
+  if (fresh.fault !== '') throw new TlsError('credentials', fresh.fault)
   made.set(credentials, fresh)
   return fresh
 }
@@ -83,7 +83,7 @@ export function secureNative(
       settled = true
       clearTimeout(timer)
       channel.sink = DEAF
-      channel.onLeft = () => {}
+      channel.onLeft = channel.onSecured = () => {} // nothing of the handshake is kept
       resolve(securedOf(channel, transport, id))
     }
     const start = (): void => {
@@ -112,16 +112,19 @@ export function secureNative(
 
 function securedOf(channel: NativeChannel, { channels }: NativeTransport, id: number): Secured {
   const told = channels.secured(id)
-  const chain = told?.chain.map((der) => new X509Certificate(der)) ?? []
-  const [own] = chain
+  const [own, ...others] = told?.chain ?? []
   return {
     channel,
     version: told?.version ?? '',
     alpn: told?.alpn || null,
     serverName: told?.serverName || null,
     resumed: told?.resumed ?? false,
-    peer: own === undefined ? null : new PeerCertificate(own, () => chain),
+    peer: own === undefined ? null : peerOf(new X509Certificate(own), others),
   }
+}
+
+function peerOf(own: X509Certificate, others: readonly Uint8Array[]): PeerCertificate {
+  return new PeerCertificate(own, () => [own, ...others.map((der) => new X509Certificate(der))])
 }
 
 /** Why a channel's TLS ended badly. */

@@ -31,7 +31,7 @@ class NodeCredentials {
   constructor(credentials: Credentials) {
     this.#credentials = credentials
     const { certificatePem, privateKeyPem, rootsPem, minVersion, ticketSeconds, ticketSecret } = credentials
-    this.context = createSecureContext({
+    const wish = {
       cert: certificatePem ?? undefined,
       key: privateKeyPem ?? undefined,
       ca: rootsPem ?? [],
@@ -42,7 +42,12 @@ class NodeCredentials {
       ...(ticketSecret === null
         ? { secureOptions: constants.SSL_OP_NO_TICKET }
         : { ticketKeys: credentials.ticketKeys(TICKET_KEYS_BYTES) }),
-    })
+    }
+    try {
+      this.context = createSecureContext(wish)
+    } catch (thrown) {
+      throw new TlsError('credentials', (thrown as Error).message)
+    }
   }
 
   find(name: string): Session | undefined {

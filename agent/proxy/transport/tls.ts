@@ -164,6 +164,7 @@ export type TlsReason =
   | 'truncated'
   | 'excess'
   | 'protocol'
+  | 'credentials'
   | 'timeout'
   | 'given-up'
 
@@ -177,6 +178,7 @@ const REASONS: Readonly<Record<TlsReason, string>> = {
   truncated: 'the connection ended without a word',
   excess: 'the other end sent more than a handshake needs',
   protocol: 'what came is not TLS as it should be',
+  credentials: 'our own credentials cannot be used',
   timeout: 'the handshake took too long',
   'given-up': 'the connection was given up',
 }
