@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import type { Socket } from 'node:net'
 import { test, type TestContext } from 'node:test'
+import { inspect } from 'node:util'
 import type { Channel, Transport } from '../../agent/proxy/transport/transport.ts'
 import { authority, issue } from './certificates.ts'
 import {
@@ -285,6 +286,13 @@ for (const { server: serverBody, client: clientBody, name } of PAIRS) {
     assert.deepEqual(await said, ['CALLER_TLS_FAILED truncated', 'UPSTREAM_TLS_FAILED truncated'])
   })
 }
+
+test('credentials that are printed show no secret', () => {
+  const own = credentials(CALLER, { ticketSecret: Buffer.alloc(32, 0xab) })
+  const printed = inspect(own, { depth: null, showHidden: true }) + JSON.stringify(own)
+  assert.match(printed, /BEGIN CERTIFICATE/)
+  assert.doesNotMatch(printed, /PRIVATE KEY|ab ab ab|171,171/)
+})
 
 test('credentials that cannot be used say so at once', () => {
   const [one, other] = [issue(ROOT), issue(ROOT)]

@@ -30,7 +30,8 @@ class NodeCredentials {
 
   constructor(credentials: Credentials) {
     this.#credentials = credentials
-    const { certificatePem, privateKeyPem, rootsPem, minVersion, ticketSeconds, ticketSecret } = credentials
+    const { certificatePem, privateKeyPem, rootsPem, minVersion, ticketSeconds } = credentials
+    const ticketKeys = credentials.ticketKeys(TICKET_KEYS_BYTES)
     const wish = {
       cert: certificatePem ?? undefined,
       key: privateKeyPem ?? undefined,
@@ -39,9 +40,7 @@ class NodeCredentials {
       ecdhCurve: 'P-256:X25519:P-384',
       sessionTimeout: ticketSeconds,
       sessionIdContext: credentials.sessionContext.toString('hex', 0, 16),
-      ...(ticketSecret === null
-        ? { secureOptions: constants.SSL_OP_NO_TICKET }
-        : { ticketKeys: credentials.ticketKeys(TICKET_KEYS_BYTES) }),
+      ...(ticketKeys.length === 0 ? { secureOptions: constants.SSL_OP_NO_TICKET } : { ticketKeys }),
     }
     try {
       this.context = createSecureContext(wish)

@@ -37,9 +37,7 @@ export interface CredentialsOptions {
  */
 export class Credentials {
   readonly certificatePem: string | null
-  readonly privateKeyPem: string | null
   readonly rootsPem: string | null
-  readonly ticketSecret: Uint8Array | null
   readonly ticketSeconds: number
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
   readonly rekeyBytes: number
@@ -48,13 +46,16 @@ export class Credentials {
   readonly sessionContext: Buffer
   /** When the certificate ends, in milliseconds. */
   readonly notAfter: number
+  // out of reach of whatever prints an object
+  readonly #privateKeyPem: string | null
+  readonly #ticketSecret: Uint8Array | null
 
   /** Throws where a text is no certificate or key, or the key is another certificate's. */
   constructor(options: CredentialsOptions) {
     this.certificatePem = options.certificatePem
-    this.privateKeyPem = options.privateKeyPem
+    this.#privateKeyPem = options.privateKeyPem
     this.rootsPem = options.rootsPem
-    this.ticketSecret = options.ticketSecret ?? null
+    this.#ticketSecret = options.ticketSecret ?? null
     this.ticketSeconds = Math.max(1, options.ticketSeconds ?? TICKET_SECONDS)
     this.minVersion = options.minVersion ?? 'TLSv1.3'
     this.rekeyBytes = options.rekeyBytes ?? REKEY_BYTES
@@ -68,10 +69,14 @@ export class Credentials {
     this.sessionContext = createHash('sha256').update(identity).digest()
   }
 
+  get privateKeyPem(): string | null {
+    return this.#privateKeyPem
+  }
+
   /** So many bytes of ticket keys, none where no tickets are given. */
   ticketKeys(length: number): Buffer {
-    if (this.ticketSecret === null) return Buffer.alloc(0)
-    return Buffer.from(hkdfSync('sha256', this.ticketSecret, '', 'weft ticket keys', length))
+    if (this.#ticketSecret === null) return Buffer.alloc(0)
+    return Buffer.from(hkdfSync('sha256', this.#ticketSecret, '', 'weft ticket keys', length))
   }
 }
 
