@@ -150,6 +150,18 @@ export async function handshake(
   return { server: listenTo(one), client: listenTo(other) }
 }
 
+const often = { rekeyBytes: 100_000 }
+const restless = { callee: credentials(CALLEE, often), caller: credentials(CALLER, often) }
+
+/** Secures who dialled and who was dialled; keys change often, where the body can. */
+export async function securedPair(dialler: Channel, dialled: Channel): Promise<readonly [Channel, Channel]> {
+  const [one, other] = await Promise.all([
+    dialler.secure(asClient({ credentials: restless.caller })),
+    dialled.secure(asServer({ credentials: restless.callee })),
+  ])
+  return [one.channel, other.channel]
+}
+
 /** Why a handshake failed. */
 export async function reasonOf(securing: Promise<Secured>): Promise<string> {
   try {

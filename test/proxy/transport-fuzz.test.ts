@@ -1,28 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { native } from '../../agent/kernel/native.ts'
-import type { Channel } from '../../agent/proxy/transport/transport.ts'
 import { nativeTransport } from '../../agent/proxy/transport/transport-native.ts'
 import { nodeTransport } from '../../agent/proxy/transport/transport-node.ts'
-import { asClient, asServer, CALLEE, CALLER, credentials } from './secured.ts'
+import { securedPair } from './secured.ts'
 import { fuzzTransport } from './transport-fuzz.ts'
 
 const BODIES = { native: (onBug: (thrown: unknown) => void) => nativeTransport(native(), onBug), node: nodeTransport }
 const STEPS = 10_000
-
-/** The same keys again and again: they are changed after every 100 KB. */
-const keys = {
-  callee: credentials(CALLEE, { rekeyBytes: 100_000 }),
-  caller: credentials(CALLER, { rekeyBytes: 100_000 }),
-}
-
-async function securedPair(dialler: Channel, dialled: Channel): Promise<readonly [Channel, Channel]> {
-  const [one, other] = await Promise.all([
-    dialler.secure(asClient({ credentials: keys.caller })),
-    dialled.secure(asServer({ credentials: keys.callee })),
-  ])
-  return [one.channel, other.channel]
-}
 
 for (const [name, make] of Object.entries(BODIES)) {
   for (const seed of [1, 2, 3]) {
