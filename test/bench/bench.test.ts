@@ -6,6 +6,7 @@ import { latency } from './latency.ts'
 import { memory } from './memory.ts'
 import { present } from './proxies.ts'
 import { table, targets } from './report.ts'
+import { tls } from './tls.ts'
 import { atLeast, atMost, median } from './work.ts'
 
 const SHORT = { rounds: 1, seconds: 1, warmUpSeconds: 1 }
@@ -24,6 +25,7 @@ test('flows, paced requests and idle connections go through every proxy', async 
     await flows(names, SHORT, silent),
     await latency(names, SHORT, silent),
     await memory(['nginx', 'weft'], SHORT, silent),
+    await tls(names, { ...SHORT, seconds: 0.2 }, silent),
   ]
   for (const outcome of outcomes) {
     assert.deepEqual(outcome.faults, [])

@@ -12,12 +12,13 @@ import { latency } from './latency.ts'
 import { memory } from './memory.ts'
 import { present, PROXY_NAMES, versions } from './proxies.ts'
 import { table, targets } from './report.ts'
+import { tls } from './tls.ts'
 import type { Outcome, Pace, Say } from './work.ts'
 
 type Work = (names: ReturnType<typeof present>, pace: Pace, say: Say) => Promise<Outcome>
 
 /** Kinds of work, and the proxies that each is done by. */
-const WORKS: Readonly<Record<string, Work>> = { http, flows, latency, memory }
+const WORKS: Readonly<Record<string, Work>> = { http, flows, latency, memory, tls }
 
 const given = await yargs(hideBin(process.argv))
   .options({

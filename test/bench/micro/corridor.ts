@@ -47,12 +47,12 @@ class MemoryChannel implements Channel {
   hold(): void {}
   resume(): void {}
   shutdown(): void {}
-  secure(): never {
-    throw new Error('plain')
-  }
   reset(): void {}
   close(): void {}
   pump(): void {}
+  secure(): never {
+    throw new Error('plain')
+  }
 
   /** The other side sends. */
   arrive(bytes: Buffer): void {
