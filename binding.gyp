@@ -13,6 +13,9 @@
         "native/channels.cc",
         "native/channels-calls.cc",
         "native/pump.cc",
+        "native/channels-tls.cc",
+        "native/tls.cc",
+        "native/tls-credentials.cc",
         "native/bpf.c"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],

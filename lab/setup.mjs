@@ -55,7 +55,14 @@ const tools = {
     'clang-format': ['clang-format'],
     '/usr/include/bpf/bpf_helpers.h': ['libbpf-dev'],
   },
-  peers: { nginx: ['nginx'], haproxy: ['haproxy'], wrk: ['wrk'], taskset: ['util-linux'] },
+  peers: {
+    nginx: ['nginx'],
+    '/usr/lib/nginx/modules/ngx_stream_module.so': ['libnginx-mod-stream'],
+    haproxy: ['haproxy'],
+    wrk: ['wrk'],
+    iperf3: ['iperf3'],
+    taskset: ['util-linux'],
+  },
   kernels: {
     'qemu-system-x86_64': ['qemu-system-x86'],
     busybox: ['busybox-static'],

@@ -8,6 +8,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exportRights(env, exports);
   exportAcceptor(env, exports);
   exportChannels(env, exports);
+  exportTls(env, exports);
   return exports;
 }
 

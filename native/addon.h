@@ -12,3 +12,4 @@ void exportDiag(Napi::Env env, Napi::Object exports);
 void exportRights(Napi::Env env, Napi::Object exports);
 void exportAcceptor(Napi::Env env, Napi::Object exports);
 void exportChannels(Napi::Env env, Napi::Object exports);
+void exportTls(Napi::Env env, Napi::Object exports);

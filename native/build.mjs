@@ -14,8 +14,11 @@ function say(text) {
   console.log(`native: ${text}`)
 }
 
+/** npm's own setting of where Node's headers lie would win over ours: theirs may be of another Node, and of another OpenSSL. */
+const { npm_config_nodedir: _, ...env } = process.env
+
 function run(command, args) {
-  const { status, error, stdout, stderr } = spawnSync(command, args, { cwd: root, encoding: 'utf8' })
+  const { status, error, stdout, stderr } = spawnSync(command, args, { cwd: root, env, encoding: 'utf8' })
   if (status === 0) return
   process.stderr.write(`${stdout ?? ''}${stderr ?? ''}`)
   say(`${command} ${args.join(' ')} failed: ${error?.message ?? `exit ${status}`}`)

@@ -38,6 +38,9 @@ Napi::Function Channels::define(Napi::Env env) {
                       InstanceMethod<&Channels::shutdown>("shutdown"), InstanceMethod<&Channels::close>("close"),
                       InstanceMethod<&Channels::fd>("fd"), InstanceMethod<&Channels::pump>("pump"),
                       InstanceMethod<&Channels::received>("received"), InstanceMethod<&Channels::pumped>("pumped"),
+                      InstanceMethod<&Channels::secure>("secure"),
+                      InstanceMethod<&Channels::notifyClose>("notifyClose"),
+                      InstanceMethod<&Channels::secured>("secured"), InstanceMethod<&Channels::broken>("broken"),
                       InstanceMethod<&Channels::stop>("stop"), InstanceAccessor<&Channels::status>("status")});
 }
 

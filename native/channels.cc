@@ -112,6 +112,7 @@ void Channels::leave(int id) {
   channel.fd = -1;
   channel.backlog = std::string();
   if (channel.side) leavePump(channel);
+  channel.tls.reset();
   left_.push_back(id);
   if (--open_ == 0) watch_->keep(false);
 }
@@ -136,6 +137,7 @@ int Channels::watch(int id) {
 
 void Channels::onReady(int) {
   Napi::HandleScope scope(Env());
+  shaken_ = 0;
   epoll_event ready[READY_MOST];
   bool more = true; // there may be others that are ready
   for (int round = 0; round < ROUNDS_MOST && watch_; round++) {
@@ -176,6 +178,7 @@ void Channels::happen(Place place, uint32_t events) {
   }
   if (events & EPOLLOUT && !channel->backlog.empty()) drain(id);
   if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) channel->hungUp = true;
+  if (channel->tls && happenSecure(place)) return;
   if (channel->ended && events & EPOLLERR) {
     int error = pendingError(channel->fd);
     if (error != 0) tell(id, FAILED, error, 0);
@@ -192,6 +195,7 @@ void Channels::receive(Place place) {
     Channel *channel = at(place);
     if (channel && channel->side) return carry(place, channel->side->peer);
     if (!channel || !channel->reading) return;
+    if (channel->tls) return receiveSecure(place);
     ssize_t got = recv(channel->fd, arena_ + arenaUsed_, READ_BYTES, 0);
     if (got > 0) {
       tell(place.id, BYTES, int32_t(arenaUsed_), int32_t(got));
@@ -287,6 +291,7 @@ void Channels::sendAll() {
 }
 
 void Channels::sendOne(int id, Channel &channel, const iovec *pieces, int count) {
+  if (channel.tls) return sendSecure(id, channel, pieces, count);
   size_t sent = 0;
   if (channel.backlog.empty()) {
     msghdr message{};

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "pump.h"
+#include "tls.h"
 #include "watch.h"
 #include <string>
 #include <sys/uio.h>
@@ -23,7 +24,9 @@ enum Kind : int32_t {
   CONNECTED = 5,
   BLOCKED = 6,
   UNWRITABLE = 7,
-  SHUT = 8
+  SHUT = 8,
+  SECURED = 9,
+  BROKEN = 10
 };
 
 // One socket; `turn` tells it from who had its place before.
@@ -41,6 +44,13 @@ struct Channel {
   size_t taken = 0;        // bytes at its beginning that it has taken meanwhile
 
   std::unique_ptr<PumpSide> side; // of a pump, or null
+  std::unique_ptr<Tls> tls;       // or null: its bytes are plain
+};
+
+// Where TLS's bytes stand for a moment: one channel's, then another's.
+struct Wire {
+  std::unique_ptr<uint8_t[]> in;
+  std::string out;
 };
 
 // What failed on a socket, or 0.
@@ -93,6 +103,16 @@ private:
   void finish(int id);
   void losePump(int id, Kind kind, int error);
 
+  // --- TLS (channels-tls.cc)
+  bool happenSecure(Place place);
+  void handshake(Place place);
+  ssize_t receiveStaged(Channel &channel);
+  void receiveSecure(Place place);
+  int sendStaged(Channel &channel);
+  void tellSent(int id, const Channel &channel, int error);
+  void sendSecure(int id, Channel &channel, const iovec *pieces, int count);
+  void resultSent(int id, Channel &channel, int error);
+
   // --- what JavaScript calls (channels-calls.cc)
   Napi::Value adopt(const Napi::CallbackInfo &info);
   Napi::Value connect(const Napi::CallbackInfo &info);
@@ -104,6 +124,10 @@ private:
   Napi::Value pump(const Napi::CallbackInfo &info);
   Napi::Value received(const Napi::CallbackInfo &info);
   Napi::Value pumped(const Napi::CallbackInfo &info);
+  Napi::Value secure(const Napi::CallbackInfo &info);
+  Napi::Value notifyClose(const Napi::CallbackInfo &info);
+  Napi::Value secured(const Napi::CallbackInfo &info);
+  Napi::Value broken(const Napi::CallbackInfo &info);
   Napi::Value stop(const Napi::CallbackInfo &info);
   Napi::Value status(const Napi::CallbackInfo &info);
 
@@ -124,4 +148,7 @@ private:
 
   std::unique_ptr<uint8_t[]> piece_; // on its way from one side of a pump to the other
   Pipes pipes_;
+
+  Wire wire_;
+  int shaken_ = 0; // steps of handshakes in this wake-up
 };

@@ -1,10 +1,11 @@
 // `npm run fuzz -- [seconds] [seed]`: chance against the HTTP/1 parser and writer, and against the channels of both bodies of
-// the transport, each for so long. Prints the seed: the same one tries the same again.
+// the transport, plain and secured by turns, each for so long. Prints the seed: the same one tries the same again.
 
 import { native } from '../agent/kernel/native.ts'
 import { nativeTransport } from '../agent/proxy/transport/transport-native.ts'
 import { nodeTransport } from '../agent/proxy/transport/transport-node.ts'
 import { fuzz, report } from './http1/fuzz.ts'
+import { securedPair } from './proxy/secured.ts'
 import { fuzzTransport } from './proxy/transport-fuzz.ts'
 
 const DEFAULT_SECONDS = 60
@@ -29,7 +30,8 @@ async function fuzzChannels(
   let seed = firstSeed
   try {
     for (; performance.now() < endsAt; seed++) {
-      const { connections, bytes } = await fuzzTransport(make, { seed, steps: STEPS })
+      const prepare = seed % 2 === 0 ? securedPair : undefined
+      const { connections, bytes } = await fuzzTransport(make, { seed, steps: STEPS, ...(prepare && { prepare }) })
       sum.connections += connections
       sum.gigabytes += bytes / 1e9
     }

@@ -85,7 +85,47 @@ export interface NativeChannels {
   pump(a: number, b: number): number
   received(id: number): number
   pumped(from: number, rows: Float64Array): number
+  secure(id: number, credentials: NativeTlsCredentials, wish: NativeTlsWish): number
+  notifyClose(id: number): number
+  secured(id: number): NativeSecured | undefined
+  broken(id: number): { readonly kind: number; readonly text: string; readonly verify: number } | undefined
   stop(): void
+}
+
+/** A certificate, its key and the roots to verify by; `fault` is empty where OpenSSL took them all. */
+export interface NativeTlsCredentials {
+  readonly fault: string
+}
+
+export interface NativeTlsCredentialsWish {
+  readonly certificate: string
+  readonly key: string
+  readonly roots: string
+  readonly sessionContext: Uint8Array
+  readonly ticketKeys: Uint8Array
+  readonly ticketSeconds: number
+  readonly sessionsMost: number
+  readonly minVersion: number
+  readonly rekeyBytes: number
+}
+
+/** `alpn` as on the wire: each behind its length. */
+export interface NativeTlsWish {
+  readonly isServer: boolean
+  readonly mutual: boolean
+  readonly alpn: Uint8Array
+  readonly serverName: string
+  readonly session: string
+  readonly ahead: Uint8Array
+}
+
+/** `chain` in DER, the peer's own certificate first. */
+export interface NativeSecured {
+  readonly version: string
+  readonly alpn: string
+  readonly serverName: string
+  readonly resumed: boolean
+  readonly chain: readonly Uint8Array[]
 }
 
 /** The addon's exports, in the order of native/. Numbers returned are an fd, a count or 0, or -errno. */
@@ -138,6 +178,7 @@ export interface Native {
     onBatch: () => void,
     pipes: number,
   ) => NativeChannels
+  TlsCredentials: new (wish: NativeTlsCredentialsWish) => NativeTlsCredentials
 }
 
 /** Nothing to mark a socket with. */

@@ -42,6 +42,14 @@ export const FAILURES = {
     details: 'no_original_destination',
   },
   OWN_LISTENER: { step: 'capture', blame: 'caller', status: 0, flag: '-', retry: false, details: 'own_listener' },
+  CALLER_TLS_FAILED: {
+    step: 'authenticate',
+    blame: 'caller',
+    status: 0,
+    flag: '-',
+    retry: false,
+    details: 'tls_handshake_failed',
+  },
   BAD_REQUEST: {
     step: 'classify',
     blame: 'caller',
@@ -135,6 +143,14 @@ export const FAILURES = {
     flag: 'UF',
     retry: true,
     details: 'upstream_reset_before_response_started{connection_timeout}',
+  },
+  UPSTREAM_TLS_FAILED: {
+    step: 'connect',
+    blame: 'upstream',
+    status: 503,
+    flag: 'UF',
+    retry: true,
+    details: 'upstream_reset_before_response_started{remote_connection_failure|TLS_error}',
   },
   SOCKET_LIMIT: {
     step: 'connect',

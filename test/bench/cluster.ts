@@ -1,12 +1,11 @@
-// What Weft knows of the cluster while it is measured: a hundred services of ten pods each, and over the one that is
-// dialled the policies that users have over theirs.
+// What Weft knows of the cluster while it is measured: many services of ten pods each, over the one that is asked the
+// policies that users have over theirs, and one that takes whole flows.
 
 import type { SocketAddress } from '../../agent/model/address.ts'
 import type { Inventory } from '../../agent/model/snapshot.ts'
 import type { Workload } from '../../agent/model/workload.ts'
 import { match, to, world } from '../../agent/model/world.fixture.ts'
 
-const OTHER_SERVICES = 99
 const PODS = 10
 
 /** Where the pods behind the dialled service have their addresses; their sockets are at the same place of 127.0.0.0/24. */
@@ -14,13 +13,26 @@ export const PODS_NETWORK = '10.244.200.'
 const UPSTREAMS = [2, 3, 4, 5].map((last) => `${PODS_NETWORK}${last}`)
 /** Address of the pod that dials. */
 export const CALLER = '127.0.0.1'
-/** What it dials: the first service of a world. */
+/** What it dials: the first two services of a world. */
 export const DIALLED: SocketAddress = { ip: '10.96.0.1', port: 80 }
+export const DIALLED_RAW: SocketAddress = { ip: '10.96.0.2', port: 5201 }
 
-/** The cluster; the pods of the dialled service listen at `upstream`. */
-export function cluster(upstream: number): { readonly inventory: Inventory; readonly caller: Workload } {
-  const built = world().service('web', { ports: [{ port: 80, name: 'http', protocol: 'http', targetPort: upstream }] })
-  for (let index = 1; index <= OTHER_SERVICES; index++) {
+/** The ports that the pods listen at: of the service that is asked, and of the one that takes flows. */
+export interface Behind {
+  readonly upstream: number
+  readonly sink: number
+}
+
+/** A cluster of so many services. */
+export function cluster(
+  { upstream, sink }: Behind,
+  services: number,
+): { readonly inventory: Inventory; readonly caller: Workload } {
+  const built = world()
+    .service('web', { ports: [{ port: 80, name: 'http', protocol: 'http', targetPort: upstream }] })
+    .service('sink', { ports: [{ port: 5201, name: 'tcp', protocol: 'opaque', targetPort: sink }] })
+    .pods('sink-v1', { ips: [UPSTREAMS[0] as string] })
+  for (let index = 1; index <= services - 2; index++) {
     built.service(`other${index}`).pods(`other${index}`, { count: PODS })
   }
   for (const ip of UPSTREAMS) built.pods('web-v1', { ips: [ip] })

@@ -54,7 +54,7 @@ interface Seen {
 }
 
 /** Time on a processor of a process and all below it, in nanoseconds (/proc/PID/task/TID/schedstat, first field). */
-function cpuNs(pid: number): number {
+export function cpuNs(pid: number): number {
   let sum = 0
   for (const task of readdirSync(`/proc/${pid}/task`)) {
     const at = `/proc/${pid}/task/${task}`

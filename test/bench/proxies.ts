@@ -1,4 +1,4 @@
-// What is measured side by side, and the server behind all of it: started in a folder of their own, on loopback ports.
+// What is measured side by side, and the servers behind all of it: started in a folder of their own, on loopback ports.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -7,22 +7,48 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { envoyBinary } from './envoy.ts'
 
-/** The first of these runs load and upstream, the second the proxies, so that neither waits for the other. */
+/** The first of these runs load and servers, the second the proxies, so that neither waits for the other. */
 const [BESIDE, MEASURED] = ['0', '1']
+/** For whole flows, whose ends and relay are one pipeline: everybody runs where there is room. */
+const ANYWHERE = `${BESIDE},${MEASURED}`
 const START_TRIES = 200
 const START_POLL_MS = 25
-const PORTS = { upstream: 18100, nginx: 18101, haproxy: 18102, weft: 18103, 'weft-node': 18104 } as const
+/** Where the server of files listens, at 127.0.0.2 to .5. */
+export const UPSTREAM = 18100
+/** Where whole flows end: an iperf3. */
+export const SINK = { ip: '127.0.0.2', port: 18110 }
 
-export const PROXY_NAMES = ['nginx', 'haproxy', 'weft', 'weft-node'] as const
+export const PROXY_NAMES = ['nginx', 'haproxy', 'envoy', 'weft', 'weft-node'] as const
 export type ProxyName = (typeof PROXY_NAMES)[number]
 
 export interface Proxy {
   readonly name: ProxyName
   readonly pid: number
+  /** Where it takes HTTP requests, and where whole flows. */
   readonly port: number
+  readonly rawPort: number
   /** The file that it writes a line a request to. */
   readonly log: string
+}
+
+const portOf = (name: ProxyName): number => UPSTREAM + 1 + PROXY_NAMES.indexOf(name)
+const rawPortOf = (name: ProxyName): number => portOf(name) + 20
+
+export interface Wish {
+  /** What the upstream serves, by name and bytes. */
+  readonly files: Readonly<Record<string, number>>
+  readonly names: readonly ProxyName[]
+  /** Proxies on a processor of their own. */
+  readonly apart: boolean
+  /** Services of ten pods each in the cluster that Weft knows. */
+  readonly services?: number
+}
+
+/** The proxies that can be measured here: Envoy where its binary is. */
+export function present(): ProxyName[] {
+  return PROXY_NAMES.filter((name) => name !== 'envoy' || envoyBinary() !== null)
 }
 
 /** Everything that runs for a benchmark. */
@@ -37,8 +63,8 @@ export class Proxies implements AsyncDisposable {
     this.all = all
   }
 
-  /** Starts them; `files` are what the upstream serves, by name and bytes. */
-  static async start(files: Readonly<Record<string, number>>): Promise<Proxies> {
+  /** Starts them. */
+  static async start({ files, names, apart, services = 100 }: Wish): Promise<Proxies> {
     const folder = mkdtempSync(join(tmpdir(), 'weft-bench-'))
     for (const [name, bytes] of Object.entries(files)) writeFileSync(join(folder, name), 'x'.repeat(bytes))
     const children: ChildProcess[] = []
@@ -49,28 +75,37 @@ export class Proxies implements AsyncDisposable {
       children.push(child)
       return child.pid as number // taskset becomes the command
     }
-    const nginx = (name: string): string[] => {
+    const nginx = (name: 'nginx' | 'upstream'): string[] => {
       mkdirSync(join(folder, `${name}.d`))
       return ['nginx', '-p', join(folder, `${name}.d`), '-e', 'stderr', '-c', configure(name, 'conf', folder)]
     }
-    begin(BESIDE, nginx('upstream'))
-    const host = join(import.meta.dirname, 'weft.ts')
-    const weft = (name: 'weft' | 'weft-node', transport: 'native' | 'node'): number => {
-      const log = join(folder, `${name}.log`)
-      return begin(MEASURED, [process.execPath, host, `${PORTS[name]}`, `${PORTS.upstream}`, log, transport])
+    const weft = (name: 'weft' | 'weft-node'): string[] => {
+      const host = join(import.meta.dirname, 'weft.ts')
+      const ports = [portOf(name), rawPortOf(name), UPSTREAM, SINK.port].map(String)
+      const body = name === 'weft' ? 'native' : 'node'
+      return [process.execPath, host, ...ports, join(folder, `${name}.log`), body, String(services)]
     }
-    const pids = {
-      nginx: begin(MEASURED, nginx('nginx')),
-      haproxy: begin(MEASURED, ['haproxy', '-db', '-f', configure('haproxy', 'cfg', folder)], 'haproxy.log'),
-      weft: weft('weft', 'native'),
-      'weft-node': weft('weft-node', 'node'),
+    const commands: Readonly<Record<ProxyName, () => string[]>> = {
+      nginx: () => nginx('nginx'),
+      haproxy: () => ['haproxy', '-db', '-f', configure('haproxy', 'cfg', folder)],
+      envoy: () => [
+        ...[envoyBinary() ?? '', '-c', configure('envoy', 'yaml', folder), '--concurrency', '1'],
+        ...['--file-flush-interval-msec', '1000', '--log-level', 'error', '--use-dynamic-base-id'],
+      ],
+      weft: () => weft('weft'),
+      'weft-node': () => weft('weft-node'),
     }
-    const all = PROXY_NAMES.map((name) => {
-      return { name, pid: pids[name], port: PORTS[name], log: join(folder, `${name}.log`) }
+    const beside = apart ? BESIDE : ANYWHERE
+    begin(beside, nginx('upstream'))
+    begin(beside, ['iperf3', '--server', '--bind', SINK.ip, '--port', String(SINK.port)], 'sink.log')
+    const all = names.map((name): Proxy => {
+      const output = name === 'haproxy' ? 'haproxy.log' : undefined
+      const pid = begin(apart ? MEASURED : ANYWHERE, commands[name](), output)
+      return { name, pid, port: portOf(name), rawPort: rawPortOf(name), log: join(folder, `${name}.log`) }
     })
     const started = new Proxies(folder, children, all)
     try {
-      await answers('127.0.0.2', PORTS.upstream)
+      await answers('127.0.0.2', UPSTREAM)
       for (const { port } of all) await answers('127.0.0.1', port)
     } catch (error) {
       const said = readFileSync(join(folder, 'output.log'), 'utf8')
@@ -96,10 +131,12 @@ export class Proxies implements AsyncDisposable {
 /** What ran, for the record: the peers' own words for their versions. */
 export function versions(): Readonly<Record<string, string>> {
   const first = (command: string, args: readonly string[]): string =>
-    execFileSync(command, args, { encoding: 'utf8' }).split('\n', 1)[0] ?? ''
+    execFileSync(command, args, { encoding: 'utf8' }).trim().split('\n', 1)[0] ?? ''
+  const envoy = envoyBinary()
   return {
     nginx: first('/bin/sh', ['-c', 'nginx -v 2>&1']),
     haproxy: first('haproxy', ['-v']),
+    envoy: envoy === null ? 'not there' : first(envoy, ['--version']).replace(/^.*version:/, 'version'),
     node: process.version,
     kernel: first('uname', ['-r']),
     congestion: readFileSync('/proc/sys/net/ipv4/tcp_congestion_control', 'utf8').trim(),
@@ -107,12 +144,13 @@ export function versions(): Readonly<Record<string, string>> {
 }
 
 /** Writes a configuration with its places filled in; returns the file. */
-function configure(name: string, kind: string, folder: string): string {
+function configure(name: ProxyName | 'upstream', kind: string, folder: string): string {
   const template = readFileSync(join(import.meta.dirname, 'peers', `${name}.${kind}`), 'utf8')
   const places: Readonly<Record<string, string>> = {
     folder,
-    upstream: String(PORTS.upstream),
-    proxy: String(PORTS[name as keyof typeof PORTS]),
+    upstream: String(UPSTREAM),
+    sink: String(SINK.port),
+    ...(name === 'upstream' ? {} : { proxy: String(portOf(name)), raw: String(rawPortOf(name)) }),
   }
   const file = join(folder, `${name}.${kind}`)
   writeFileSync(

@@ -7,7 +7,13 @@ import { before, test } from 'node:test'
 import { buildSanitized, sanitizedEnvironment } from './sanitized.ts'
 
 const root = join(import.meta.dirname, '../..')
-const SUITES = ['test/proxy/transport.test.ts', 'test/proxy/transport-fuzz.test.ts', 'test/proxy/pump.test.ts']
+const SUITES = [
+  'test/proxy/transport.test.ts',
+  'test/proxy/transport-fuzz.test.ts',
+  'test/proxy/transport-tls.test.ts',
+  'test/proxy/transport-tls-refusals.test.ts',
+  'test/proxy/pump.test.ts',
+]
 const SUITE_MS = 120_000
 
 /** Tells whether the sanitizer and the build that it watches are there. */

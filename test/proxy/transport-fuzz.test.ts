@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { native } from '../../agent/kernel/native.ts'
 import { nativeTransport } from '../../agent/proxy/transport/transport-native.ts'
 import { nodeTransport } from '../../agent/proxy/transport/transport-node.ts'
+import { securedPair } from './secured.ts'
 import { fuzzTransport } from './transport-fuzz.ts'
 
 const BODIES = { native: (onBug: (thrown: unknown) => void) => nativeTransport(native(), onBug), node: nodeTransport }
@@ -12,6 +13,11 @@ for (const [name, make] of Object.entries(BODIES)) {
   for (const seed of [1, 2, 3]) {
     test(`${name}: channels driven by chance from seed ${seed} lose nothing and hold nothing`, async () => {
       const { bytes, ends } = await fuzzTransport(make, { seed, steps: STEPS })
+      assert.ok(bytes > 2 ** 20 && ends.end > 20 && ends.closed > 20 && ends.lost > 5, JSON.stringify({ bytes, ends }))
+    })
+
+    test(`${name}: secured channels driven by chance from seed ${seed} lose nothing and hold nothing`, async () => {
+      const { bytes, ends } = await fuzzTransport(make, { seed, steps: STEPS, prepare: securedPair })
       assert.ok(bytes > 2 ** 20 && ends.end > 20 && ends.closed > 20 && ends.lost > 5, JSON.stringify({ bytes, ends }))
     })
   }

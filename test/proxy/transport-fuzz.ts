@@ -39,12 +39,21 @@ interface Side {
 const PATTERN = Buffer.from(Uint8Array.from({ length: 2 * 65_521 }, (_, at) => (at % 65_521) % 251))
 const PERIOD = 65_521
 
+interface Chance {
+  readonly seed: number
+  readonly steps: number
+  /** What becomes of two ends before they are used: who dialled, and who was dialled. */
+  readonly prepare?: (dialler: Channel, dialled: Channel) => Promise<readonly [Channel, Channel]>
+}
+
+const plain = async (dialler: Channel, dialled: Channel) => [dialler, dialled] as const
+
 /**
  * Takes `steps` steps; the same seed takes the same ones, though the kernel need not answer alike. Throws what it finds wrong.
  */
 export async function fuzzTransport(
   make: (onBug: (thrown: unknown) => void) => Transport,
-  { seed, steps }: { readonly seed: number; readonly steps: number },
+  { seed, steps, prepare = plain }: Chance,
 ): Promise<TransportFuzz> {
   const random = seeded(seed)
   const below = (bound: number): number => Math.floor(random() * bound)
@@ -86,34 +95,35 @@ export async function fuzzTransport(
 
   const listener = must(native().listenIn(-1, -1, { ip: IP, port: 0, backlog: 64, own: -1, mark: NO_MARK }), 'listen')
   const { localPort: port } = native().ends(listener)
-  const accepted = new Map<number, Side>()
+  const accepted = new Map<number, Channel>()
   const acceptor = openAcceptor(listener, {
     onAccept: (fd) => {
       const { remotePort } = native().ends(fd)
-      const side = watched(transport.adopt(fd, budget))
-      accepted.set(remotePort, side)
-      side.channel.resume()
+      accepted.set(remotePort, transport.adopt(fd, budget))
     },
     onFault: (error) => faults.push(error),
   })
 
   const open = async (): Promise<Side> => {
     const fd = must(native().socketIn(-1, -1, 4, -1, NO_MARK), 'make a socket')
-    const side = watched(await transport.connect(fd, { ip: IP, port }, { timeoutMs: 5000, budget }))
-    const localPort = side.channel.ends?.local.port ?? 0
+    const dialler = await transport.connect(fd, { ip: IP, port }, { timeoutMs: 5000, budget })
+    const localPort = dialler.ends?.local.port ?? 0
     for (let tries = 0; !accepted.has(localPort) && tries < 1000; tries++) await sleep(1)
-    const other = accepted.get(localPort)
-    if (other === undefined) throw new Error('a connection was not accepted')
+    const dialled = accepted.get(localPort)
+    if (dialled === undefined) throw new Error('a connection was not accepted')
     accepted.delete(localPort)
+    const [side, other] = (await prepare(dialler, dialled)).map(watched) as [Side, Side]
     side.other = other
     other.other = side
     connections++
     side.channel.resume()
+    other.channel.resume()
     return side
   }
 
   const step = (side: Side): void => {
     const { channel } = side
+    if (side.hasLeft) return // though it may still be handing over what was written
     switch (below(16)) {
       case 0:
         channel.hold()
@@ -158,6 +168,7 @@ export async function fuzzTransport(
   // in order, as far as it still can be
   const sides = flows.flatMap((flow) => [flow, flow.other as Side])
   for (const side of sides) {
+    if (side.hasLeft) continue
     side.channel.resume()
     side.isShut = true
     side.channel.shutdown()

@@ -23,6 +23,9 @@ class StillChannel implements Channel {
   hold(): void {}
   resume(): void {}
   shutdown(): void {}
+  secure(): never {
+    throw new Error('plain')
+  }
   reset(): void {
     this.dead = true
   }

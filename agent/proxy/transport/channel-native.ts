@@ -2,7 +2,9 @@
 
 import type { Budget } from './budget.ts'
 import { failureOf } from './errors.ts'
-import { joinSinks, type PumpSink } from './pump.ts'
+import { joinSinks, pumpBySinks, type PumpSink } from './pump.ts'
+import type { Secured, TlsOptions } from './tls.ts'
+import { brokenNative, secureNative } from './tls-native.ts'
 import type { Channel, ChannelSink, Desk, Ends } from './transport.ts'
 import { CLOSE_LIMIT_MS, DEAF, LAST_READ_MS } from './transport.ts'
 import type { NativeTransport } from './transport-native.ts'
@@ -16,6 +18,8 @@ const CONNECTED = 5
 export const BLOCKED = 6
 const UNWRITABLE = 7
 const SHUT = 8
+const SECURED = 9
+const BROKEN = 10
 
 export class NativeChannel implements Channel {
   readonly budget: Budget
@@ -23,6 +27,9 @@ export class NativeChannel implements Channel {
   dead = false
   activeAt: number
   onConnected: () => void = () => {}
+  onSecured: () => void = () => {}
+  /** Hears that it is dead, whoever ended it. */
+  onLeft: () => void = () => {}
   readonly #transport: NativeTransport
   readonly #id: number
   /** Bytes that the kernel has not taken. */
@@ -33,6 +40,7 @@ export class NativeChannel implements Channel {
   #held = true
   #blockedBy = 0
   #ended = false
+  #secure = false
   #closing: NodeJS.Timeout | null = null
   #shutdown: 'open' | 'wanted' | 'done' = 'open'
   /** Why writing failed: what is written from then on goes nowhere. */
@@ -64,6 +72,11 @@ export class NativeChannel implements Channel {
 
   get still(): boolean {
     return this.#held || this.#blockedBy > 0
+  }
+
+  /** Whether the peer will send no more. */
+  get ended(): boolean {
+    return this.#ended
   }
 
   get ends(): Ends | null {
@@ -102,10 +115,14 @@ export class NativeChannel implements Channel {
     if (this.#blockedBy === 0) this.#read(true)
   }
 
+  secure(how: TlsOptions): Promise<Secured> {
+    return secureNative(this, { transport: this.#transport, id: this.#id }, how)
+  }
+
   shutdown(): void {
     if (this.dead || this.#shutdown !== 'open' || this.#unwritable !== null) return
     this.#shutdown = 'wanted'
-    this.#transport.flush()
+    this.#lastWords()
     this.#shutdownWhenSent()
   }
 
@@ -117,7 +134,7 @@ export class NativeChannel implements Channel {
     if (this.dead || this.#closing !== null) return
     this.sink = DEAF
     this.#read(false)
-    this.#transport.flush()
+    this.#lastWords()
     if (this.#backlog === 0) this.#leave(false)
     else this.#closing = setTimeout(() => this.#leave(false), CLOSE_LIMIT_MS).unref()
   }
@@ -125,6 +142,10 @@ export class NativeChannel implements Channel {
   pump(other: Channel, sink: PumpSink): void {
     const peer = other as NativeChannel
     const { channels } = this.#transport
+    if (this.#secure || peer.#secure) {
+      pumpBySinks(this, peer, sink)
+      return
+    }
     joinSinks(this, peer, sink)
     this.#transport.flush()
     for (const channel of [this, peer]) {
@@ -150,6 +171,12 @@ export class NativeChannel implements Channel {
     const bytes = received - this.#passed
     this.#passed = received
     if (bytes > 0) this.#pump?.passed(this, bytes)
+  }
+
+  /** Sends what is queued, and TLS's word of the end. */
+  #lastWords(): void {
+    this.#transport.flush()
+    if (this.#secure && this.#shutdown !== 'done' && !this.dead) this.#transport.notifyClose(this.#id)
   }
 
   /** Gives up a connection that never came about. */
@@ -185,6 +212,16 @@ export class NativeChannel implements Channel {
       case SHUT:
         this.#shutdown = 'done'
         this.#closeWhenBothEnded()
+        return
+      case BLOCKED:
+        this.onBlocked(a)
+        return
+      case SECURED:
+        this.#secure = true
+        this.onSecured()
+        return
+      case BROKEN:
+        this.#lose(brokenNative(this.#transport, this.#id), false)
     }
   }
 
@@ -280,6 +317,7 @@ export class NativeChannel implements Channel {
     this.#transport.channels.close(this.#id, reset)
     this.#transport.left(this.#id)
     this.#release()
+    this.onLeft()
   }
 
   /** So many bytes are held for it from now on. */

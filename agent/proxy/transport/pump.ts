@@ -12,7 +12,21 @@ export interface PumpSink {
   lost(side: Channel, cause: Error): void
 }
 
-/** Pumps by the channels' own sinks: neither is read while the other has a backlog. Each must be resumed. */
+/** A channel that says whether its peer will send no more. */
+export interface Ending extends Channel {
+  readonly ended: boolean
+}
+
+/** Pumps by the channels' own sinks: neither is read while the other has a backlog. */
+export function pumpBySinks(a: Ending, b: Ending, sink: PumpSink): void {
+  joinSinks(a, b, sink)
+  for (const channel of [a, b]) {
+    if (channel.ended) channel.sink.end()
+    channel.resume()
+  }
+}
+
+/** The sinks alone. Each channel must be resumed. */
 export function joinSinks(a: Channel, b: Channel, sink: PumpSink): void {
   let closed = 0
   const between = (from: Channel, to: Channel): ChannelSink => ({

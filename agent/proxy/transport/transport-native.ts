@@ -190,6 +190,11 @@ export class NativeTransport implements Transport, Desk {
     if (this.#writes[0] !== 0 && this.channels.flush() > 0) this.#settle()
   }
 
+  /** Tells a channel's peer by TLS that nothing more will be written. */
+  notifyClose(id: number): void {
+    if (this.channels.notifyClose(id) > 0) this.#settle()
+  }
+
   /** A channel is gone; its id may be another's by and by. */
   left(id: number): void {
     this.#byId[id] = undefined

@@ -3,6 +3,7 @@
 import type { SocketAddress } from '../../model/address.ts'
 import type { Budget } from './budget.ts'
 import type { PumpSink } from './pump.ts'
+import type { Secured, TlsOptions } from './tls.ts'
 
 /** How long a closed channel may take to hand over what is queued. */
 export const CLOSE_LIMIT_MS = 10_000
@@ -77,6 +78,12 @@ export interface Channel {
   hold(): void
   /** Reads again (once no destination's backlog stands against it). */
   resume(): void
+  /**
+   * Goes on by TLS, behind what was written until now, and is held from here on. Throws MeshError CALLER_TLS_FAILED (a
+   * server's) or UPSTREAM_TLS_FAILED, caused by a TlsError or by the loss of the connection; the channel is gone then. From
+   * then on FIN goes with TLS's own word of the end, and a FIN without it is a loss.
+   */
+  secure(how: TlsOptions): Promise<Secured>
   /** Sends FIN after everything queued. */
   shutdown(): void
   /** Sends RST now; what is queued is dropped. */
@@ -88,6 +95,12 @@ export interface Channel {
    * reset the two; their backlogs, `activeAt` and what has passed are as of the last tick.
    */
   pump(other: Channel, sink: PumpSink): void
+}
+
+/** A channel as those of its own body see it that have a backlog because of it. */
+export interface Source {
+  block(): void
+  unblock(): void
 }
 
 export interface ConnectOptions {

@@ -9,7 +9,7 @@ import { UNBOUNDED } from '../../../agent/proxy/transport/budget.ts'
 import { type Channel, DEAF, type Ends, plainDesk, type Transport } from '../../../agent/proxy/transport/transport.ts'
 import { openAccessLog } from '../../../agent/telemetry/access.ts'
 import { CALLER, cluster, DIALLED } from '../cluster.ts'
-import { median } from '../report.ts'
+import { median } from '../work.ts'
 
 const ROUNDS = 30
 const CONNECTIONS = 64
@@ -50,6 +50,9 @@ class MemoryChannel implements Channel {
   reset(): void {}
   close(): void {}
   pump(): void {}
+  secure(): never {
+    throw new Error('plain')
+  }
 
   /** The other side sends. */
   arrive(bytes: Buffer): void {
@@ -91,7 +94,7 @@ const plane = new DataPlane({
   access: openAccessLog(openSync('/dev/null', 'a')),
   onFault: (why) => process.stderr.write(`${why}\n`),
 })
-const { inventory, caller } = cluster(18_100)
+const { inventory, caller } = cluster({ upstream: 18_100, sink: 18_110 }, 100)
 const why = plane.apply(inventory)
 if (why !== null) throw new Error(why)
 plane.capture({ uid: caller.uid, ips: [CALLER], cookie: '1', netns: -1, listeners: [] })

@@ -9,7 +9,7 @@ import { dialled, world } from '../../../agent/model/world.fixture.ts'
 import { noAccessLog, openAccessLog } from '../../../agent/telemetry/access.ts'
 import { Cells } from '../../../agent/telemetry/cells.ts'
 import { Account, type Clock } from '../../../agent/telemetry/ledger.ts'
-import { median } from '../report.ts'
+import { median } from '../work.ts'
 
 const ROUNDS = 30
 const REQUESTS = 20_000
