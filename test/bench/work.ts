@@ -56,7 +56,11 @@ export function atLeast(ratios: readonly number[], bound: number, what: string):
     -bound,
     what,
   )
-  return { target: `${what} ≥ ${bound}`, measured: measured.replaceAll('-', ''), met }
+  return {
+    target: `${what} ≥ ${bound}`,
+    measured: measured.replaceAll('-', '').replace(/\((.+)\.\.(.+)\)/, '($2..$1)'),
+    met,
+  }
 }
 
 export function median(figures: readonly number[]): number {
