@@ -36,7 +36,7 @@ export async function flows(names: readonly ProxyName[], pace: Pace, say: Say): 
   const figures: unknown[] = []
   for (const count of FLOWS) {
     const carried = new Map<Way, Carried[]>(paths.map(({ name }) => [name, []]))
-    await interleaved(paths as readonly (Path & { name: ProxyName })[], pace.rounds, async (path, round) => {
+    await interleaved(paths, pace.rounds, async (path, round) => {
       carried.get(path.name)?.push(await carry(path, count, pace.seconds))
       if (path.name === 'weft') say(`flows: ${count}, round ${round + 1} of ${pace.rounds}`)
     })

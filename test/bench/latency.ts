@@ -28,16 +28,12 @@ export async function latency(names: readonly ProxyName[], pace: Pace, say: Say)
   ]
   const seen = new Map<Way, Seen[]>(ways.map(({ name }) => [name, []]))
   const paced = join(import.meta.dirname, 'paced.ts')
-  await interleaved(
-    ways as readonly ((typeof ways)[number] & { name: ProxyName })[],
-    pace.rounds + 1,
-    async (way, round) => {
-      const args = [paced, way.ip, String(way.port), String(PER_SECOND), String(CONNECTIONS), String(pace.seconds)]
-      const { stdout } = await run('taskset', ['-c', '0', process.execPath, ...args])
-      if (round > 0) seen.get(way.name)?.push(JSON.parse(stdout) as Seen) // the first is for warming up
-      if (way.name === 'weft' && round > 0) say(`latency: round ${round} of ${pace.rounds}`)
-    },
-  )
+  await interleaved(ways, pace.rounds + 1, async (way, round) => {
+    const args = [paced, way.ip, String(way.port), String(PER_SECOND), String(CONNECTIONS), String(pace.seconds)]
+    const { stdout } = await run('taskset', ['-c', '0', process.execPath, ...args])
+    if (round > 0) seen.get(way.name)?.push(JSON.parse(stdout) as Seen) // the first is for warming up
+    if (way.name === 'weft' && round > 0) say(`latency: round ${round} of ${pace.rounds}`)
+  })
   const direct = seen.get('direct') ?? []
   const added = (name: Way, pick: (each: Seen) => number): number[] =>
     (seen.get(name) ?? []).map((each, round) => pick(each) - pick(direct[round] as Seen))

@@ -1,7 +1,5 @@
 // What all kinds of work of the benchmark have in common: how they are paced, what they give, and which target they meet.
 
-import type { Proxy } from './proxies.ts'
-
 export interface Pace {
   readonly rounds: number
   readonly seconds: number
@@ -30,7 +28,7 @@ export interface Outcome {
 export type Say = (line: string) => void
 
 /** Runs `window` for each in each round, each of them first in turn, so that what comes before whom does not count. */
-export async function interleaved<Each extends Pick<Proxy, 'name'>>(
+export async function interleaved<Each>(
   all: readonly Each[],
   rounds: number,
   window: (each: Each, round: number) => Promise<void>,

@@ -12,6 +12,7 @@ const SUITES = [
   'test/proxy/transport-fuzz.test.ts',
   'test/proxy/transport-tls.test.ts',
   'test/proxy/transport-tls-refusals.test.ts',
+  'test/proxy/transport-tls-peers.test.ts',
   'test/proxy/pump.test.ts',
 ]
 const SUITE_MS = 120_000

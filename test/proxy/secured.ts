@@ -16,6 +16,10 @@ export const IP = `127.${16 + (process.pid % 200)}.9.2`
 
 export type Body = 'native' | 'node'
 export const BODIES: readonly Body[] = ['native', 'node']
+/** Each body at either end. */
+export const PAIRS = BODIES.flatMap((server) =>
+  BODIES.map((client) => ({ server, client, name: `${client} to ${server}` })),
+)
 
 export const transport = (body: Body, thrown: unknown[] = []): Transport =>
   body === 'native'

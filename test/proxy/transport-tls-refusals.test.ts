@@ -9,7 +9,6 @@ import { authority, issue } from './certificates.ts'
 import {
   asClient,
   asServer,
-  BODIES,
   CALLEE,
   CALLER,
   channels,
@@ -17,6 +16,7 @@ import {
   credentials,
   FOREIGN,
   handshake,
+  PAIRS,
   reasonOf,
   ROOT,
   soon,
@@ -26,7 +26,6 @@ import {
   write,
 } from './secured.ts'
 
-const PAIRS = BODIES.flatMap((server) => BODIES.map((client) => ({ server, client, name: `${client} to ${server}` })))
 const HOUR = 3600_000
 
 /** A connection on the same transports, which must not notice. */

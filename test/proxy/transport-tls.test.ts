@@ -8,7 +8,6 @@ import type { Channel } from '../../agent/proxy/transport/transport.ts'
 import {
   asClient,
   asServer,
-  BODIES,
   CALLEE,
   CALLER,
   callee,
@@ -18,6 +17,7 @@ import {
   FOREIGN,
   handshake,
   listenTo,
+  PAIRS,
   pour,
   ROOT,
   soon,
@@ -26,8 +26,6 @@ import {
   withSocket,
   write,
 } from './secured.ts'
-
-const PAIRS = BODIES.flatMap((server) => BODIES.map((client) => ({ server, client, name: `${client} to ${server}` })))
 
 for (const { server: serverBody, client: clientBody, name } of PAIRS) {
   const pair = (t: TestContext, thrown?: unknown[]): Promise<[Channel, Channel]> =>
