@@ -14,6 +14,7 @@ constexpr size_t PLAIN_BYTES = RECEIVED_BYTES + (32 << 10);   // that come of it
 constexpr size_t RECORD_BYTES = 16 << 10;                     // of a record, at most
 constexpr size_t STAGED_BYTES = 256 << 10;                    // that are encrypted before they are sent
 constexpr size_t ENCRYPTED_BYTES = STAGED_BYTES - (64 << 10); // at once
+constexpr int TURNS_MOST = 4;       // of one event's handshake: each may tell of something, and there is room for eight
 constexpr int HANDSHAKES_MOST = 32; // steps of one wake-up, half a millisecond each: then others have their turn
 
 std::string textOf(const Napi::Value &value) {
@@ -48,7 +49,7 @@ bool Channels::happenSecure(Place place) {
 void Channels::handshake(Place place) {
   Channel &channel = *at(place); // nothing here calls JavaScript
   Tls &tls = *channel.tls;
-  for (;;) {
+  for (int turn = 1;; turn++) {
     Tls::Step step = tls.handshake();
     tellSent(place.id, channel, sendStaged(channel));
     if (step == Tls::Step::DONE) {
@@ -56,6 +57,10 @@ void Channels::handshake(Place place) {
       return tell(place.id, SECURED, 0, 0);
     }
     if (step == Tls::Step::BROKEN) return tell(place.id, BROKEN, 0, 0);
+    if (turn == TURNS_MOST) {
+      watch(place.id); // others have their turn: its edge comes once more
+      return;
+    }
     ssize_t got = receiveStaged(channel);
     if (got > 0) {
       tls.feed(wire_.in.get(), size_t(got));

@@ -147,6 +147,7 @@ void Channels::onReady(int) {
       if (Channel *channel = at(place)) channel->queued = false;
       receive(place);
     }
+    if (!watch_) return; // stopped by what it was told
     int count = more ? epoll_wait(watch_->fd(), ready, READY_MOST, 0) : 0;
     for (int i = 0; i < count && watch_; i++)
       happen({int(uint32_t(ready[i].data.u64)), uint32_t(ready[i].data.u64 >> 32)}, ready[i].events);

@@ -190,7 +190,8 @@ Tls::Step Tls::answered(size_t bytes, bool isTaking) {
 }
 
 Tls::Step Tls::failed() {
-  long verify = SSL_get_verify_result(ssl_);
+  // a chain that nobody was asked to verify has a verdict all the same
+  long verify = SSL_get_verify_mode(ssl_) & SSL_VERIFY_PEER ? SSL_get_verify_result(ssl_) : X509_V_OK;
   const char *why =
       verify == X509_V_OK ? ERR_reason_error_string(ERR_peek_error()) : X509_verify_cert_error_string(verify);
   fault_ = {TlsFault::PROTOCOL, why ? why : "protocol error", verify};

@@ -110,18 +110,20 @@ for (const { server: serverBody, client: clientBody, name } of PAIRS) {
     })
   }
 
-  test(`${name}: a caller that is refused after its own part learns it as a loss`, async (t) => {
-    const [here, there] = await channels(t, transport(serverBody), transport(clientBody))
-    const foreign = credentials(CALLER, issue(FOREIGN, { uris: [CALLER] }))
-    const refusal = reasonOf(here.secure(asServer()))
-    const { channel } = await there.secure(asClient({ credentials: foreign }))
-    const lost = new Promise<NodeJS.ErrnoException>((resolve) => {
-      channel.sink = { ...channel.sink, lost: resolve }
-    })
-    channel.resume()
-    assert.equal(await refusal, 'CALLER_TLS_FAILED untrusted')
-    // node:tls ends without a word, and a reset may overtake one
-    assert.match((await lost).code ?? '', /^TLS_ALERT$|^TLS_TRUNCATED$|^ECONNRESET$/)
+  test(`${name}: a caller that is refused after its own part learns it as a loss, whomever it believes`, async (t) => {
+    for (const rootsPem of [ROOT.certificatePem, null]) {
+      const [here, there] = await channels(t, transport(serverBody), transport(clientBody))
+      const foreign = credentials(CALLER, { ...issue(FOREIGN, { uris: [CALLER] }), rootsPem })
+      const refusal = reasonOf(here.secure(asServer()))
+      const { channel } = await there.secure(asClient({ credentials: foreign }))
+      const lost = new Promise<NodeJS.ErrnoException>((resolve) => {
+        channel.sink = { ...channel.sink, lost: resolve }
+      })
+      channel.resume()
+      assert.equal(await refusal, 'CALLER_TLS_FAILED untrusted')
+      // node:tls ends without a word, and a reset may overtake one
+      assert.match((await lost).code ?? '', /^TLS_ALERT$|^TLS_TRUNCATED$|^ECONNRESET$/)
+    }
   })
 
   test(`${name}: whoever asks for no certificate gets none, and takes an anonymous caller`, async (t) => {
