@@ -126,7 +126,7 @@ void Channels::freeLeft() {
 int Channels::watch(int id) {
   Channel &channel = channels_[id];
   epoll_event event{};
-  event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+  event.events = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET;
   event.data.u64 = uint64_t(channel.turn) << 32 | uint32_t(id);
   if (epoll_ctl(watch_->fd(), channel.watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, channel.fd, &event) < 0) return -errno;
   channel.watched = true;
@@ -178,12 +178,12 @@ void Channels::happen(Place place, uint32_t events) {
     return; // it is read once it is resumed
   }
   if (events & EPOLLOUT && !channel->backlog.empty()) drain(id);
-  if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) channel->hungUp = true;
+  if (events & EPOLL_BARRED) channel->hungUp = true;
   if (channel->tls && happenSecure(place)) return;
   if (channel->ended && events & EPOLLERR) {
     int error = pendingError(channel->fd);
     if (error != 0) tell(id, FAILED, error, 0);
-  } else if (channel->reading && !channel->queued && events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+  } else if (channel->reading && !channel->queued && events & (EPOLLIN | EPOLL_BARRED)) {
     receive(place);
   }
 }
@@ -201,7 +201,7 @@ void Channels::receive(Place place) {
     if (got > 0) {
       tell(place.id, BYTES, int32_t(arenaUsed_), int32_t(got));
       arenaUsed_ += size_t(got);
-      // a short read has emptied it, unless its end stands behind
+      // a short read has emptied it, unless something stands behind
       if (size_t(got) < READ_BYTES && !channel->hungUp) return;
       channel->queued = true;
       again_.push_back(place);

@@ -12,6 +12,7 @@
 #include "tls.h"
 #include "watch.h"
 #include <string>
+#include <sys/epoll.h>
 #include <sys/uio.h>
 #include <vector>
 
@@ -29,6 +30,9 @@ enum Kind : int32_t {
   BROKEN = 10
 };
 
+// A read may end before the queue does: an end stands behind, or urgent data, at which recv(2) stops.
+constexpr uint32_t EPOLL_BARRED = EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+
 // One socket; `turn` tells it from who had its place before.
 struct Channel {
   int fd = -1;
@@ -36,7 +40,7 @@ struct Channel {
   bool watched = false;    // in the epoll set
   bool reading = false;    // JavaScript wants its bytes
   bool connecting = false; // connect(2) is under way
-  bool hungUp = false;     // the kernel has said that an end is near: read on until it shows
+  bool hungUp = false;     // a short read does not mean an empty queue any more (EPOLL_BARRED)
   bool ended = false;      // FIN was read
   bool queued = false;     // to be read on
   bool unwritable = false; // a write failed

@@ -100,6 +100,7 @@ void Pipes::clear() {
 int Channels::startPump(int a, int b) {
   Channel *ends[2] = {at(a), at(b)};
   if (!ends[0] || !ends[1] || a == b) return -EBADF;
+  if (ends[0]->tls || ends[1]->tls) return -EINVAL;
   if (!piece_) piece_.reset(new uint8_t[PIECE_BYTES]);
   const int ids[2] = {a, b};
   for (int i = 0; i < 2; i++) {
@@ -126,13 +127,13 @@ size_t Channels::heldFor(const Channel &channel) const {
 void Channels::happenPumped(Place place, uint32_t events) {
   Channel *channel = at(place);
   if (channel->side->lost) return;
-  if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) channel->hungUp = true;
+  if (events & EPOLL_BARRED) channel->hungUp = true;
   if (channel->ended && events & EPOLLERR) { // behind its FIN nothing is read any more that would tell
     int error = pendingError(channel->fd);
     if (error != 0) return losePump(place.id, FAILED, error);
   }
   Place peer = channel->side->peer;
-  if (!channel->queued && events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) carry(place, peer);
+  if (!channel->queued && events & (EPOLLIN | EPOLL_BARRED)) carry(place, peer);
   if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP) && heldFor(*channel) > 0) carry(peer, place);
 }
 

@@ -6,6 +6,9 @@
 
 namespace {
 
+constexpr int CHAIN_BYTES_MOST = 32 << 10; // of a peer's certificates
+constexpr int CHAIN_MOST = 8;              // between its own and a root
+
 struct Bio {
   BIO *bio;
   explicit Bio(const std::string &text) : bio(BIO_new_mem_buf(text.data(), int(text.size()))) {}
@@ -13,7 +16,12 @@ struct Bio {
 };
 
 int noPassword(char *, int, int, void *) {
-  return 0;
+  return -1;
+}
+
+// Whether what ended a run of certificates was the text's own end: a block that cannot be read ends it too.
+bool isAtEnd() {
+  return ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
 }
 
 std::string textOf(const Napi::Object &wish, const char *field) {
@@ -33,7 +41,7 @@ bool useChain(SSL_CTX *context, const std::string &pem) {
     isFine = SSL_CTX_add1_chain_cert(context, certificate) == 1;
     X509_free(certificate);
   }
-  return isFine;
+  return isFine && isAtEnd();
 }
 
 bool useKey(SSL_CTX *context, const std::string &pem) {
@@ -52,21 +60,22 @@ bool useRoots(SSL_CTX *context, const std::string &pem) {
     count += X509_STORE_add_cert(store, certificate);
     X509_free(certificate);
   }
-  return count > 0;
+  return count > 0 && isAtEnd();
 }
 
 bool isOver(const X509 *certificate) {
   return certificate && X509_cmp_current_time(X509_get0_notAfter(certificate)) <= 0;
 }
 
-// A ticket lives no longer than either certificate, and none stands in for a certificate that is demanded.
+// A ticket lives no longer than either certificate, and none stands in for a certificate that is demanded. None is
+// given for another: however often it is resumed, a session ends with the time that it began with.
 SSL_TICKET_RETURN onTicket(SSL *ssl, SSL_SESSION *session, const unsigned char *, size_t, SSL_TICKET_STATUS status,
                            void *) {
   if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) return SSL_TICKET_RETURN_IGNORE_RENEW;
   const X509 *peer = SSL_SESSION_get0_peer(session);
   bool isDemanded = SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER;
   if ((isDemanded && !peer) || isOver(peer) || isOver(SSL_get_certificate(ssl))) return SSL_TICKET_RETURN_IGNORE_RENEW;
-  return status == SSL_TICKET_SUCCESS_RENEW ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
+  return SSL_TICKET_RETURN_USE;
 }
 
 } // namespace
@@ -132,6 +141,8 @@ bool TlsCredentials::load(const Napi::Object &wish) {
   SSL_CTX_set_mode(context_, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
   SSL_CTX_set_options(context_, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
                                     SSL_OP_NO_TX_CERTIFICATE_COMPRESSION | SSL_OP_NO_RX_CERTIFICATE_COMPRESSION);
+  SSL_CTX_set_max_cert_list(context_, CHAIN_BYTES_MOST);
+  SSL_CTX_set_verify_depth(context_, CHAIN_MOST);
   if (SSL_CTX_set_min_proto_version(context_, int(numberOf(wish, "minVersion"))) != 1 ||
       SSL_CTX_set_ciphersuites(context_, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"
                                          "TLS_CHACHA20_POLY1305_SHA256") != 1 ||

@@ -94,10 +94,11 @@ void Tls::offer(SSL_SESSION *session) {
 }
 
 // A client's: TLS 1.3 gives sessions behind the handshake. A copy is kept, see above; the answer says that the original
-// was not taken over.
+// was not taken over. One that a resumed session gives is not kept: it would have its time anew.
 int Tls::onSession(SSL *ssl, SSL_SESSION *session) {
   Tls *tls = static_cast<Tls *>(SSL_get_app_data(ssl));
-  SSL_SESSION *copy = tls && !tls->session_.empty() ? SSL_SESSION_dup(session) : nullptr;
+  bool isWanted = tls && !tls->session_.empty() && !SSL_session_reused(ssl);
+  SSL_SESSION *copy = isWanted ? SSL_SESSION_dup(session) : nullptr;
   if (copy) tls->sessions_->keep(tls->session_, copy);
   return 0;
 }

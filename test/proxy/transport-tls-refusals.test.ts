@@ -143,8 +143,9 @@ for (const { server: serverBody, client: clientBody, name } of PAIRS) {
       { credentials: foreign, mutual: false },
       { credentials: credentials(CALLER, { rootsPem: null }) },
     )
-    assert.deepEqual(client.secured.peer?.uris, [CALLEE, 'urn:second'])
-    assert.deepEqual(client.secured.peer?.dnsNames, ['a.example', 'b'])
+    assert.equal(client.secured.peer, null)
+    assert.deepEqual(client.secured.unverified?.uris, [CALLEE, 'urn:second'])
+    assert.deepEqual(client.secured.unverified?.dnsNames, ['a.example', 'b'])
   })
 
   test(`${name}: roots may overlap, and an intermediate authority’s certificates lead to a root by their chain`, async (t) => {

@@ -406,17 +406,21 @@ for (const { server: serverBody, client: clientBody, name } of PAIRS) {
       return ends.server.secured.resumed
     }
     const ticketSecret = Buffer.alloc(32, 3)
-    const brief = credentials(CALLEE, { ticketSecret, ticketSeconds: 1 })
+    const brief = credentials(CALLEE, { ticketSecret, ticketSeconds: 2 })
     const lasting = credentials(CALLEE, { ticketSecret })
     const ending = credentials(CALLEE, { ticketSecret }, soonOver)
-    const callers = [credentials(CALLER), credentials(CALLER), credentials(CALLER)] as const
+    // as its client would have it: that of a session resumed is the session's own
+    const briefly = credentials(CALLER, { ticketSeconds: 2 })
+    const callers = [briefly, credentials(CALLER), credentials(CALLER)] as const
     const [one, two, three] = callers
     assert.deepEqual(
       [await connect(brief, one), await connect(lasting, two), await connect(ending, three)],
       [false, false, false],
     )
     assert.equal(await connect(lasting, two), true)
-    await soon(2200)
+    await soon(1100)
+    assert.equal(await connect(brief, one), true) // and no time anew
+    await soon(1300)
     assert.equal(await connect(brief, one), false)
     assert.equal(await connect(lasting, two), true)
     assert.equal(await connect(credentials(CALLEE, { ticketSecret }), three), false)

@@ -1,12 +1,14 @@
 // What every body of Transport promises, shown on both.
 
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { test, type TestContext } from 'node:test'
 import { MeshError } from '../../agent/model/failure.ts'
 import { must, native, NO_MARK } from '../../agent/kernel/native.ts'
 import { UNBOUNDED } from '../../agent/proxy/transport/budget.ts'
-import type { Channel, ChannelSink, Transport } from '../../agent/proxy/transport/transport.ts'
+import { type Channel, type ChannelSink, DEAF, type Transport } from '../../agent/proxy/transport/transport.ts'
 import { nativeTransport } from '../../agent/proxy/transport/transport-native.ts'
 import { nodeTransport } from '../../agent/proxy/transport/transport-node.ts'
 import { drainSocket } from './mesh.ts'
@@ -53,6 +55,13 @@ async function connectedBy(make: Make, t: TestContext, sink: Partial<ChannelSink
   return { channel, peer: other, heard, thrown, stagedBytes: () => transport.stagedBytes }
 }
 
+/** Listens, tells its port, and sends urgent data in the midst of other, twice. Node cannot. */
+const URGENT = `
+  socket(my $s, PF_INET, SOCK_STREAM, 0); bind($s, pack_sockaddr_in(0, inet_aton($ARGV[0]))); listen($s, 1);
+  $| = 1; print +(unpack_sockaddr_in(getsockname($s)))[0]; accept(my $c, $s);
+  for (1, 2) { send($c, "before", 0); send($c, "!", MSG_OOB); send($c, "behind", 0); select(undef, undef, undef, 0.1) }
+  sleep 20`
+
 const soon = (ms = 30): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 const write = (channel: Channel, text: string): void => channel.write(Buffer.from(text), 0, text.length, null)
 
@@ -77,6 +86,23 @@ for (const [body, make] of Object.entries(BODIES)) {
     peer.write('later')
     await soon()
     assert.deepEqual(heard, ['early'])
+  })
+
+  test(`${body}: urgent data, at which a read stops, hides nothing that comes behind it`, async (t) => {
+    const peer = spawn('perl', ['-MSocket', '-e', URGENT, IP], { stdio: ['pipe', 'pipe', 'inherit'] })
+    t.after(() => peer.kill('SIGKILL'))
+    const [port] = (await once(peer.stdout, 'data')) as [Buffer]
+    const to = { ip: IP, port: Number(port) }
+    const channel = await make((error) => assert.fail(String(error))).connect(freshSocket(), to, {
+      timeoutMs: 1000,
+      budget: UNBOUNDED,
+    })
+    t.after(() => channel.reset())
+    let heard = ''
+    channel.sink = { ...DEAF, bytes: (arena, from, to) => (heard += arena.toString('latin1', from, to)) }
+    channel.resume()
+    for (let at = 0; at < 100 && heard.length < 24; at++) await soon()
+    assert.equal(heard, 'beforebehindbeforebehind')
   })
 
   test(`${body}: all that one turn writes leaves in one piece`, async (t) => {

@@ -36,6 +36,8 @@ export class NativeChannel implements Channel {
   #backlog = 0
   /** Named by the last write: who waits if that write makes a backlog. */
   #source: NativeChannel | null = null
+  /** The batch amid which it last got a backlog. */
+  #blockedIn = -1
   #waiting: NativeChannel[] = []
   #held = true
   #blockedBy = 0
@@ -159,6 +161,7 @@ export class NativeChannel implements Channel {
 
   /** So many bytes came from it in all while it is pumped, and so many are held for it. */
   counted(received: number, held: number): void {
+    if (this.#pump === null) return // of who had its id before
     const { budget } = this
     const more = held - this.#backlog
     this.activeAt = this.#transport.nowMs
@@ -227,6 +230,7 @@ export class NativeChannel implements Channel {
 
   onBlocked(backlog: number): void {
     const { budget } = this
+    this.#blockedIn = this.#transport.batches
     this.#holds(backlog)
     if (budget.spent) queueMicrotask(() => this.#lose(budget.failure(), false)) // not amid what is being written
     const source = this.#source
@@ -252,6 +256,7 @@ export class NativeChannel implements Channel {
   }
 
   #onDrained(): void {
+    if (this.#blockedIn === this.#transport.batches) return // by what was written in this batch, and that came later
     this.#holds(0)
     this.#release()
     if (this.#closing !== null) {
@@ -313,7 +318,7 @@ export class NativeChannel implements Channel {
     if (this.#closing !== null) clearTimeout(this.#closing)
     if (this.#lastRead !== null) clearTimeout(this.#lastRead)
     this.#holds(0)
-    if (this.#pump !== null) this.#pass(this.#transport.channels.received(this.#id))
+    if (this.#pump !== null) this.#guarded(() => this.#pass(this.#transport.channels.received(this.#id)))
     this.#transport.channels.close(this.#id, reset)
     this.#transport.left(this.#id)
     this.#release()

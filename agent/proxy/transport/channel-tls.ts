@@ -160,7 +160,7 @@ class SecureChannel implements Channel, Source {
   }
 
   secured(): Secured {
-    return { channel: this, ...described(this.#tls) }
+    return { channel: this, ...described(this.#tls, this.#how) }
   }
 
   secure({ side }: TlsOptions): Promise<Secured> {

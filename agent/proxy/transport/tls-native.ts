@@ -12,6 +12,7 @@ import {
   PeerCertificate,
   protocolError,
   type Secured,
+  shown,
   TlsError,
   type TlsOptions,
   unverified,
@@ -54,11 +55,7 @@ function nativeCredentials(native: Native, credentials: Credentials): NativeTlsC
 }
 
 /** See Channel.secure. What has been read of the channel by now, in the same wake-up, goes into the handshake. */
-export function secureNative(
-  channel: NativeChannel,
-  { transport, id }: { readonly transport: NativeTransport; readonly id: number },
-  how: TlsOptions,
-): Promise<Secured> {
+export function secureNative(channel: NativeChannel, { transport, id }: Placed, how: TlsOptions): Promise<Secured> {
   const { channels, native } = transport
   return new Promise((resolve, reject) => {
     const ahead: Uint8Array[] = how.side === 'server' && how.ahead !== undefined ? [Uint8Array.from(how.ahead)] : []
@@ -80,11 +77,12 @@ export function secureNative(
       lost: fail,
     }
     channel.onSecured = () => {
+      const secured = securedOf(channel, { transport, id }, how) // where it throws, the handshake has failed
       settled = true
       clearTimeout(timer)
       channel.sink = DEAF
       channel.onLeft = channel.onSecured = () => {} // nothing of the handshake is kept
-      resolve(securedOf(channel, transport, id))
+      resolve(secured)
     }
     const start = (): void => {
       if (channel.dead) return fail(new TlsError('given-up'))
@@ -110,8 +108,13 @@ export function secureNative(
   })
 }
 
-function securedOf(channel: NativeChannel, { channels }: NativeTransport, id: number): Secured {
-  const told = channels.secured(id)
+interface Placed {
+  readonly transport: NativeTransport
+  readonly id: number
+}
+
+function securedOf(channel: NativeChannel, { transport, id }: Placed, how: TlsOptions): Secured {
+  const told = transport.channels.secured(id)
   const [own, ...others] = told?.chain ?? []
   return {
     channel,
@@ -119,7 +122,7 @@ function securedOf(channel: NativeChannel, { channels }: NativeTransport, id: nu
     alpn: told?.alpn || null,
     serverName: told?.serverName || null,
     resumed: told?.resumed ?? false,
-    peer: own === undefined ? null : peerOf(new X509Certificate(own), others),
+    ...shown(own === undefined ? null : peerOf(new X509Certificate(own), others), how),
   }
 }
 

@@ -8,6 +8,7 @@ import {
   type Credentials,
   PeerCertificate,
   type Secured,
+  shown,
   TlsError,
   type TlsOptions,
   unverified,
@@ -110,7 +111,7 @@ function openClient(
   if (offered !== undefined) offeredPeers.set(tls, offered.peer)
   if (session === null) return tls
   return tls.on('session', (bytes) => {
-    const peer = peerOf(tls)
+    const peer = tls.isSessionReused() ? undefined : peerOf(tls) // a session ends with the time that it began with
     if (peer !== undefined) known.keep(session, bytes, peer)
   })
 }
@@ -139,14 +140,14 @@ export function refusalOf(tls: TLSSocket, how: TlsOptions): TlsError | null {
 }
 
 /** What a finished handshake has settled. */
-export function described(tls: TLSSocket): Omit<Secured, 'channel'> {
+export function described(tls: TLSSocket, how: TlsOptions): Omit<Secured, 'channel'> {
   const own = peerOf(tls)
   return {
     version: tls.getProtocol() ?? '',
     alpn: tls.alpnProtocol || null,
     serverName: (tls as unknown as Inner).servername || null,
     resumed: tls.isSessionReused(),
-    peer: own === undefined ? null : new PeerCertificate(own, () => chainOf(own)),
+    ...shown(own === undefined ? null : new PeerCertificate(own, () => chainOf(own)), how),
   }
 }
 

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { MeshError } from '../../model/failure.ts'
-import { alternativeNames, handshakeFailure, protocolError, TlsError, unverified } from './tls.ts'
+import { authority } from '../../../test/proxy/certificates.ts'
+import { alternativeNames, Credentials, handshakeFailure, protocolError, TlsError, unverified } from './tls.ts'
 
 /** As Node writes a name: quoted where it could be taken for more than one. */
 const written = (name: string): string =>
@@ -47,4 +48,21 @@ test('a failure says what became of the handshake, and is blamed on the other en
     [handshakeFailure('server', failure).kind.blame, handshakeFailure('server', failure).code],
     ['caller', 'CALLER_TLS_FAILED'],
   )
+})
+
+test('roots of which one cannot be read are no roots, whichever it is', () => {
+  const [one, other] = [authority('one').certificatePem, authority('other').certificatePem]
+  const take = (rootsPem: string) => new Credentials({ certificatePem: null, privateKeyPem: null, rootsPem })
+  assert.equal(take(`# of our own\n${one}# another\n${other}`).notAfter, Infinity)
+  const broken = other.replace(/[A-Za-z]{8}/, '!!!!!!!!')
+  for (const rootsPem of [
+    '',
+    'words',
+    broken,
+    `${one}${broken}`,
+    `${broken}${one}`,
+    `${one}-----BEGIN CERTIFICATE-----`,
+  ]) {
+    assert.throws(() => take(rootsPem), rootsPem)
+  }
 })

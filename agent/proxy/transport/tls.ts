@@ -63,7 +63,7 @@ export class Credentials {
     if (own !== null && !own.checkPrivateKey(createPrivateKey(options.privateKeyPem ?? ''))) {
       throw new Error('the private key is not the certificate’s')
     }
-    if (options.rootsPem !== null) new X509Certificate(options.rootsPem)
+    for (const pem of [options.certificatePem, options.rootsPem]) if (pem !== null) readAll(pem)
     this.notAfter = own?.validToDate.getTime() ?? Infinity
     const identity = JSON.stringify([own?.subject, own?.subjectAltName, options.rootsPem])
     this.sessionContext = createHash('sha256').update(identity).digest()
@@ -78,6 +78,14 @@ export class Credentials {
     if (this.#ticketSecret === null) return Buffer.alloc(0)
     return Buffer.from(hkdfSync('sha256', this.#ticketSecret, '', 'weft ticket keys', length))
   }
+}
+
+const BEGIN = '-----BEGIN '
+
+/** Throws at the first certificate that is none: whoever takes a chain or roots stops there, in silence. */
+function readAll(pem: string): void {
+  const [before = '', first = '', ...others] = pem.split(BEGIN)
+  for (const block of [`${before}${BEGIN}${first}`, ...others.map((other) => BEGIN + other)]) new X509Certificate(block)
 }
 
 interface Asked {
@@ -114,8 +122,16 @@ export interface Secured {
   /** Whom the client asked for. */
   readonly serverName: string | null
   readonly resumed: boolean
-  /** Whom the chain was verified for, where there are roots. Null: it showed no certificate. */
+  /** Whom the chain was verified for. Null: it showed no certificate, or nobody asked whether it leads to a root. */
   readonly peer: PeerCertificate | null
+  /** What a server showed to a client without roots: anybody may show it. */
+  readonly unverified: PeerCertificate | null
+}
+
+/** The other end's certificate where it belongs. */
+export function shown(own: PeerCertificate | null, how: TlsOptions): Pick<Secured, 'peer' | 'unverified'> {
+  const isVerified = how.side === 'server' ? how.mutual : how.credentials.rootsPem !== null
+  return isVerified ? { peer: own, unverified: null } : { peer: null, unverified: own }
 }
 
 /** What the other end's certificate says. */

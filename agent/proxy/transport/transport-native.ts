@@ -37,6 +37,8 @@ export class NativeTransport implements Transport, Desk {
   /** Bytes held for its channels; of those that are pumped, as of the last count. */
   heldBytes = 0
   nowMs = 0
+  /** Of events that JavaScript was told. */
+  batches = 0
   readonly #out = Buffer.allocUnsafeSlow(ARENA_BYTES)
   readonly #events = new Int32Array(1 + 4 * EVENT_ROWS)
   readonly #writes = new Int32Array(1 + 3 * WRITE_ROWS)
@@ -209,7 +211,8 @@ export class NativeTransport implements Transport, Desk {
   /** From the addon: what has happened, or what has become of what was written. */
   #batch(): void {
     this.#inBatch = true
-    this.#settle()
+    this.#settle() // of what was sent before: the events are younger
+    this.batches++
     const events = this.#events
     const count = events[0] as number
     for (let at = 1; at <= 4 * count; at += 4) {

@@ -60,12 +60,14 @@ function probe(port: NonNullable<typeof parentPort>): void {
     turn()
     let isTaken = false
     const watch = (): void => {
+      if (isTaken) return
       turn()
-      if (!isTaken) setImmediate(watch)
+      setImmediate(watch)
     }
     setImmediate(watch)
     const taken = await taking
     isTaken = true
+    turn() // what follows is the probe's own
     if (taken === 'next') say({ type: 'next' })
     else if (taken === 'applied') say({ type: 'applied', version: piece.version })
     else say({ type: 'rejected', version: piece.version, why: taken.rejected })
