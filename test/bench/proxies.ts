@@ -20,6 +20,9 @@ export const UPSTREAM = 18100
 /** Where whole flows end: an iperf3. */
 export const SINK = { ip: '127.0.0.2', port: 18110 }
 
+/** What a worker's resourceLimits (agent/seat.ts) come to for a process: three halves of 2 MB are young. */
+const AS_SHIPPED = '--max-semi-space-size=2'
+
 export const PROXY_NAMES = ['nginx', 'haproxy', 'envoy', 'weft', 'weft-node'] as const
 export type ProxyName = (typeof PROXY_NAMES)[number]
 
@@ -83,7 +86,7 @@ export class Proxies implements AsyncDisposable {
       const host = join(import.meta.dirname, 'weft.ts')
       const ports = [portOf(name), rawPortOf(name), UPSTREAM, SINK.port].map(String)
       const body = name === 'weft' ? 'native' : 'node'
-      return [process.execPath, host, ...ports, join(folder, `${name}.log`), body, String(services)]
+      return [process.execPath, AS_SHIPPED, host, ...ports, join(folder, `${name}.log`), body, String(services)]
     }
     const commands: Readonly<Record<ProxyName, () => string[]>> = {
       nginx: () => nginx('nginx'),
