@@ -1,0 +1,108 @@
+// Whether a request for a certificate is granted: what the API server says of who asks, against what runs where. Pure.
+
+import { readSpiffeUri } from '../model/spiffe.ts'
+import type { CertificateRequest } from './request.ts'
+
+/** The longest that a certificate may last. */
+export const LONGEST_SECONDS = 24 * 3600
+const USAGES: ReadonlySet<string> = new Set(['digital signature', 'key encipherment', 'client auth', 'server auth'])
+// keys of a service account token's claims, as the API server adds them to who asks (KEP-1205, KEP-4193)
+const NODE_NAME = 'authentication.kubernetes.io/node-name'
+const POD_NAME = 'authentication.kubernetes.io/pod-name'
+const POD_UID = 'authentication.kubernetes.io/pod-uid'
+
+/** certificates.k8s.io/v1 CertificateSigningRequest, its spec. All but the request and what is asked of it is the server's word. */
+export interface SigningRequest {
+  readonly username: string
+  readonly extra: Readonly<Record<string, readonly string[]>>
+  readonly request: CertificateRequest
+  readonly usages: readonly string[]
+  readonly expirationSeconds: number | null
+}
+
+/** A pod, as far as it bears on identities. */
+export interface RunningPod {
+  readonly uid: string
+  readonly name: string
+  readonly namespace: string
+  readonly serviceAccount: string
+  /** Null while it is not scheduled. */
+  readonly node: string | null
+  /** Whether it has ended: its phase is Succeeded or Failed. */
+  readonly terminal: boolean
+}
+
+/** What is known of the cluster. */
+export interface Facts {
+  readonly trustDomain: string
+  /** `system:serviceaccount:NAMESPACE:NAME` of the agents. */
+  readonly agentUsername: string
+  readonly pods: Iterable<RunningPod>
+}
+
+export type Judgement = { readonly uri: string } | { readonly denied: string }
+
+/**
+ * Judges a request. An agent may ask for the accounts of pods on its node, and which node that is its token says. Whoever
+ * else asks may ask for the identity of the very pod that its token is bound to.
+ */
+export function judge(asked: SigningRequest, facts: Facts): Judgement {
+  const { request, usages, expirationSeconds } = asked
+  const [uri, ...more] = request.uris
+  if (uri === undefined || more.length > 0) return { denied: `it names ${request.uris.length} URIs, not one` }
+  if (request.otherNames > 0) return { denied: 'it has names that are no URIs' }
+  if (request.isAuthority) return { denied: 'it asks for an authority’s certificate' }
+  if (request.hasSubject) return { denied: 'it has a subject' }
+  const wrong = usages.find((usage) => !USAGES.has(usage))
+  if (wrong !== undefined) return { denied: `usage ${JSON.stringify(wrong)} is not granted` }
+  if (expirationSeconds !== null && expirationSeconds > LONGEST_SECONDS) {
+    return { denied: `it asks for ${expirationSeconds} seconds, and ${LONGEST_SECONDS} is the most` }
+  }
+  const id = readSpiffeUri(uri)
+  if (id?.trustDomain !== facts.trustDomain)
+    return { denied: `${uri} is no identity of trust domain ${facts.trustDomain}` }
+  const why = asked.username === facts.agentUsername ? ofNode(asked, facts, id) : ofOwnPod(asked, facts, id)
+  return why === null ? { uri } : { denied: why }
+}
+
+interface Account {
+  readonly namespace: string
+  readonly serviceAccount: string
+}
+
+/** Why an agent may not have this identity, or null. */
+function ofNode(asked: SigningRequest, facts: Facts, id: Account): string | null {
+  const pods = [...facts.pods]
+  const node = only(asked.extra[NODE_NAME]) ?? boundPod(asked, pods)?.node ?? null
+  if (node === null) return 'the token of the agent does not say which node it is on'
+  const isThere = pods.some((pod) => pod.node === node && !pod.terminal && isOf(pod, id))
+  return isThere ? null : `no pod on node ${node} runs as ${id.namespace}/${id.serviceAccount}`
+}
+
+/** Why a pod may not have this identity, or null. */
+function ofOwnPod(asked: SigningRequest, facts: Facts, id: Account): string | null {
+  const pod = boundPod(asked, facts.pods)
+  if (pod === undefined) return `${asked.username} is no agent, and its token is bound to no pod that runs`
+  return isOf(pod, id) ? null : `${pod.namespace}/${pod.name} runs as ${pod.serviceAccount} of its own namespace`
+}
+
+/** The pod that the token is bound to, if it is there, has not ended, and is the account's that asks. */
+function boundPod({ username, extra }: SigningRequest, pods: Iterable<RunningPod>): RunningPod | undefined {
+  const [name, uid] = [only(extra[POD_NAME]), only(extra[POD_UID])]
+  if (name === null || uid === null) return undefined
+  return [...pods].find(
+    (pod) =>
+      pod.uid === uid &&
+      pod.name === name &&
+      !pod.terminal &&
+      username === `system:serviceaccount:${pod.namespace}:${pod.serviceAccount}`,
+  )
+}
+
+function isOf(pod: RunningPod, { namespace, serviceAccount }: Account): boolean {
+  return pod.namespace === namespace && pod.serviceAccount === serviceAccount
+}
+
+function only(values: readonly string[] | undefined): string | null {
+  return values?.length === 1 ? (values[0] as string) : null
+}
