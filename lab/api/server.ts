@@ -1,7 +1,11 @@
 // The Kubernetes API over plain http: which request goes where, and how a refusal is told.
 // Any number of listening sockets feed one server: lab nodes hand in those they made in their own network namespaces.
 import { createServer } from 'node:http'
+import { SIGNING_REQUESTS } from './admit/signing-request-rules.ts'
+import { Tokens } from './auth/tokens.ts'
+import { userOf } from './auth/user.ts'
 import { aggregatedVersion } from './http/accept.ts'
+import { writeStatus } from './http/approval.ts'
 import { aggregated, coreVersions, group, groupList, resourceList } from './http/discovery.ts'
 import { Exchange } from './http/exchange.ts'
 import { nodeTarget, proxyToNode } from './http/node-proxy.ts'
@@ -63,7 +67,7 @@ export async function startApi(settings: ApiSettings): Promise<Api> {
     limit: settings.watchLimit ?? DEFAULT_WATCH_LIMIT,
     bufferLimitBytes: settings.bufferLimitBytes ?? DEFAULT_BUFFER_LIMIT_BYTES,
   })
-  const service: Service = { ...settings, watches }
+  const service: Service = { ...settings, watches, tokens: new Tokens() }
   const server = createServer((request, response) => void answer(new Exchange(request, response), service))
   server.keepAliveTimeout = KEEP_ALIVE_MS
   server.maxConnections = CONNECTION_LIMIT
@@ -105,6 +109,7 @@ function attachTo(server: Server, listening: SocketServer): () => void {
 }
 
 interface Service extends ApiSettings {
+  readonly tokens: Tokens
   readonly watches: Watches
 }
 
@@ -131,6 +136,7 @@ function refuse(exchange: Exchange, { report }: Service, error: unknown): void {
 
 async function route(exchange: Exchange, service: Service): Promise<void> {
   const { path } = exchange
+  exchange.user = userOf(exchange.request.headers.authorization, service)
   if (path.startsWith('/api')) {
     const document = discovery(exchange, service.store)
     if (document !== undefined) return exchange.sendJson(200, document)
@@ -193,8 +199,10 @@ function versionOf(): unknown {
 async function resource(exchange: Exchange, place: Place, service: Service): Promise<void> {
   const { store } = service
   const { subresource: below } = place
+  const isOfRequest = place.type.key === SIGNING_REQUESTS && (below === 'approval' || below === 'status')
+  if (isOfRequest) return writeStatus(exchange, place, store)
   if (below !== undefined && !(below === 'status' && place.type.status)) {
-    return subresource(exchange, place, { store, readLog: service.readLog })
+    return subresource(exchange, place, service)
   }
   const verb = `${exchange.method} ${place.name === undefined ? 'all' : 'one'}`
   switch (verb) {

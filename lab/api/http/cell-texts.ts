@@ -116,6 +116,15 @@ export function jobStatus({ status }: KubeObject): string {
   return met('Complete') ? 'Complete' : met('Failed') ? 'Failed' : met('Suspended') ? 'Suspended' : 'Running'
 }
 
+/** How far a request for a certificate has come. */
+export function signingStatus({ status }: KubeObject): string {
+  const has = (type: string): boolean => (status?.conditions ?? []).some((each: any) => each.type === type)
+  const words = [has('Denied') ? 'Denied' : has('Approved') ? 'Approved' : 'Pending']
+  if (has('Failed')) words.push('Failed')
+  if (status?.certificate) words.push('Issued')
+  return words.join(',')
+}
+
 /** How long a job ran, or has been running. */
 export function jobDuration({ status }: KubeObject, now: number): string {
   if (!status?.startTime) return ''

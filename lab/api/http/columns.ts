@@ -1,4 +1,5 @@
 // The columns `kubectl get` shows for each built-in kind. Pure. Source: what kubectl 1.32 prints against Kubernetes 1.32.
+import { SIGNING_REQUESTS } from '../admit/signing-request-rules.ts'
 import { isRecord } from '../object.ts'
 import {
   NONE,
@@ -17,8 +18,9 @@ import {
   lastSeen,
   jobStatus,
   jobDuration,
+  signingStatus,
 } from './cell-texts.ts'
-import { ageOf } from './duration.ts'
+import { ageOf, humanDuration } from './duration.ts'
 import { podStatus } from './pod-status.ts'
 import type { KubeObject } from '../object.ts'
 
@@ -174,6 +176,16 @@ export const COLUMNS: Readonly<Record<string, readonly Column[]>> = {
       listText((endpoints ?? []).flatMap(({ addresses }: { addresses: string[] }) => addresses ?? [])),
     ),
     AGE,
+  ],
+  [SIGNING_REQUESTS]: [
+    NAME,
+    AGE,
+    text('SignerName', ({ spec }) => String(spec.signerName)),
+    text('Requestor', ({ spec }) => String(spec.username)),
+    text('RequestedDuration', ({ spec }) =>
+      spec.expirationSeconds ? humanDuration(1000 * spec.expirationSeconds) : NONE,
+    ),
+    text('Condition', signingStatus),
   ],
   'leases.coordination.k8s.io': [NAME, text('Holder', ({ spec }) => spec?.holderIdentity ?? ''), AGE],
   'customresourcedefinitions.apiextensions.k8s.io': [

@@ -1,4 +1,5 @@
 // One http request and its answer, as the verbs see them: parsed query, bounded JSON body, one way to reply.
+import { ADMINISTRATOR, type User } from '../auth/user.ts'
 import { PROTOBUF, readProtobuf } from './protobuf-read.ts'
 import { badRequest, tooLarge, unsupportedMediaType } from '../status.ts'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -12,6 +13,8 @@ export class Exchange {
   readonly method: string
   readonly path: string
   readonly query: URLSearchParams
+  /** Who asks. */
+  user: User = ADMINISTRATOR
 
   constructor(request: IncomingMessage, response: ServerResponse) {
     this.request = request

@@ -85,11 +85,15 @@ describe('tables', () => {
   })
 
   test('every built-in kind has a row for its barest object', () => {
+    const request = '-----BEGIN CERTIFICATE REQUEST-----\n-----END CERTIFICATE REQUEST-----'
     const bare: Record<string, object> = {
       pods: { spec: template.spec },
       services: { spec: { ports: [{ port: 80 }] } },
       'endpointslices.discovery.k8s.io': { addressType: 'IPv4' },
       'jobs.batch': { spec: { template } },
+      'certificatesigningrequests.certificates.k8s.io': {
+        spec: { request: Buffer.from(request).toString('base64'), signerName: 'a.b/c', usages: ['client auth'] },
+      },
       'customresourcedefinitions.apiextensions.k8s.io': {
         metadata: { name: 'as.b' },
         spec: {

@@ -1,5 +1,6 @@
 // create, update, patch, delete and deletecollection; /status takes update and patch the same way.
 // Source: Kubernetes API concepts "Updates to existing resources", "Resource deletion", "Dry-run".
+import { askedBy, SIGNING_REQUESTS } from '../admit/signing-request-rules.ts'
 import { isRecord } from '../object.ts'
 import { applyJsonPatch } from '../patch/json-patch.ts'
 import { applyMergePatch } from '../patch/merge-patch.ts'
@@ -21,7 +22,8 @@ const APPLY_PATCH = 'application/apply-patch+yaml'
 const POLICIES: readonly unknown[] = ['Background', 'Foreground', 'Orphan']
 
 export async function create(exchange: Exchange, place: Place, store: Store): Promise<void> {
-  const draft = checked(place, await exchange.json())
+  const sent = checked(place, await exchange.json())
+  const draft = place.type.key === SIGNING_REQUESTS ? askedBy(sent, exchange.user) : sent
   if (place.type.namespaced && place.namespace === undefined) {
     throw methodNotAllowed('an empty namespace may not be set during creation')
   }
