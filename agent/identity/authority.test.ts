@@ -48,6 +48,11 @@ test('a certificate names one identity, is no authority’s, and ends when it is
   assert.equal(own.validToDate.getTime(), Math.floor((nowMs + DAY_MS) / 1000) * 1000)
 })
 
+test('times beyond 2049 are written in full', () => {
+  const own = new X509Certificate(makeRoot({ trustDomain: 'cluster.local', days: 36_500, nowMs }).certificatePem)
+  assert.equal(own.validToDate.getTime(), Math.floor((nowMs + 36_500 * DAY_MS) / 1000) * 1000)
+})
+
 test('no certificate outlives its authority', () => {
   const brief = makeRoot({ trustDomain: 'cluster.local', days: 0.5, nowMs })
   const own = new X509Certificate(issue(open(brief.certificatePem, brief.privateKeyPem), 'cart').certificatePem)

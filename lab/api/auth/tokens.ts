@@ -30,6 +30,11 @@ export interface Claims {
   readonly bearer: Bearer
 }
 
+/** The username of a service account. */
+export function accountName({ namespace, serviceaccount: { name } }: Bearer): string {
+  return `system:serviceaccount:${namespace}:${name}`
+}
+
 export class Tokens {
   readonly #key = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 
@@ -37,7 +42,7 @@ export class Tokens {
     const from = Math.floor(now / 1000)
     const claims = {
       iss: API_AUDIENCE,
-      sub: `system:serviceaccount:${bearer.namespace}:${bearer.serviceaccount.name}`,
+      sub: accountName(bearer),
       aud: audiences,
       ...{ iat: from, nbf: from, exp: from + seconds, jti: randomUUID() },
       'kubernetes.io': bearer,

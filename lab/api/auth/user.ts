@@ -1,7 +1,7 @@
 // Who asks: the bearer of a token of this API, or, without one, the lab's administrator.
 // Source: Kubernetes documentation "Authenticating", UserInfo of authentication.k8s.io/v1.
 import { ApiError } from '../status.ts'
-import { API_AUDIENCE, type Claims, type Tokens } from './tokens.ts'
+import { accountName, API_AUDIENCE, type Claims, type Tokens } from './tokens.ts'
 import type { Store } from '../store.ts'
 
 export interface User {
@@ -31,7 +31,7 @@ export function userOf(header: string | undefined, { store, tokens }: { store: S
     .filter(([, value]) => value !== undefined)
     .map(([key, value]) => [`${EXTRA}/${key}`, [value as string]])
   return {
-    username: `system:serviceaccount:${namespace}:${account.name}`,
+    username: accountName(claims.bearer),
     uid: account.uid,
     groups: ['system:serviceaccounts', `system:serviceaccounts:${namespace}`, 'system:authenticated'],
     extra: Object.fromEntries(extra) as Record<string, string[]>,

@@ -2,9 +2,9 @@
 // Source: Kubernetes documentation "Certificates and Certificate Signing Requests", certificates.k8s.io/v1.
 import { SIGNING_REQUESTS } from '../admit/signing-request-rules.ts'
 import { isRecord, type KubeObject } from '../object.ts'
-import { forbidden, invalid, methodNotAllowed } from '../status.ts'
+import { forbidden, invalid } from '../status.ts'
 import { found, sendObject } from './read.ts'
-import { applyPatch, patchMedias } from './write.ts'
+import { wanted } from './write.ts'
 import type { Exchange } from './exchange.ts'
 import type { Place } from './path.ts'
 import type { Store } from '../store.ts'
@@ -20,13 +20,8 @@ interface Condition extends Record<string, unknown> {
 export async function writeStatus(exchange: Exchange, place: Place, store: Store): Promise<void> {
   const current = found(store, place)
   if (exchange.method === 'GET') return sendObject(exchange, place, 200, current)
-  let wanted: unknown
-  if (exchange.method === 'PUT') wanted = await exchange.json()
-  else if (exchange.method === 'PATCH') {
-    const { media } = exchange
-    wanted = applyPatch(place, media, current, await exchange.json(patchMedias(exchange, place)))
-  } else throw methodNotAllowed(`${exchange.method} is not allowed on ${place.subresource}`)
-  const sent = isRecord(wanted) ? wanted : {}
+  const given = await wanted(exchange, place, current)
+  const sent = isRecord(given) ? given : {}
   const status = isRecord(sent['status']) ? sent['status'] : {}
   const merged = place.subresource === 'approval' ? approved(place, current, status) : signed(current, status)
   const version: unknown = isRecord(sent['metadata']) ? sent['metadata']['resourceVersion'] : undefined

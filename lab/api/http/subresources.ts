@@ -5,7 +5,7 @@ import { isRecord } from '../object.ts'
 import { ApiError, badRequest, methodNotAllowed, noSuchResource } from '../status.ts'
 import { selectorText } from './cell-texts.ts'
 import { found } from './read.ts'
-import { applyPatch, patchMedias } from './write.ts'
+import { wanted } from './write.ts'
 import type { Tokens } from '../auth/tokens.ts'
 import type { Exchange } from './exchange.ts'
 import type { KubeObject } from '../object.ts'
@@ -58,13 +58,8 @@ export async function subresource(exchange: Exchange, place: Place, served: Serv
 async function scale(exchange: Exchange, place: Place, store: Store): Promise<void> {
   const current = scaleOf(found(store, place))
   if (exchange.method === 'GET') return exchange.sendJson(200, current)
-  let wanted: unknown
-  if (exchange.method === 'PUT') wanted = await exchange.json()
-  else if (exchange.method === 'PATCH') {
-    const { media } = exchange
-    wanted = applyPatch(place, media, current, await exchange.json(patchMedias(exchange, place)))
-  } else throw methodNotAllowed(`${exchange.method} is not allowed on scale`)
-  const { spec = {}, metadata } = isRecord(wanted) ? wanted : {}
+  const given = await wanted(exchange, place, current)
+  const { spec = {}, metadata } = isRecord(given) ? given : {}
   const replicas: unknown = spec.replicas ?? 0
   const { namespace, name = '', type } = place
   const change = (object: KubeObject): void => {

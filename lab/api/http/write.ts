@@ -45,6 +45,14 @@ export async function patch(exchange: Exchange, place: Place, store: Store): Pro
   write(exchange, place, store, checked(place, applyPatch(place, media, current, document)))
 }
 
+/** What a PUT or PATCH of a subresource wants to be there. Throws 405 for other methods. */
+export async function wanted(exchange: Exchange, place: Place, current: unknown): Promise<unknown> {
+  const { method, media } = exchange
+  if (method === 'PUT') return exchange.json()
+  if (method !== 'PATCH') throw methodNotAllowed(`${method} is not allowed on ${place.subresource}`)
+  return applyPatch(place, media, current, await exchange.json(patchMedias(exchange, place)))
+}
+
 /** The patched copy of `current`, by the media type of the patch. Throws what the patch's own rules throw. */
 export function applyPatch(place: Place, media: string, current: unknown, document: unknown): unknown {
   if (media === JSON_PATCH) return applyJsonPatch(current, document)
