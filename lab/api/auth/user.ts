@@ -1,0 +1,15 @@
+// Who a request is from. Source: Kubernetes documentation "Authenticating"; authentication.k8s.io/v1 UserInfo.
+
+export interface User {
+  readonly username: string
+  readonly uid?: string
+  readonly groups: readonly string[]
+  readonly extra?: Readonly<Record<string, readonly string[]>>
+}
+
+/** Its members may do everything. */
+export const MASTERS = 'system:masters'
+export const AUTHENTICATED = 'system:authenticated'
+
+/** Whoever reaches the lab's API without a token: the person who started the lab. */
+export const ADMINISTRATOR: User = { username: 'kubernetes-admin', groups: [MASTERS, AUTHENTICATED] }
