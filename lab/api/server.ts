@@ -1,6 +1,8 @@
 // The Kubernetes API over plain http: which request goes where, and how a refusal is told.
 // Any number of listening sockets feed one server: lab nodes hand in those they made in their own network namespaces.
 import { createServer } from 'node:http'
+import { authenticate } from './auth/authenticate.ts'
+import { Tokens } from './auth/tokens.ts'
 import { aggregatedVersion } from './http/accept.ts'
 import { aggregated, coreVersions, group, groupList, resourceList } from './http/discovery.ts'
 import { Exchange } from './http/exchange.ts'
@@ -63,7 +65,7 @@ export async function startApi(settings: ApiSettings): Promise<Api> {
     limit: settings.watchLimit ?? DEFAULT_WATCH_LIMIT,
     bufferLimitBytes: settings.bufferLimitBytes ?? DEFAULT_BUFFER_LIMIT_BYTES,
   })
-  const service: Service = { ...settings, watches }
+  const service: Service = { ...settings, watches, tokens: new Tokens() }
   const server = createServer((request, response) => void answer(new Exchange(request, response), service))
   server.keepAliveTimeout = KEEP_ALIVE_MS
   server.maxConnections = CONNECTION_LIMIT
@@ -106,10 +108,12 @@ function attachTo(server: Server, listening: SocketServer): () => void {
 
 interface Service extends ApiSettings {
   readonly watches: Watches
+  readonly tokens: Tokens
 }
 
 async function answer(exchange: Exchange, service: Service): Promise<void> {
   try {
+    exchange.user = authenticate(exchange.request.headers.authorization, service)
     await route(exchange, service)
   } catch (error) {
     refuse(exchange, service, error)
@@ -191,10 +195,10 @@ function versionOf(): unknown {
 }
 
 async function resource(exchange: Exchange, place: Place, service: Service): Promise<void> {
-  const { store } = service
+  const { store, readLog, tokens } = service
   const { subresource: below } = place
   if (below !== undefined && !(below === 'status' && place.type.status)) {
-    return subresource(exchange, place, { store, readLog: service.readLog })
+    return subresource(exchange, place, { store, readLog, tokens })
   }
   const verb = `${exchange.method} ${place.name === undefined ? 'all' : 'one'}`
   switch (verb) {

@@ -13,3 +13,6 @@ export const AUTHENTICATED = 'system:authenticated'
 
 /** Whoever reaches the lab's API without a token: the person who started the lab. */
 export const ADMINISTRATOR: User = { username: 'kubernetes-admin', groups: [MASTERS, AUTHENTICATED] }
+
+/** Nobody yet: what a request is before it was looked at. */
+export const ANONYMOUS: User = { username: 'system:anonymous', groups: ['system:unauthenticated'] }

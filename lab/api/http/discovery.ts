@@ -24,6 +24,15 @@ function subresourcesOf(type: ResourceType, version: string): Subresource[] {
   if (type.key === 'nodes') {
     found.push({ name: 'proxy', kind: 'NodeProxyOptions', group: '', version: 'v1', verbs: ['get'] })
   }
+  if (type.key === 'serviceaccounts') {
+    found.push({
+      name: 'token',
+      kind: 'TokenRequest',
+      group: 'authentication.k8s.io',
+      version: 'v1',
+      verbs: ['create'],
+    })
+  }
   if (type.key === 'pods') {
     found.push({ name: 'binding', kind: 'Binding', group: '', version: 'v1', verbs: ['create'] })
     found.push({ name: 'eviction', kind: 'Eviction', group: 'policy', version: 'v1', verbs: ['create'] })

@@ -1,5 +1,6 @@
-// Subresources besides /status: scale of workloads; log, binding and eviction of pods.
+// Subresources besides /status: scale of workloads; log, binding and eviction of pods; token of service accounts.
 // Source: Kubernetes API reference autoscaling/v1 Scale, v1 Binding, policy/v1 Eviction, "read log of the specified Pod".
+import { requestToken } from '../auth/token-request.ts'
 import { isRecord } from '../object.ts'
 import { ApiError, badRequest, methodNotAllowed, noSuchResource } from '../status.ts'
 import { selectorText } from './cell-texts.ts'
@@ -9,6 +10,7 @@ import type { Exchange } from './exchange.ts'
 import type { KubeObject } from '../object.ts'
 import type { Place } from './path.ts'
 import type { Store } from '../store.ts'
+import type { Tokens } from '../auth/tokens.ts'
 
 /** What `kubectl logs` asks for. */
 export interface LogQuery {
@@ -33,12 +35,16 @@ export type ReadLog = (query: LogQuery, signal: AbortSignal) => AsyncIterable<st
 export interface Served {
   readonly store: Store
   readonly readLog: ReadLog | undefined
+  readonly tokens: Tokens
 }
 
 export async function subresource(exchange: Exchange, place: Place, served: Served): Promise<void> {
   const { type, subresource: name } = place
   const { method } = exchange
   if (name === 'scale' && type.scale) return scale(exchange, place, served.store)
+  if (type.key === 'serviceaccounts' && name === 'token' && method === 'POST') {
+    return requestToken(exchange, place, served)
+  }
   if (type.key !== 'pods') throw noSuchResource()
   if (name === 'log' && method === 'GET') return log(exchange, place, served)
   if (name === 'binding' && method === 'POST') return bind(exchange, place, served.store)
