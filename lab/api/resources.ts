@@ -85,6 +85,7 @@ const ROWS: readonly Row[] = [
   { group: 'discovery.k8s.io', kind: 'EndpointSlice', generation: true },
   { group: 'events.k8s.io', kind: 'Event', short: ['ev'], viewOf: 'events' },
   { group: 'coordination.k8s.io', kind: 'Lease' },
+  { group: 'certificates.k8s.io', kind: 'CertificateSigningRequest', short: ['csr'], cluster: true, status: true },
   {
     group: 'apiextensions.k8s.io',
     kind: 'CustomResourceDefinition',

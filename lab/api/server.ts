@@ -2,6 +2,7 @@
 // Any number of listening sockets feed one server: lab nodes hand in those they made in their own network namespaces.
 import { createServer } from 'node:http'
 import { authenticate } from './auth/authenticate.ts'
+import { certificateSubresource, isOfCertificate } from './auth/certificates.ts'
 import { Tokens } from './auth/tokens.ts'
 import { aggregatedVersion } from './http/accept.ts'
 import { aggregated, coreVersions, group, groupList, resourceList } from './http/discovery.ts'
@@ -197,6 +198,7 @@ function versionOf(): unknown {
 async function resource(exchange: Exchange, place: Place, service: Service): Promise<void> {
   const { store, readLog, tokens } = service
   const { subresource: below } = place
+  if (isOfCertificate(place)) return certificateSubresource(exchange, place, store)
   if (below !== undefined && !(below === 'status' && place.type.status)) {
     return subresource(exchange, place, { store, readLog, tokens })
   }

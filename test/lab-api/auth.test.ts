@@ -133,3 +133,100 @@ describe('a bearer token', () => {
     }
   })
 })
+
+const CSRS = '/apis/certificates.k8s.io/v1/certificatesigningrequests'
+const SIGNER = 'example.com/mesh'
+
+function pem(label: string): string {
+  return Buffer.from(`-----BEGIN ${label}-----\nMAA=\n-----END ${label}-----\n`).toString('base64')
+}
+
+function signingRequest(spec: Record<string, unknown> = {}, name = 'csr-1'): unknown {
+  const own = { request: pem('CERTIFICATE REQUEST'), signerName: SIGNER, usages: ['client auth'], ...spec }
+  return { metadata: { name }, spec: own }
+}
+
+describe('a certificate signing request', () => {
+  const path = `${CSRS}/csr-1`
+
+  beforeEach(() => store.delete('certificatesigningrequests.certificates.k8s.io', null, 'csr-1'))
+
+  function decision(type: string, more: Record<string, string> = {}) {
+    return { status: { conditions: [{ type, status: 'True', reason: 'Test', ...more }] } }
+  }
+
+  test('says who sent it, whatever it says itself', async () => {
+    const { code, body } = await admin.post(
+      CSRS,
+      signingRequest({ username: 'me', uid: 'x', groups: ['g'], extra: {} }),
+    )
+    assert.equal(code, 201)
+    assert.equal(body.spec.username, 'kubernetes-admin')
+    assert.deepEqual(body.spec.groups, ['system:masters', 'system:authenticated'])
+    assert.deepEqual([body.spec.uid, body.spec.extra], [undefined, undefined])
+  })
+
+  test('keeps its spec, and changes its status through the subresources alone', async () => {
+    const { body } = await admin.post(CSRS, signingRequest())
+    const changed = { ...body, spec: { ...body.spec, signerName: 'example.com/other' }, ...decision('Approved') }
+    const after = await admin.put(path, changed)
+    assert.equal(after.code, 200)
+    assert.deepEqual(after.body.spec, body.spec)
+    assert.deepEqual(after.body.status, {})
+  })
+
+  test('that is not whole is refused', async () => {
+    const rows: [spec: Record<string, unknown>, says: RegExp][] = [
+      [{ request: undefined }, /spec.request: Required value/],
+      [{ request: pem('CERTIFICATE') }, /PEM block type must be CERTIFICATE REQUEST/],
+      [{ signerName: undefined }, /spec.signerName: Required value/],
+      [{ signerName: 'mesh' }, /must be a fully qualified domain and path/],
+      [{ signerName: 'example/mesh' }, /at least two segments/],
+      [{ usages: [] }, /spec.usages: Required value/],
+      [{ usages: ['sleep'] }, /spec.usages\[0\]: Unsupported value/],
+      [{ usages: ['any', 'any'] }, /spec.usages\[1\]: Duplicate value/],
+      [{ expirationSeconds: 599 }, /less than 600 seconds/],
+    ]
+    for (const [spec, says] of rows) {
+      const { code, body } = await admin.post(CSRS, signingRequest(spec))
+      assert.equal(code, 422)
+      assert.match(body.message, says)
+    }
+  })
+
+  test('is approved or denied once, through /approval', async () => {
+    await admin.post(CSRS, signingRequest())
+    const certificate = pem('CERTIFICATE')
+    const { code, body } = await admin.patch(`${path}/approval`, {
+      status: { ...decision('Approved').status, certificate },
+    })
+    assert.equal(code, 200)
+    assert.equal(body.status.certificate, undefined)
+    const [condition] = body.status.conditions
+    assert.equal(condition.type, 'Approved')
+    assert.ok(Date.parse(condition.lastUpdateTime) > 0 && Date.parse(condition.lastTransitionTime) > 0)
+    const both = [...body.status.conditions, ...decision('Denied').status.conditions]
+    const denied = await admin.patch(`${path}/approval`, { status: { conditions: both } })
+    assert.equal(denied.code, 422)
+    assert.match(denied.body.message, /mutually exclusive/)
+    const removed = await admin.patch(`${path}/approval`, { status: { conditions: [] } })
+    assert.match(removed.body.message, /may not remove a condition of type "Approved"/)
+  })
+
+  test('is signed through /status, which decides nothing', async () => {
+    const { body } = await admin.post(CSRS, signingRequest())
+    const early = await admin.patch(`${path}/status`, decision('Approved'))
+    assert.equal(early.code, 422)
+    assert.match(early.body.message, /may not add a condition of type "Approved"/)
+    await admin.put(`${path}/approval`, { ...body, ...decision('Approved') })
+    const wrong = await admin.patch(`${path}/status`, { status: { certificate: pem('KEY') } })
+    assert.match(wrong.body.message, /PEM blocks of type CERTIFICATE/)
+    const signed = await admin.patch(`${path}/status`, { status: { certificate: pem('CERTIFICATE') } })
+    assert.equal(signed.code, 200)
+    assert.equal(signed.body.status.conditions[0].type, 'Approved')
+    const again = await admin.patch(`${path}/status`, { status: { certificate: null } })
+    assert.match(again.body.message, /may not modify existing certificate/)
+    const stale = await admin.put(`${path}/approval`, { ...body, ...decision('Approved') })
+    assert.equal(stale.code, 409)
+  })
+})

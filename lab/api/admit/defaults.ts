@@ -1,6 +1,7 @@
 // Defaults of the built-in kinds: what a user need not write and later reads in `-o yaml`.
 // Source: Kubernetes API reference 1.32, the "Defaults to" of each field.
-import { fill, isRecord } from '../object.ts'
+import { CERTIFICATE_REQUESTS } from './certificate-rules.ts'
+import { copyOf, fill, isRecord } from '../object.ts'
 import { defaultPodSpec, qosOf } from './pod-defaults.ts'
 import type { KubeObject } from '../object.ts'
 import type { ResourceType } from '../resources.ts'
@@ -68,6 +69,10 @@ const FILLS: Readonly<Record<string, Fill>> = {
     job.spec.template.metadata ??= {}
     job.spec.template.metadata.labels = { ...job.spec.template.metadata.labels, ...labels }
     defaultTemplate(job)
+  },
+  [CERTIFICATE_REQUESTS](request, current) {
+    // What was asked stays as it was asked: a change is not refused, it is not made.
+    if (current) request.spec = copyOf(current.spec)
   },
   'customresourcedefinitions.apiextensions.k8s.io'(definition) {
     const { spec } = definition

@@ -1,6 +1,7 @@
 // Rules of the built-in kinds that users notice when they break them; each broken one is a Fault. Pure.
 // Source: Kubernetes API reference 1.32; what holds for every kind is in metadata-rules.ts.
 import { isRecord, sameJson } from '../object.ts'
+import { CERTIFICATE_REQUESTS, certificateFaults } from './certificate-rules.ts'
 import {
   DNS_LABEL,
   LABEL_LIMIT,
@@ -40,6 +41,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   secrets: ({ data }) => dataFaults(data),
   configmaps: ({ data }) => dataFaults(data),
   'customresourcedefinitions.apiextensions.k8s.io': definitionFaults,
+  [CERTIFICATE_REQUESTS]: certificateFaults,
 }
 
 function podFaults(spec: unknown, path: string): Fault[] {

@@ -122,3 +122,10 @@ export function jobDuration({ status }: KubeObject, now: number): string {
   const end = status.completionTime ? Date.parse(status.completionTime) : now
   return humanDuration(end - Date.parse(status.startTime))
 }
+
+/** What became of a certificate signing request: 'Pending', 'Approved,Issued', 'Denied', 'Approved,Failed'. */
+export function certificateCondition({ status }: KubeObject): string {
+  const types: unknown[] = (status?.conditions ?? []).map(({ type }: { type?: string }) => type)
+  const decision = types.includes('Denied') ? 'Denied' : types.includes('Approved') ? 'Approved' : 'Pending'
+  return decision + (types.includes('Failed') ? ',Failed' : '') + (status?.certificate ? ',Issued' : '')
+}

@@ -17,8 +17,9 @@ import {
   lastSeen,
   jobStatus,
   jobDuration,
+  certificateCondition,
 } from './cell-texts.ts'
-import { ageOf } from './duration.ts'
+import { ageOf, humanDuration } from './duration.ts'
 import { podStatus } from './pod-status.ts'
 import type { KubeObject } from '../object.ts'
 
@@ -176,6 +177,16 @@ export const COLUMNS: Readonly<Record<string, readonly Column[]>> = {
     AGE,
   ],
   'leases.coordination.k8s.io': [NAME, text('Holder', ({ spec }) => spec?.holderIdentity ?? ''), AGE],
+  'certificatesigningrequests.certificates.k8s.io': [
+    NAME,
+    AGE,
+    text('SignerName', ({ spec }) => spec?.signerName ?? ''),
+    text('Requestor', ({ spec }) => spec?.username ?? ''),
+    text('RequestedDuration', ({ spec }) =>
+      spec?.expirationSeconds ? humanDuration(spec.expirationSeconds * 1000) : NONE,
+    ),
+    text('Condition', certificateCondition),
+  ],
   'customresourcedefinitions.apiextensions.k8s.io': [
     NAME,
     { name: 'Created At', type: 'date', cell: ({ metadata }) => metadata.creationTimestamp },

@@ -1,5 +1,6 @@
 // What the server serves, in the three forms clients ask for it. Pure.
 // Source: Kubernetes documentation "The Kubernetes API: Discovery API" (aggregated and unaggregated).
+import { CERTIFICATE_REQUESTS } from '../admit/certificate-rules.ts'
 import { byPriority } from '../crd.ts'
 import { groupVersion } from '../resources.ts'
 import type { Catalog } from '../catalog.ts'
@@ -24,6 +25,7 @@ function subresourcesOf(type: ResourceType, version: string): Subresource[] {
   if (type.key === 'nodes') {
     found.push({ name: 'proxy', kind: 'NodeProxyOptions', group: '', version: 'v1', verbs: ['get'] })
   }
+  if (type.key === CERTIFICATE_REQUESTS) found.push({ name: 'approval', kind, group, version, verbs: CHANGE_VERBS })
   if (type.key === 'serviceaccounts') {
     found.push({
       name: 'token',

@@ -29,6 +29,9 @@ function shown(resource: string, draft: ObjectDraft, status?: object): Record<st
 const template = { metadata: { labels: { a: 'b' } }, spec: { containers: [{ name: 'c', image: 'i' }] } }
 const selector = { matchLabels: { a: 'b' } }
 
+const BLOCK = 'CERTIFICATE REQUEST'
+const PEM = Buffer.from(`-----BEGIN ${BLOCK}-----\nMAA=\n-----END ${BLOCK}-----\n`).toString('base64')
+
 describe('tables', () => {
   test('a deployment, a replica set and a daemon set tell how many there are', () => {
     const status = { replicas: 3, readyReplicas: 1, updatedReplicas: 2, availableReplicas: 1 }
@@ -90,6 +93,9 @@ describe('tables', () => {
       services: { spec: { ports: [{ port: 80 }] } },
       'endpointslices.discovery.k8s.io': { addressType: 'IPv4' },
       'jobs.batch': { spec: { template } },
+      'certificatesigningrequests.certificates.k8s.io': {
+        spec: { request: PEM, signerName: 'example.com/x', usages: ['client auth'] },
+      },
       'customresourcedefinitions.apiextensions.k8s.io': {
         metadata: { name: 'as.b' },
         spec: {

@@ -1,5 +1,6 @@
 // create, update, patch, delete and deletecollection; /status takes update and patch the same way.
 // Source: Kubernetes API concepts "Updates to existing resources", "Resource deletion", "Dry-run".
+import { CERTIFICATE_REQUESTS, requestedBy } from '../admit/certificate-rules.ts'
 import { isRecord } from '../object.ts'
 import { applyJsonPatch } from '../patch/json-patch.ts'
 import { applyMergePatch } from '../patch/merge-patch.ts'
@@ -25,7 +26,8 @@ export async function create(exchange: Exchange, place: Place, store: Store): Pr
   if (place.type.namespaced && place.namespace === undefined) {
     throw methodNotAllowed('an empty namespace may not be set during creation')
   }
-  const object = store.create(storedAs(place.type), stored(place.type, draft), { dryRun: exchange.dryRun })
+  const own = place.type.key === CERTIFICATE_REQUESTS ? requestedBy(draft, exchange.user) : draft
+  const object = store.create(storedAs(place.type), stored(place.type, own), { dryRun: exchange.dryRun })
   sendObject(exchange, place, 201, object)
 }
 
@@ -65,7 +67,7 @@ function write(exchange: Exchange, place: Place, store: Store, draft: ObjectDraf
 }
 
 /** A body as a draft for this place. Throws 400 when it names another version, namespace or object. */
-function checked({ type, version, namespace, name }: Place, body: unknown): ObjectDraft {
+export function checked({ type, version, namespace, name }: Place, body: unknown): ObjectDraft {
   if (!isRecord(body)) throw badRequest('the body is not an object')
   const metadata: unknown = body['metadata'] ?? {}
   if (!isRecord(metadata)) throw badRequest('metadata is not an object')

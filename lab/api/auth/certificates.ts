@@ -1,0 +1,47 @@
+// /approval and /status of certificate signing requests: an approver decides through one, a signer answers through the other.
+// Source: Kubernetes documentation "Certificates and Certificate Signing Requests".
+import { CERTIFICATE_REQUESTS, certificateFaults, signingFaults, timedConditions } from '../admit/certificate-rules.ts'
+import { found, get, sendObject } from '../http/read.ts'
+import { applyPatch, checked, patchMedias } from '../http/write.ts'
+import { copyOf, isRecord, timestamp } from '../object.ts'
+import { badRequest, invalid, methodNotAllowed } from '../status.ts'
+import type { Exchange } from '../http/exchange.ts'
+import type { Place } from '../http/path.ts'
+import type { KubeObject } from '../object.ts'
+import type { Store } from '../store.ts'
+
+/** Whether a place is one that `certificateSubresource` answers for. */
+export function isOfCertificate({ type, subresource }: Place): boolean {
+  return type.key === CERTIFICATE_REQUESTS && (subresource === 'approval' || subresource === 'status')
+}
+
+export async function certificateSubresource(exchange: Exchange, place: Place, store: Store): Promise<void> {
+  const { method } = exchange
+  if (method === 'GET') return get(exchange, place, store)
+  if (method !== 'PUT' && method !== 'PATCH') {
+    throw methodNotAllowed(`${method} is not allowed on ${place.subresource}`)
+  }
+  const sent = await sentObject(exchange, place, store)
+  const current = found(store, place)
+  const wanted = isRecord(sent['status']) ? copyOf(sent['status']) : {}
+  const conditions = timedConditions(wanted['conditions'], current, timestamp(new Date()))
+  const status =
+    place.subresource === 'approval'
+      ? { ...current.status, conditions }
+      : { ...wanted, ...(conditions === undefined ? {} : { conditions }) }
+  const next: KubeObject = copyOf({ ...current, status })
+  const faults = certificateFaults(next, current)
+  if (place.subresource === 'status') faults.push(...signingFaults(next, current))
+  if (faults.length > 0) throw invalid(place.type, current.metadata.name, faults)
+  next.metadata.resourceVersion = sent.metadata.resourceVersion ?? current.metadata.resourceVersion
+  const object = store.update(place.type.key, next, { dryRun: exchange.dryRun, subresource: 'status' })
+  sendObject(exchange, place, 200, object)
+}
+
+async function sentObject(exchange: Exchange, place: Place, store: Store): Promise<ReturnType<typeof checked>> {
+  if (exchange.method === 'PUT') return checked(place, await exchange.json())
+  const { media } = exchange
+  const document = await exchange.json(patchMedias(exchange, place))
+  if (document === undefined) throw badRequest('the patch is empty')
+  return checked(place, applyPatch(place, media, found(store, place), document))
+}
