@@ -1,8 +1,10 @@
 // The Kubernetes API over plain http: which request goes where, and how a refusal is told.
 // Any number of listening sockets feed one server: lab nodes hand in those they made in their own network namespaces.
 import { createServer } from 'node:http'
+import { pathAccess, permit, proxyAccess, resourceAccess } from './auth/access.ts'
 import { authenticate } from './auth/authenticate.ts'
 import { certificateSubresource, isOfCertificate } from './auth/certificates.ts'
+import { review } from './auth/reviews.ts'
 import { Tokens } from './auth/tokens.ts'
 import { aggregatedVersion } from './http/accept.ts'
 import { aggregated, coreVersions, group, groupList, resourceList } from './http/discovery.ts'
@@ -136,18 +138,23 @@ function refuse(exchange: Exchange, { report }: Service, error: unknown): void {
 
 async function route(exchange: Exchange, service: Service): Promise<void> {
   const { path } = exchange
+  const { store, dialNode } = service
+  const segments = segmentsOf(path)
+  const isResource = path.startsWith('/api') && segments.length > (segments[0] === 'api' ? 2 : 3)
+  if (!isResource) permit(exchange, pathAccess(exchange), store)
   if (path.startsWith('/api')) {
-    const document = discovery(exchange, service.store)
+    const document = discovery(exchange, store)
     if (document !== undefined) return exchange.sendJson(200, document)
-    if (isServedAsAggregate(exchange, service.store)) return
+    if (isServedAsAggregate(exchange, store)) return
     const target = nodeTarget(path)
-    if (target) return proxyToNode(exchange, target, { store: service.store, dialNode: service.dialNode })
-    return resource(exchange, placeOf(service.store.catalog, path), service)
+    if (!target) return resource(exchange, placeOf(store.catalog, path), service)
+    permit(exchange, proxyAccess(exchange, target.id), store)
+    return proxyToNode(exchange, target, { store, dialNode })
   }
   if (exchange.method !== 'GET') throw methodNotAllowed(`${exchange.method} is not allowed here`)
   if (path === '/healthz' || path === '/readyz' || path === '/livez') return exchange.send(200, 'ok', 'text/plain')
   if (path === '/version' || path === '/version/') return exchange.sendJson(200, versionOf())
-  if (path.startsWith('/openapi/')) return schema(exchange, service.store)
+  if (path.startsWith('/openapi/')) return schema(exchange, store)
   if (path !== '/') throw noSuchResource()
   exchange.sendJson(200, {
     paths: ['/api', '/apis', '/healthz', '/livez', '/openapi/v2', '/openapi/v3', '/readyz', '/version'],
@@ -155,7 +162,7 @@ async function route(exchange: Exchange, service: Service): Promise<void> {
 }
 
 function discovery({ path, method, accept }: Exchange, { catalog }: Store): unknown {
-  const [root, ...rest] = path.split('/').filter((segment) => segment !== '')
+  const [root, ...rest] = segmentsOf(path)
   if (method !== 'GET' || rest.length > 2) return undefined
   if (rest.length === 0) {
     if (aggregatedVersion(accept) !== undefined) return undefined
@@ -163,6 +170,10 @@ function discovery({ path, method, accept }: Exchange, { catalog }: Store): unkn
   }
   if (root === 'api') return rest.length === 1 ? resourceList(catalog, '', rest[0]!) : undefined
   return rest.length === 1 ? group(catalog, rest[0]!) : resourceList(catalog, rest[0]!, rest[1]!)
+}
+
+function segmentsOf(path: string): string[] {
+  return path.split('/').filter((segment) => segment !== '')
 }
 
 function isServedAsAggregate(exchange: Exchange, { catalog }: Store): boolean {
@@ -198,6 +209,8 @@ function versionOf(): unknown {
 async function resource(exchange: Exchange, place: Place, service: Service): Promise<void> {
   const { store, readLog, tokens } = service
   const { subresource: below } = place
+  permit(exchange, resourceAccess(exchange, place), store)
+  if (place.type.createOnly) return review(exchange, place, service)
   if (isOfCertificate(place)) return certificateSubresource(exchange, place, store)
   if (below !== undefined && !(below === 'status' && place.type.status)) {
     return subresource(exchange, place, { store, readLog, tokens })

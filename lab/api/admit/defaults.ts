@@ -2,6 +2,7 @@
 // Source: Kubernetes API reference 1.32, the "Defaults to" of each field.
 import { CERTIFICATE_REQUESTS } from './certificate-rules.ts'
 import { copyOf, fill, isRecord } from '../object.ts'
+import { defaultBinding } from './role-rules.ts'
 import { defaultPodSpec, qosOf } from './pod-defaults.ts'
 import type { KubeObject } from '../object.ts'
 import type { ResourceType } from '../resources.ts'
@@ -74,6 +75,8 @@ const FILLS: Readonly<Record<string, Fill>> = {
     // What was asked stays as it was asked: a change is not refused, it is not made.
     if (current) request.spec = copyOf(current.spec)
   },
+  'rolebindings.rbac.authorization.k8s.io': defaultBinding,
+  'clusterrolebindings.rbac.authorization.k8s.io': defaultBinding,
   'customresourcedefinitions.apiextensions.k8s.io'(definition) {
     const { spec } = definition
     if (!isRecord(spec?.names)) return
@@ -92,8 +95,16 @@ export function applyDefaults(resource: string, object: KubeObject, current?: Ku
   if (object.spec === undefined || isRecord(object.spec)) defaults(object, current)
 }
 
+const SPECLESS = [
+  'secrets',
+  'endpoints',
+  'endpointslices.discovery.k8s.io',
+  'rolebindings.rbac.authorization.k8s.io',
+  'clusterrolebindings.rbac.authorization.k8s.io',
+]
+
 function specless(resource: string): Record<string, never> | undefined {
-  return ['secrets', 'endpoints', 'endpointslices.discovery.k8s.io'].includes(resource) ? undefined : {}
+  return SPECLESS.includes(resource) ? undefined : {}
 }
 
 /** The status a new object starts with; undefined when its kind has none until somebody writes it. */

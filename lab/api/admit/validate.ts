@@ -12,6 +12,7 @@ import {
   nameFaults,
   notText,
 } from './metadata-rules.ts'
+import { bindingFaults, roleFaults } from './role-rules.ts'
 import { portFaults, serviceFaults, sliceFaults } from './service-rules.ts'
 import { matches, selectorOf } from '../selector.ts'
 import type { KubeObject } from '../object.ts'
@@ -42,6 +43,10 @@ const RULES: Readonly<Record<string, Rule>> = {
   configmaps: ({ data }) => dataFaults(data),
   'customresourcedefinitions.apiextensions.k8s.io': definitionFaults,
   [CERTIFICATE_REQUESTS]: certificateFaults,
+  'roles.rbac.authorization.k8s.io': roleFaults,
+  'clusterroles.rbac.authorization.k8s.io': roleFaults,
+  'rolebindings.rbac.authorization.k8s.io': bindingFaults,
+  'clusterrolebindings.rbac.authorization.k8s.io': bindingFaults,
 }
 
 function podFaults(spec: unknown, path: string): Fault[] {

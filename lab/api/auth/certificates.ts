@@ -3,8 +3,10 @@
 import { CERTIFICATE_REQUESTS, certificateFaults, signingFaults, timedConditions } from '../admit/certificate-rules.ts'
 import { found, get, sendObject } from '../http/read.ts'
 import { applyPatch, checked, patchMedias } from '../http/write.ts'
-import { copyOf, isRecord, timestamp } from '../object.ts'
-import { badRequest, invalid, methodNotAllowed } from '../status.ts'
+import { copyOf, isRecord, sameJson, timestamp } from '../object.ts'
+import { badRequest, forbidden, invalid, methodNotAllowed } from '../status.ts'
+import { rolesIn } from './access.ts'
+import { mayDo } from './authorize.ts'
 import type { Exchange } from '../http/exchange.ts'
 import type { Place } from '../http/path.ts'
 import type { KubeObject } from '../object.ts'
@@ -30,12 +32,28 @@ export async function certificateSubresource(exchange: Exchange, place: Place, s
       ? { ...current.status, conditions }
       : { ...wanted, ...(conditions === undefined ? {} : { conditions }) }
   const next: KubeObject = copyOf({ ...current, status })
+  checkSigner(exchange, place, [current, next], store)
   const faults = certificateFaults(next, current)
   if (place.subresource === 'status') faults.push(...signingFaults(next, current))
   if (faults.length > 0) throw invalid(place.type, current.metadata.name, faults)
   next.metadata.resourceVersion = sent.metadata.resourceVersion ?? current.metadata.resourceVersion
   const object = store.update(place.type.key, next, { dryRun: exchange.dryRun, subresource: 'status' })
   sendObject(exchange, place, 200, object)
+}
+
+// Whoever may write the subresource must besides be trusted with the signer: by its name, or with all of its domain.
+function checkSigner({ user }: Exchange, place: Place, [before, after]: [KubeObject, KubeObject], store: Store): void {
+  const verb = place.subresource === 'approval' ? 'approve' : 'sign'
+  if (verb === 'sign' && sameJson(before.status, after.status)) return
+  const { signerName } = before.spec as { signerName: string }
+  const names = [signerName, `${signerName.split('/')[0]}/*`]
+  const roles = rolesIn(store)
+  const isTrusted = names.some((name) =>
+    mayDo(user, { verb, group: place.type.group, resource: 'signers', name }, roles),
+  )
+  if (isTrusted) return
+  const why = `user not permitted to ${verb} requests with signerName ${JSON.stringify(signerName)}`
+  throw forbidden(place.type, before.metadata.name, why)
 }
 
 async function sentObject(exchange: Exchange, place: Place, store: Store): Promise<ReturnType<typeof checked>> {

@@ -129,3 +129,13 @@ export function certificateCondition({ status }: KubeObject): string {
   const decision = types.includes('Denied') ? 'Denied' : types.includes('Approved') ? 'Approved' : 'Pending'
   return decision + (types.includes('Failed') ? ',Failed' : '') + (status?.certificate ? ',Issued' : '')
 }
+
+/** The names of a binding's subjects of one kind; service accounts with their namespace. */
+export function subjectsText({ subjects }: KubeObject, kind: string): string {
+  const chosen: { kind: string; name: string; namespace?: string }[] = (subjects ?? []).filter(
+    (subject: { kind: string }) => subject.kind === kind,
+  )
+  return chosen
+    .map(({ name, namespace }) => (kind === 'ServiceAccount' ? `${namespace ?? ''}/${name}` : name))
+    .join(', ')
+}

@@ -18,6 +18,7 @@ import {
   jobStatus,
   jobDuration,
   certificateCondition,
+  subjectsText,
 } from './cell-texts.ts'
 import { ageOf, humanDuration } from './duration.ts'
 import { podStatus } from './pod-status.ts'
@@ -64,6 +65,16 @@ const IMAGES = wide('Images', ({ spec }) =>
 )
 const SELECTOR = wide('Selector', ({ spec }) => (isRecord(spec.selector) ? selectorText(spec.selector) : NONE))
 const DATA = number('Data', ({ data, binaryData }) => Object.keys({ ...data, ...binaryData }).length)
+
+const CREATED: Column = { name: 'Created At', type: 'date', cell: ({ metadata }) => metadata.creationTimestamp }
+const BINDING = [
+  NAME,
+  text('Role', ({ roleRef }) => `${roleRef?.kind ?? ''}/${roleRef?.name ?? ''}`),
+  AGE,
+  wide('Users', (binding) => subjectsText(binding, 'User')),
+  wide('Groups', (binding) => subjectsText(binding, 'Group')),
+  wide('ServiceAccounts', (binding) => subjectsText(binding, 'ServiceAccount')),
+]
 
 export const COLUMNS: Readonly<Record<string, readonly Column[]>> = {
   namespaces: [NAME, text('Status', ({ status }) => status?.phase ?? ''), AGE],
@@ -187,8 +198,9 @@ export const COLUMNS: Readonly<Record<string, readonly Column[]>> = {
     ),
     text('Condition', certificateCondition),
   ],
-  'customresourcedefinitions.apiextensions.k8s.io': [
-    NAME,
-    { name: 'Created At', type: 'date', cell: ({ metadata }) => metadata.creationTimestamp },
-  ],
+  'roles.rbac.authorization.k8s.io': [NAME, CREATED],
+  'clusterroles.rbac.authorization.k8s.io': [NAME, CREATED],
+  'rolebindings.rbac.authorization.k8s.io': BINDING,
+  'clusterrolebindings.rbac.authorization.k8s.io': BINDING,
+  'customresourcedefinitions.apiextensions.k8s.io': [NAME, CREATED],
 }
