@@ -1,9 +1,10 @@
 // The Kubernetes API over plain http: which request goes where, and how a refusal is told.
 // Any number of listening sockets feed one server: lab nodes hand in those they made in their own network namespaces.
 import { createServer } from 'node:http'
-import { pathAccess, permit, proxyAccess, resourceAccess } from './auth/access.ts'
+import { pathAccess, permit, proxyAccess, resourceAccess, rolesIn } from './auth/access.ts'
 import { authenticate } from './auth/authenticate.ts'
 import { certificateSubresource, isOfCertificate } from './auth/certificates.ts'
+import { impersonated } from './auth/impersonate.ts'
 import { review } from './auth/reviews.ts'
 import { Tokens } from './auth/tokens.ts'
 import { aggregatedVersion } from './http/accept.ts'
@@ -116,7 +117,9 @@ interface Service extends ApiSettings {
 
 async function answer(exchange: Exchange, service: Service): Promise<void> {
   try {
-    exchange.user = authenticate(exchange.request.headers.authorization, service)
+    const { headers, headersDistinct } = exchange.request
+    const sender = authenticate(headers.authorization, service)
+    exchange.user = impersonated(sender, headersDistinct, rolesIn(service.store))
     await route(exchange, service)
   } catch (error) {
     refuse(exchange, service, error)

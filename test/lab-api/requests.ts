@@ -18,10 +18,12 @@ export interface Answer {
 export class Caller {
   readonly #url: string
   readonly #token: string | undefined
+  readonly #headers: Record<string, string>
 
-  constructor(url: string, token?: string) {
+  constructor(url: string, token?: string, headers: Record<string, string> = {}) {
     this.#url = url
     this.#token = token
+    this.#headers = headers
   }
 
   get(path: string): Promise<Answer> {
@@ -42,7 +44,7 @@ export class Caller {
   }
 
   async #ask(method: string, path: string, body?: unknown, media = 'application/json'): Promise<Answer> {
-    const headers: Record<string, string> = { accept: 'application/json', 'content-type': media }
+    const headers: Record<string, string> = { accept: 'application/json', 'content-type': media, ...this.#headers }
     if (this.#token !== undefined) headers['authorization'] = `Bearer ${this.#token}`
     const sent = body === undefined ? {} : { body: JSON.stringify(body) }
     const response = await fetch(this.#url + path, { method, headers, ...sent })

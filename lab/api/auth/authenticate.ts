@@ -1,7 +1,7 @@
 // Who sent a request: a service account by its bearer token, or the administrator of the lab where there is no header.
 // Source: Kubernetes documentation "Authenticating"; KEP-1205 (bound objects), KEP-4193 (what `extra` says of a token).
 import { ApiError } from '../status.ts'
-import { ISSUER, TokenError } from './tokens.ts'
+import { ISSUER, TokenError, accountGroups } from './tokens.ts'
 import { ADMINISTRATOR, AUTHENTICATED } from './user.ts'
 import type { Binding, Bound, Claims, Tokens } from './tokens.ts'
 import type { Store } from '../store.ts'
@@ -62,7 +62,7 @@ function userOf({ sub, jti, 'kubernetes.io': { namespace, serviceaccount, pod, n
   return {
     username: sub,
     uid: serviceaccount.uid,
-    groups: ['system:serviceaccounts', `system:serviceaccounts:${namespace}`, AUTHENTICATED],
+    groups: [...accountGroups(namespace), AUTHENTICATED],
     extra: Object.fromEntries(told.map(([name, value]) => [`${EXTRA}/${name}`, [value]])),
   }
 }

@@ -101,6 +101,11 @@ export function accountName(namespace: string, name: string): string {
   return `system:serviceaccount:${namespace}:${name}`
 }
 
+/** The groups of every service account of a namespace. */
+export function accountGroups(namespace: string): string[] {
+  return ['system:serviceaccounts', `system:serviceaccounts:${namespace}`]
+}
+
 function encoded(value: unknown): string {
   return Buffer.from(JSON.stringify(value)).toString('base64url')
 }
