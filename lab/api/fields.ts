@@ -23,6 +23,7 @@ const PATHS: Readonly<Record<string, readonly string[]>> = {
   events: [...INVOLVED.map((name) => `involvedObject.${name}`), 'reason', 'reportingComponent', 'source', 'type'],
   'replicasets.apps': ['status.replicas'],
   'jobs.batch': ['status.successful'],
+  'certificatesigningrequests.certificates.k8s.io': ['spec.signerName'],
 }
 
 /** The values of an object by field path; absent fields are ''. */

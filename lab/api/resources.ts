@@ -42,6 +42,8 @@ export interface ResourceType {
   readonly custom: boolean
   /** The resource whose objects these are in another form (events.k8s.io shows core events). */
   readonly viewOf?: string
+  /** Objects of it are asked and answered, never kept: nothing but POST. */
+  readonly createOnly?: true
 }
 
 interface Row {
@@ -55,9 +57,11 @@ interface Row {
   scale?: true
   generation?: true
   viewOf?: string
+  createOnly?: true
 }
 
 const ALL = ['all']
+const RBAC = 'rbac.authorization.k8s.io'
 
 const ROWS: readonly Row[] = [
   { kind: 'Namespace', short: ['ns'], cluster: true, status: true },
@@ -86,6 +90,14 @@ const ROWS: readonly Row[] = [
   { group: 'events.k8s.io', kind: 'Event', short: ['ev'], viewOf: 'events' },
   { group: 'coordination.k8s.io', kind: 'Lease' },
   { group: 'certificates.k8s.io', kind: 'CertificateSigningRequest', short: ['csr'], cluster: true, status: true },
+  { group: RBAC, kind: 'Role' },
+  { group: RBAC, kind: 'RoleBinding' },
+  { group: RBAC, kind: 'ClusterRole', cluster: true },
+  { group: RBAC, kind: 'ClusterRoleBinding', cluster: true },
+  { group: 'authentication.k8s.io', kind: 'TokenReview', cluster: true, createOnly: true },
+  { group: 'authentication.k8s.io', kind: 'SelfSubjectReview', cluster: true, createOnly: true },
+  { group: 'authorization.k8s.io', kind: 'SubjectAccessReview', cluster: true, createOnly: true },
+  { group: 'authorization.k8s.io', kind: 'SelfSubjectAccessReview', cluster: true, createOnly: true },
   {
     group: 'apiextensions.k8s.io',
     kind: 'CustomResourceDefinition',
@@ -118,6 +130,7 @@ function typeOf(row: Row): ResourceType {
     generation: row.generation === true,
     custom: false,
     ...(row.viewOf === undefined ? {} : { viewOf: row.viewOf }),
+    ...(row.createOnly === undefined ? {} : { createOnly: row.createOnly }),
   }
 }
 

@@ -1,11 +1,13 @@
 // The Kubernetes API over plain http: which request goes where, and how a refusal is told.
 // Any number of listening sockets feed one server: lab nodes hand in those they made in their own network namespaces.
 import { createServer } from 'node:http'
-import { SIGNING_REQUESTS } from './admit/signing-request-rules.ts'
+import { pathAccess, permit, proxyAccess, resourceAccess, rolesIn } from './auth/access.ts'
+import { authenticate } from './auth/authenticate.ts'
+import { certificateSubresource, isOfCertificate } from './auth/certificates.ts'
+import { impersonated } from './auth/impersonate.ts'
+import { review } from './auth/reviews.ts'
 import { Tokens } from './auth/tokens.ts'
-import { userOf } from './auth/user.ts'
 import { aggregatedVersion } from './http/accept.ts'
-import { writeStatus } from './http/approval.ts'
 import { aggregated, coreVersions, group, groupList, resourceList } from './http/discovery.ts'
 import { Exchange } from './http/exchange.ts'
 import { nodeTarget, proxyToNode } from './http/node-proxy.ts'
@@ -109,12 +111,15 @@ function attachTo(server: Server, listening: SocketServer): () => void {
 }
 
 interface Service extends ApiSettings {
-  readonly tokens: Tokens
   readonly watches: Watches
+  readonly tokens: Tokens
 }
 
 async function answer(exchange: Exchange, service: Service): Promise<void> {
   try {
+    const { headers, headersDistinct } = exchange.request
+    const sender = authenticate(headers.authorization, service)
+    exchange.user = impersonated(sender, headersDistinct, rolesIn(service.store))
     await route(exchange, service)
   } catch (error) {
     refuse(exchange, service, error)
@@ -136,19 +141,23 @@ function refuse(exchange: Exchange, { report }: Service, error: unknown): void {
 
 async function route(exchange: Exchange, service: Service): Promise<void> {
   const { path } = exchange
-  exchange.user = userOf(exchange.request.headers.authorization, service)
+  const { store, dialNode } = service
+  const segments = segmentsOf(path)
+  const isResource = path.startsWith('/api') && segments.length > (segments[0] === 'api' ? 2 : 3)
+  if (!isResource) permit(exchange, pathAccess(exchange), store)
   if (path.startsWith('/api')) {
-    const document = discovery(exchange, service.store)
+    const document = discovery(exchange, store)
     if (document !== undefined) return exchange.sendJson(200, document)
-    if (isServedAsAggregate(exchange, service.store)) return
+    if (isServedAsAggregate(exchange, store)) return
     const target = nodeTarget(path)
-    if (target) return proxyToNode(exchange, target, { store: service.store, dialNode: service.dialNode })
-    return resource(exchange, placeOf(service.store.catalog, path), service)
+    if (!target) return resource(exchange, placeOf(store.catalog, path), service)
+    permit(exchange, proxyAccess(exchange, target.id), store)
+    return proxyToNode(exchange, target, { store, dialNode })
   }
   if (exchange.method !== 'GET') throw methodNotAllowed(`${exchange.method} is not allowed here`)
   if (path === '/healthz' || path === '/readyz' || path === '/livez') return exchange.send(200, 'ok', 'text/plain')
   if (path === '/version' || path === '/version/') return exchange.sendJson(200, versionOf())
-  if (path.startsWith('/openapi/')) return schema(exchange, service.store)
+  if (path.startsWith('/openapi/')) return schema(exchange, store)
   if (path !== '/') throw noSuchResource()
   exchange.sendJson(200, {
     paths: ['/api', '/apis', '/healthz', '/livez', '/openapi/v2', '/openapi/v3', '/readyz', '/version'],
@@ -156,7 +165,7 @@ async function route(exchange: Exchange, service: Service): Promise<void> {
 }
 
 function discovery({ path, method, accept }: Exchange, { catalog }: Store): unknown {
-  const [root, ...rest] = path.split('/').filter((segment) => segment !== '')
+  const [root, ...rest] = segmentsOf(path)
   if (method !== 'GET' || rest.length > 2) return undefined
   if (rest.length === 0) {
     if (aggregatedVersion(accept) !== undefined) return undefined
@@ -164,6 +173,10 @@ function discovery({ path, method, accept }: Exchange, { catalog }: Store): unkn
   }
   if (root === 'api') return rest.length === 1 ? resourceList(catalog, '', rest[0]!) : undefined
   return rest.length === 1 ? group(catalog, rest[0]!) : resourceList(catalog, rest[0]!, rest[1]!)
+}
+
+function segmentsOf(path: string): string[] {
+  return path.split('/').filter((segment) => segment !== '')
 }
 
 function isServedAsAggregate(exchange: Exchange, { catalog }: Store): boolean {
@@ -197,12 +210,13 @@ function versionOf(): unknown {
 }
 
 async function resource(exchange: Exchange, place: Place, service: Service): Promise<void> {
-  const { store } = service
+  const { store, readLog, tokens } = service
   const { subresource: below } = place
-  const isOfRequest = place.type.key === SIGNING_REQUESTS && (below === 'approval' || below === 'status')
-  if (isOfRequest) return writeStatus(exchange, place, store)
+  permit(exchange, resourceAccess(exchange, place), store)
+  if (place.type.createOnly) return review(exchange, place, service)
+  if (isOfCertificate(place)) return certificateSubresource(exchange, place, store)
   if (below !== undefined && !(below === 'status' && place.type.status)) {
-    return subresource(exchange, place, service)
+    return subresource(exchange, place, { store, readLog, tokens })
   }
   const verb = `${exchange.method} ${place.name === undefined ? 'all' : 'one'}`
   switch (verb) {

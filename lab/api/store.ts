@@ -5,6 +5,7 @@
 // (2) a write that changes nothing is no write; (3) listeners hear changes in the order of the writes, before the
 // outermost write returns; (4) a refused write leaves nothing behind.
 import { randomUUID } from 'node:crypto'
+import { DEFAULT_ROLES } from './auth/default-roles.ts'
 import { Catalog } from './catalog.ts'
 import { Changes } from './changes.ts'
 import { ClusterAddresses } from './admit/cluster-address.ts'
@@ -101,10 +102,11 @@ interface Shelf {
   readonly changes: Changes
 }
 
-/** A new cluster memory with the system namespaces in it. */
+/** A new cluster memory with the system namespaces and roles in it. */
 export function createStore(settings: StoreSettings = {}): Store {
   const store = new MemoryStore(settings)
   for (const name of SYSTEM_NAMESPACES) store.create('namespaces', { metadata: { name } })
+  for (const [resource, draft] of DEFAULT_ROLES) store.create(resource, draft)
   return store
 }
 

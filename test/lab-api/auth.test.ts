@@ -1,139 +1,232 @@
-// Who asks, as tokens have it, and what requests for certificates make of that: said on the wire.
+// Who may ask the API for what, said on the wire: tokens of service accounts and those who carry them.
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
-import { startApi, type Api } from '../../lab/api/server.ts'
-import { createStore, type Store } from '../../lab/api/store.ts'
+import { after, before, beforeEach, describe, test } from 'node:test'
+import { startApi } from '../../lab/api/server.ts'
+import { createStore } from '../../lab/api/store.ts'
+import { Caller } from './requests.ts'
+import type { Api } from '../../lab/api/server.ts'
 import type { KubeObject } from '../../lab/api/object.ts'
+import type { Store } from '../../lab/api/store.ts'
 
-const REQUESTS = '/apis/certificates.k8s.io/v1/certificatesigningrequests'
-const PEM = '-----BEGIN CERTIFICATE REQUEST-----\nAA==\n-----END CERTIFICATE REQUEST-----\n'
-const SPEC = { request: Buffer.from(PEM).toString('base64'), signerName: 'weft.dev/workload', usages: ['client auth'] }
-const TABLE = 'application/json;as=Table;v=v1;g=meta.k8s.io'
+const TOKEN = '/api/v1/namespaces/shop/serviceaccounts/cart/token'
 let store: Store
 let api: Api
+let admin: Caller
+let account: KubeObject
+let pod: KubeObject
 
 before(async () => {
-  store = createStore({})
+  store = createStore()
   api = await startApi({ store })
-  store.create('serviceaccounts', { metadata: { name: 'cart', namespace: 'default' } })
-  store.create('nodes', { metadata: { name: 'one' } })
+  admin = new Caller(api.url)
+  store.create('namespaces', { metadata: { name: 'shop' } })
+  store.create('nodes', { metadata: { name: 'node-1' } })
 })
 after(() => api.close())
 
-interface Answer extends KubeObject {
-  readonly code: number
-  readonly message: string
+beforeEach(() => {
+  for (const name of ['cart', 'other']) store.delete('serviceaccounts', 'shop', name)
+  for (const { metadata } of store.list('pods')) {
+    store.delete('pods', 'shop', metadata.name, { gracePeriodSeconds: 0 })
+  }
+  account = store.create('serviceaccounts', { metadata: { namespace: 'shop', name: 'cart' } })
+  store.create('serviceaccounts', { metadata: { namespace: 'shop', name: 'other' } })
+  pod = makePod()
+})
+
+function makePod(): KubeObject {
+  return store.create('pods', {
+    metadata: { namespace: 'shop', name: 'cart-1' },
+    spec: { serviceAccountName: 'cart', nodeName: 'node-1', containers: [{ name: 'main', image: 'shop' }] },
+  })
 }
 
-async function ask(method: string, path: string, body?: unknown, token?: string): Promise<Answer> {
-  const type = method === 'PATCH' ? 'application/merge-patch+json' : 'application/json'
-  const headers = { 'content-type': type, ...(token === undefined ? {} : { authorization: `Bearer ${token}` }) }
-  const response = await fetch(api.url + path, { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) })
-  return { ...((await response.json()) as Answer), code: response.status }
+function bound(extra: Record<string, string> = {}): unknown {
+  return { spec: { boundObjectRef: { apiVersion: 'v1', kind: 'Pod', name: 'cart-1', ...extra } } }
 }
 
-function pod(name: string, serviceAccountName = 'cart'): KubeObject {
-  const spec = { serviceAccountName, nodeName: 'one', containers: [{ name: 'app', image: 'app' }] }
-  return store.create('pods', { metadata: { name, namespace: 'default' }, spec })
+async function tokenFor(body: unknown = {}, path = TOKEN): Promise<string> {
+  const answer = await admin.post(path, body)
+  assert.equal(answer.code, 201, answer.body.message)
+  return answer.body.status.token
 }
 
-const tokenOf = (spec: object = {}, account = 'cart'): Promise<Answer> =>
-  ask('POST', `/api/v1/namespaces/default/serviceaccounts/${account}/token`, { spec })
-const boundTo = (name: string, uid?: string) => ({ boundObjectRef: { kind: 'Pod', apiVersion: 'v1', name, uid } })
-const create = (name: string, spec: object = {}, token?: string): Promise<Answer> =>
-  ask('POST', REQUESTS, { metadata: { name }, spec: { ...SPEC, ...spec } }, token)
+describe('a TokenRequest', () => {
+  test('is answered with a token for the API that lives an hour', async () => {
+    const { code, body } = await admin.post(TOKEN, {})
+    assert.equal(code, 201)
+    assert.equal(body.kind, 'TokenRequest')
+    assert.deepEqual(body.spec, {
+      audiences: ['https://kubernetes.default.svc'],
+      expirationSeconds: 3600,
+      boundObjectRef: null,
+    })
+    const lives = Date.parse(body.status.expirationTimestamp) - Date.parse(body.metadata.creationTimestamp)
+    assert.equal(lives, 3_600_000)
+    const claims = JSON.parse(Buffer.from(body.status.token.split('.')[1], 'base64url').toString())
+    assert.equal(claims.sub, 'system:serviceaccount:shop:cart')
+    assert.deepEqual(claims['kubernetes.io'].serviceaccount, { name: 'cart', uid: account.metadata.uid })
+  })
 
-test('a token says whose it is, which pod it ends with, and on which node that is', async () => {
-  const { metadata } = pod('bound')
-  const { code, status } = await tokenOf(boundTo('bound'))
-  assert.equal(code, 201)
-  assert.ok(Date.parse(String(status.expirationTimestamp)) > Date.now() + 3_590_000)
-  const made = await create('by-token', { username: 'somebody', groups: ['system:masters'] }, String(status.token))
-  const account = store.get('serviceaccounts', 'default', 'cart')
-  assert.deepEqual(
-    [made.code, made.spec.username, made.spec.uid, made.spec.groups],
-    [
-      201,
-      'system:serviceaccount:default:cart',
-      account?.metadata.uid,
-      ['system:serviceaccounts', 'system:serviceaccounts:default', 'system:authenticated'],
-    ],
-  )
-  const { 'authentication.kubernetes.io/credential-id': id, ...extra } = made.spec.extra as Record<string, string[]>
-  assert.match(String(id), /^JTI=[0-9a-f-]{36}$/)
-  assert.deepEqual(extra, {
-    'authentication.kubernetes.io/pod-name': ['bound'],
-    'authentication.kubernetes.io/pod-uid': [metadata.uid],
-    'authentication.kubernetes.io/node-name': ['one'],
-    'authentication.kubernetes.io/node-uid': [store.get('nodes', null, 'one')?.metadata.uid],
+  test('bound to a pod names the pod and its node in the token', async () => {
+    const token = await tokenFor(bound({ uid: pod.metadata.uid }))
+    const claims = JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())
+    assert.deepEqual(claims['kubernetes.io'].pod, { name: 'cart-1', uid: pod.metadata.uid })
+    assert.deepEqual(claims['kubernetes.io'].node, {
+      name: 'node-1',
+      uid: store.get('nodes', null, 'node-1')!.metadata.uid,
+    })
+  })
+
+  test('is refused as Kubernetes refuses it', async () => {
+    const pods = '/api/v1/namespaces/shop/serviceaccounts'
+    const rows: [path: string, body: unknown, code: number, says: RegExp][] = [
+      [`${pods}/gone/token`, {}, 404, /^serviceaccounts "gone" not found$/],
+      [TOKEN, { spec: { expirationSeconds: 599 } }, 422, /expirationSeconds.*less than 10 minutes/],
+      [TOKEN, { spec: { expirationSeconds: 2 ** 32 + 1 } }, 422, /larger than 2\^32 seconds/],
+      [TOKEN, { spec: { audiences: [''] } }, 422, /spec.audiences\[0\]/],
+      [TOKEN, { metadata: { name: 'other' } }, 422, /must match the service account name/],
+      [TOKEN, bound({ name: 'gone' }), 404, /^pods "gone" not found$/],
+      [TOKEN, bound({ uid: 'another' }), 409, /does not match the UID in record/],
+      [TOKEN, bound({ kind: 'Secret' }), 400, /cannot bind token to object of type v1, Kind=Secret/],
+      [`${pods}/other/token`, bound(), 400, /different serviceaccount name/],
+      [TOKEN, { kind: 'TokenReview' }, 400, /not a TokenRequest/],
+    ]
+    for (const [path, body, code, says] of rows) {
+      const answer = await admin.post(path, body)
+      assert.equal(answer.code, code, JSON.stringify(body))
+      assert.match(answer.body.message, says)
+    }
   })
 })
 
-test('who brings no token is the administrator, whatever is said', async () => {
-  const made = await create('by-nobody', { username: 'somebody', uid: 'x', extra: { a: ['b'] } })
-  assert.deepEqual([made.spec.username, made.spec.uid, made.spec.extra], ['kubernetes-admin', undefined, {}])
-})
+describe('a bearer token', () => {
+  const KINDS = '/api/v1'
 
-test('a token that does not hold is no token', async () => {
-  pod('brief')
-  const { status } = await tokenOf(boundTo('brief'))
-  const token = String(status.token)
-  const [head, body, signature] = token.split('.') as [string, string, string]
-  const other = Buffer.from(Buffer.from(body, 'base64url').toString().replace('cart', 'root')).toString('base64url')
-  const elsewhere = await tokenOf({ audiences: ['elsewhere'] })
-  const bad = ['x', `${head}.${body}`, `${head}.${other}.${signature}`, `${token}.x`, String(elsewhere.status.token)]
-  for (const each of bad) assert.equal((await ask('GET', '/api/v1/pods', undefined, each)).code, 401, each)
-  assert.equal((await ask('GET', '/api/v1/pods', undefined, token)).code, 200)
-  store.delete('pods', 'default', 'brief', { gracePeriodSeconds: 0 })
-  pod('brief') // another of that name
-  assert.equal((await ask('GET', '/api/v1/pods', undefined, token)).code, 401)
-})
-
-test('tokens are refused to who is not there, and for pods of others', async () => {
-  const { metadata } = pod('others', 'default')
-  assert.equal((await tokenOf({}, 'nobody')).code, 404)
-  assert.equal((await tokenOf(boundTo('nobody'))).code, 404)
-  assert.match((await tokenOf(boundTo('others', metadata.uid))).message, /different serviceaccount name/)
-  assert.equal((await tokenOf(boundTo('bound', metadata.uid))).code, 409)
-  assert.match((await tokenOf({ expirationSeconds: 599 })).message, /less than 10 minutes/)
-})
-
-test('a request is what it was when it was made, and whole', async () => {
-  await create('kept', { uid: 'x' })
-  const { code: _code, ...same } = await ask('GET', `${REQUESTS}/kept`)
-  assert.equal((await ask('PUT', `${REQUESTS}/kept`, same)).code, 200)
-  const patched = await ask('PATCH', `${REQUESTS}/kept`, { spec: { username: 'somebody' } })
-  assert.deepEqual([patched.code, patched.message.includes('field is immutable')], [422, true])
-  for (const [field, value] of Object.entries({
-    request: 'AA==',
-    signerName: 'none',
-    usages: [],
-    expirationSeconds: 599,
-  })) {
-    const refused = await create('refused', { [field]: value })
-    assert.equal(refused.code, 422, field)
-    assert.match(refused.message, new RegExp(`spec\\.${field}`))
+  async function codeWith(token: string): Promise<number> {
+    return (await new Caller(api.url, token).get(KINDS)).code
   }
+
+  test('is good while its account and pod are the ones it was made for', async () => {
+    const [plain, ofPod] = [await tokenFor(), await tokenFor(bound())]
+    assert.deepEqual([await codeWith(plain), await codeWith(ofPod)], [200, 200])
+    store.delete('pods', 'shop', 'cart-1', { gracePeriodSeconds: 0 })
+    assert.deepEqual([await codeWith(plain), await codeWith(ofPod)], [200, 401])
+    makePod()
+    assert.equal(await codeWith(ofPod), 401)
+    store.delete('serviceaccounts', 'shop', 'cart')
+    assert.equal(await codeWith(plain), 401)
+    store.create('serviceaccounts', { metadata: { namespace: 'shop', name: 'cart' } })
+    assert.equal(await codeWith(plain), 401)
+  })
+
+  test('for somebody else is not taken', async () => {
+    assert.equal(await codeWith(await tokenFor({ spec: { audiences: ['mesh'] } })), 401)
+  })
+
+  test('that is none makes nobody an administrator', async () => {
+    for (const authorization of ['Bearer', 'Bearer ', 'Bearer nonsense', 'Basic YWRtaW46YWRtaW4=', '']) {
+      const response = await fetch(api.url + KINDS, { headers: { authorization } })
+      assert.equal(response.status, 401, authorization)
+      const status = (await response.json()) as Record<string, unknown>
+      assert.deepEqual([status['reason'], status['message']], ['Unauthorized', 'Unauthorized'])
+    }
+  })
 })
 
-test('approval and certificate are written each by its own subresource', async () => {
-  await create('approved', { expirationSeconds: 86_400 })
-  const approve = { conditions: [{ type: 'Approved', status: 'True', reason: 'Granted', message: '' }] }
-  const certificate = Buffer.from('certificate').toString('base64')
-  const early = await ask('PATCH', `${REQUESTS}/approved/status`, { status: approve })
-  assert.deepEqual([early.code, early.status.conditions], [200, []])
-  const approved = await ask('PATCH', `${REQUESTS}/approved/approval`, { status: { ...approve, certificate } })
-  assert.deepEqual([approved.code, approved.status], [200, approve])
-  const signed = await ask('PUT', `${REQUESTS}/approved/status`, { ...approved, status: { certificate } })
-  assert.deepEqual([signed.code, signed.status], [200, { certificate, ...approve }])
-  const table = await fetch(`${api.url}${REQUESTS}/approved`, { headers: { accept: TABLE } })
-  const { rows } = (await table.json()) as { rows: readonly { cells: readonly unknown[] }[] }
-  const cells = rows[0]?.cells.toSpliced(1, 1) // its age
-  assert.deepEqual(cells, ['approved', 'weft.dev/workload', 'kubernetes-admin', '24h', 'Approved,Issued'])
-  const taken = await ask('PATCH', `${REQUESTS}/approved/approval`, { status: { conditions: [] } })
-  assert.deepEqual([taken.code, taken.message.includes('may not remove a condition of type Approved')], [403, true])
-  const both = { conditions: [...approve.conditions, { type: 'Denied', status: 'True' }] }
-  assert.match((await ask('PATCH', `${REQUESTS}/approved/approval`, { status: both })).message, /mutually exclusive/)
-  const stale = { ...approved, metadata: { ...approved.metadata, resourceVersion: '1' } }
-  assert.equal((await ask('PUT', `${REQUESTS}/approved/approval`, stale)).code, 409)
+const CSRS = '/apis/certificates.k8s.io/v1/certificatesigningrequests'
+const SIGNER = 'example.com/mesh'
+
+function pem(label: string): string {
+  return Buffer.from(`-----BEGIN ${label}-----\nMAA=\n-----END ${label}-----\n`).toString('base64')
+}
+
+function signingRequest(spec: Record<string, unknown> = {}, name = 'csr-1'): unknown {
+  const own = { request: pem('CERTIFICATE REQUEST'), signerName: SIGNER, usages: ['client auth'], ...spec }
+  return { metadata: { name }, spec: own }
+}
+
+describe('a certificate signing request', () => {
+  const path = `${CSRS}/csr-1`
+
+  beforeEach(() => store.delete('certificatesigningrequests.certificates.k8s.io', null, 'csr-1'))
+
+  function decision(type: string, more: Record<string, string> = {}) {
+    return { status: { conditions: [{ type, status: 'True', reason: 'Test', ...more }] } }
+  }
+
+  test('says who sent it, whatever it says itself', async () => {
+    const { code, body } = await admin.post(
+      CSRS,
+      signingRequest({ username: 'me', uid: 'x', groups: ['g'], extra: {} }),
+    )
+    assert.equal(code, 201)
+    assert.equal(body.spec.username, 'kubernetes-admin')
+    assert.deepEqual(body.spec.groups, ['system:masters', 'system:authenticated'])
+    assert.deepEqual([body.spec.uid, body.spec.extra], [undefined, undefined])
+  })
+
+  test('keeps its spec, and changes its status through the subresources alone', async () => {
+    const { body } = await admin.post(CSRS, signingRequest())
+    const changed = { ...body, spec: { ...body.spec, signerName: 'example.com/other' }, ...decision('Approved') }
+    const after = await admin.put(path, changed)
+    assert.equal(after.code, 200)
+    assert.deepEqual(after.body.spec, body.spec)
+    assert.deepEqual(after.body.status, {})
+  })
+
+  test('that is not whole is refused', async () => {
+    const rows: [spec: Record<string, unknown>, says: RegExp][] = [
+      [{ request: undefined }, /spec.request: Required value/],
+      [{ request: pem('CERTIFICATE') }, /PEM block type must be CERTIFICATE REQUEST/],
+      [{ signerName: undefined }, /spec.signerName: Required value/],
+      [{ signerName: 'mesh' }, /must be a fully qualified domain and path/],
+      [{ signerName: 'example/mesh' }, /at least two segments/],
+      [{ usages: [] }, /spec.usages: Required value/],
+      [{ usages: ['sleep'] }, /spec.usages\[0\]: Unsupported value/],
+      [{ usages: ['any', 'any'] }, /spec.usages\[1\]: Duplicate value/],
+      [{ expirationSeconds: 599 }, /less than 600 seconds/],
+    ]
+    for (const [spec, says] of rows) {
+      const { code, body } = await admin.post(CSRS, signingRequest(spec))
+      assert.equal(code, 422)
+      assert.match(body.message, says)
+    }
+  })
+
+  test('is approved or denied once, through /approval', async () => {
+    await admin.post(CSRS, signingRequest())
+    const certificate = pem('CERTIFICATE')
+    const { code, body } = await admin.patch(`${path}/approval`, {
+      status: { ...decision('Approved').status, certificate },
+    })
+    assert.equal(code, 200)
+    assert.equal(body.status.certificate, undefined)
+    const [condition] = body.status.conditions
+    assert.equal(condition.type, 'Approved')
+    assert.ok(Date.parse(condition.lastUpdateTime) > 0 && Date.parse(condition.lastTransitionTime) > 0)
+    const both = [...body.status.conditions, ...decision('Denied').status.conditions]
+    const denied = await admin.patch(`${path}/approval`, { status: { conditions: both } })
+    assert.equal(denied.code, 422)
+    assert.match(denied.body.message, /mutually exclusive/)
+    const removed = await admin.patch(`${path}/approval`, { status: { conditions: [] } })
+    assert.match(removed.body.message, /may not remove a condition of type "Approved"/)
+  })
+
+  test('is signed through /status, which decides nothing', async () => {
+    const { body } = await admin.post(CSRS, signingRequest())
+    const early = await admin.patch(`${path}/status`, decision('Approved'))
+    assert.equal(early.code, 422)
+    assert.match(early.body.message, /may not add a condition of type "Approved"/)
+    await admin.put(`${path}/approval`, { ...body, ...decision('Approved') })
+    const wrong = await admin.patch(`${path}/status`, { status: { certificate: pem('KEY') } })
+    assert.match(wrong.body.message, /PEM blocks of type CERTIFICATE/)
+    const signed = await admin.patch(`${path}/status`, { status: { certificate: pem('CERTIFICATE') } })
+    assert.equal(signed.code, 200)
+    assert.equal(signed.body.status.conditions[0].type, 'Approved')
+    const again = await admin.patch(`${path}/status`, { status: { certificate: null } })
+    assert.match(again.body.message, /may not modify existing certificate/)
+    const stale = await admin.put(`${path}/approval`, { ...body, ...decision('Approved') })
+    assert.equal(stale.code, 409)
+  })
 })

@@ -1,6 +1,8 @@
 // Defaults of the built-in kinds: what a user need not write and later reads in `-o yaml`.
 // Source: Kubernetes API reference 1.32, the "Defaults to" of each field.
-import { fill, isRecord } from '../object.ts'
+import { CERTIFICATE_REQUESTS } from './certificate-rules.ts'
+import { copyOf, fill, isRecord } from '../object.ts'
+import { defaultBinding } from './role-rules.ts'
 import { defaultPodSpec, qosOf } from './pod-defaults.ts'
 import type { KubeObject } from '../object.ts'
 import type { ResourceType } from '../resources.ts'
@@ -69,6 +71,12 @@ const FILLS: Readonly<Record<string, Fill>> = {
     job.spec.template.metadata.labels = { ...job.spec.template.metadata.labels, ...labels }
     defaultTemplate(job)
   },
+  [CERTIFICATE_REQUESTS](request, current) {
+    // What was asked stays as it was asked: a change is not refused, it is not made.
+    if (current) request.spec = copyOf(current.spec)
+  },
+  'rolebindings.rbac.authorization.k8s.io': defaultBinding,
+  'clusterrolebindings.rbac.authorization.k8s.io': defaultBinding,
   'customresourcedefinitions.apiextensions.k8s.io'(definition) {
     const { spec } = definition
     if (!isRecord(spec?.names)) return
@@ -87,8 +95,16 @@ export function applyDefaults(resource: string, object: KubeObject, current?: Ku
   if (object.spec === undefined || isRecord(object.spec)) defaults(object, current)
 }
 
+const SPECLESS = [
+  'secrets',
+  'endpoints',
+  'endpointslices.discovery.k8s.io',
+  'rolebindings.rbac.authorization.k8s.io',
+  'clusterrolebindings.rbac.authorization.k8s.io',
+]
+
 function specless(resource: string): Record<string, never> | undefined {
-  return ['secrets', 'endpoints', 'endpointslices.discovery.k8s.io'].includes(resource) ? undefined : {}
+  return SPECLESS.includes(resource) ? undefined : {}
 }
 
 /** The status a new object starts with; undefined when its kind has none until somebody writes it. */

@@ -41,6 +41,11 @@ export function nameFaults(type: ResourceType, { metadata }: KubeObject, previou
     return name.length <= LABEL_LIMIT && DNS_1035.test(name) ? [] : fault(DNS_1035_TEXT)
   }
   if (type.key === 'namespaces') return name.length <= LABEL_LIMIT && DNS_LABEL.test(name) ? [] : fault(LABEL_TEXT)
+  // Roles are named like 'system:node'.
+  if (type.group === 'rbac.authorization.k8s.io') {
+    const isSegment = name !== '' && name !== '.' && name !== '..' && !/[/%]/.test(name)
+    return isSegment ? [] : fault("may not be '.' or '..' or contain '/' or '%'")
+  }
   return isSubdomain(name) ? [] : fault(SUBDOMAIN_TEXT)
 }
 

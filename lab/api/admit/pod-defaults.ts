@@ -3,6 +3,7 @@
 import { fill, isRecord } from '../object.ts'
 
 const FILE_MODE = 0o644
+const TOKEN_SECONDS = 3_600
 
 /** Fills in a PodSpec in place. */
 export function defaultPodSpec(spec: Record<string, any>): void {
@@ -50,6 +51,9 @@ function defaultProbe(probe: Record<string, any>): void {
 function defaultVolume(volume: Record<string, any>): void {
   for (const kind of ['configMap', 'secret', 'projected', 'downwardAPI']) {
     if (isRecord(volume[kind])) fill(volume[kind], { defaultMode: FILE_MODE })
+  }
+  for (const { serviceAccountToken } of listOf(volume['projected']?.sources)) {
+    if (isRecord(serviceAccountToken)) fill(serviceAccountToken, { expirationSeconds: TOKEN_SECONDS })
   }
 }
 

@@ -1,7 +1,7 @@
 // Rules of the built-in kinds that users notice when they break them; each broken one is a Fault. Pure.
 // Source: Kubernetes API reference 1.32; what holds for every kind is in metadata-rules.ts.
-import { SIGNING_REQUESTS, signingRequestFaults } from './signing-request-rules.ts'
 import { isRecord, sameJson } from '../object.ts'
+import { CERTIFICATE_REQUESTS, certificateFaults } from './certificate-rules.ts'
 import {
   DNS_LABEL,
   LABEL_LIMIT,
@@ -12,6 +12,7 @@ import {
   nameFaults,
   notText,
 } from './metadata-rules.ts'
+import { bindingFaults, roleFaults } from './role-rules.ts'
 import { portFaults, serviceFaults, sliceFaults } from './service-rules.ts'
 import { matches, selectorOf } from '../selector.ts'
 import type { KubeObject } from '../object.ts'
@@ -41,7 +42,11 @@ const RULES: Readonly<Record<string, Rule>> = {
   secrets: ({ data }) => dataFaults(data),
   configmaps: ({ data }) => dataFaults(data),
   'customresourcedefinitions.apiextensions.k8s.io': definitionFaults,
-  [SIGNING_REQUESTS]: signingRequestFaults,
+  [CERTIFICATE_REQUESTS]: certificateFaults,
+  'roles.rbac.authorization.k8s.io': roleFaults,
+  'clusterroles.rbac.authorization.k8s.io': roleFaults,
+  'rolebindings.rbac.authorization.k8s.io': bindingFaults,
+  'clusterrolebindings.rbac.authorization.k8s.io': bindingFaults,
 }
 
 function podFaults(spec: unknown, path: string): Fault[] {

@@ -1,75 +1,118 @@
-// Service account tokens: JSON Web Tokens (RFC 7519) that this API signs and reads. They end with it, as its key does.
-// Source: KEP-1205 "Bound Service Account Tokens", KEP-4193 for the node and the token's own id.
-import { generateKeyPairSync, randomUUID, sign, verify } from 'node:crypto'
+// Tokens of service accounts: signed and read with a key that lives as long as the API. No store, no http.
+// Source: RFC 7515 (JWS compact form), RFC 7519 (claims); KEP-1205 "Bound Service Account Tokens", KEP-4193 (node, jti).
+import { createHash, generateKeyPairSync, randomUUID, sign, verify } from 'node:crypto'
 import { isRecord } from '../object.ts'
+import type { KeyObject } from 'node:crypto'
 
-/** Whom tokens are for that say nothing else, and who issues them. */
-export const API_AUDIENCE = 'https://kubernetes.default.svc'
-/** Real ones have a KB. */
-const TOKEN_MOST = 16 * 1024
+/** Who signs the tokens, and the audience of the API itself. */
+export const ISSUER = 'https://kubernetes.default.svc'
+/** Longest text that is read as a token at all. */
+export const TOKEN_LIMIT_CHARACTERS = 16 * 1024
+const ALGORITHM = 'ES256'
+// JWS wants the two numbers of a signature side by side, not in DER: RFC 7518, 3.4.
+const ENCODING = 'ieee-p1363'
 
-export interface Reference {
+/** An object that a token is bound to: gone, or made anew, the token is no longer good. */
+export interface Bound {
   readonly name: string
   readonly uid: string
 }
 
-/** What a token says of who holds it. */
-export interface Bearer {
+export interface Binding {
   readonly namespace: string
-  readonly serviceaccount: Reference
-  readonly pod?: Reference
-  readonly node?: Reference
+  readonly serviceaccount: Bound
+  readonly pod?: Bound
+  /** The pod's node, once it is scheduled. */
+  readonly node?: { readonly name: string; readonly uid?: string }
 }
 
-/** A token that was read. Times in seconds since 1970. */
 export interface Claims {
-  readonly audiences: readonly string[]
-  readonly notBefore: number
-  readonly expires: number
-  readonly id: string
-  readonly bearer: Bearer
+  readonly iss: string
+  readonly sub: string
+  readonly aud: readonly string[]
+  /** Seconds since the epoch, as nbf and exp. */
+  readonly iat: number
+  readonly nbf: number
+  readonly exp: number
+  readonly jti: string
+  readonly 'kubernetes.io': Binding
 }
 
-/** The username of a service account. */
-export function accountName({ namespace, serviceaccount: { name } }: Bearer): string {
+/** What a token is to say. */
+export interface TokenOrder {
+  readonly audiences: readonly string[]
+  readonly expirationSeconds: number
+  readonly binding: Binding
+}
+
+/** Why a text is no good token of ours. */
+export class TokenError extends Error {}
+
+export class Tokens {
+  readonly #privateKey: KeyObject
+  readonly #publicKey: KeyObject
+  readonly #header: string
+  readonly #now: () => number
+
+  /** `now` is in ms since the epoch. */
+  constructor(now: () => number = Date.now) {
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    this.#privateKey = privateKey
+    this.#publicKey = publicKey
+    this.#now = now
+    const kid = createHash('sha256')
+      .update(publicKey.export({ type: 'spki', format: 'der' }))
+      .digest('base64url')
+    this.#header = encoded({ alg: ALGORITHM, kid })
+  }
+
+  /** A new token and what it claims. */
+  issue({ audiences, expirationSeconds, binding }: TokenOrder): { token: string; claims: Claims } {
+    const iat = Math.floor(this.#now() / 1000)
+    const sub = accountName(binding.namespace, binding.serviceaccount.name)
+    const times = { iat, nbf: iat, exp: iat + expirationSeconds }
+    const claims: Claims = { iss: ISSUER, sub, aud: audiences, ...times, jti: randomUUID(), 'kubernetes.io': binding }
+    const signed = `${this.#header}.${encoded(claims)}`
+    const key = { key: this.#privateKey, dsaEncoding: ENCODING } as const
+    return { token: `${signed}.${sign('sha256', Buffer.from(signed), key).toString('base64url')}`, claims }
+  }
+
+  /** The claims of a token that this key signed and whose time is now. Throws TokenError. Audiences are not looked at. */
+  read(token: string): Claims {
+    const parts = token.length > TOKEN_LIMIT_CHARACTERS ? [] : token.split('.')
+    const [header, body = '', signature = ''] = parts
+    if (parts.length !== 3) throw new TokenError('invalid bearer token')
+    // The header is ours to the letter, or the token is not ours: no other algorithm or key is ever considered.
+    const key = { key: this.#publicKey, dsaEncoding: ENCODING } as const
+    const isOurs =
+      header === this.#header &&
+      verify('sha256', Buffer.from(`${header}.${body}`), key, Buffer.from(signature, 'base64url'))
+    if (!isOurs) throw new TokenError('invalid bearer token')
+    const claims = decoded(body)
+    const seconds = this.#now() / 1000
+    if (seconds < claims.nbf) throw new TokenError('service account token is not valid yet')
+    if (seconds >= claims.exp) throw new TokenError('service account token has expired')
+    return claims
+  }
+}
+
+/** The user name of a service account. */
+export function accountName(namespace: string, name: string): string {
   return `system:serviceaccount:${namespace}:${name}`
 }
 
-export class Tokens {
-  readonly #key = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-
-  issue(bearer: Bearer, audiences: readonly string[], { now, seconds }: { now: number; seconds: number }): string {
-    const from = Math.floor(now / 1000)
-    const claims = {
-      iss: API_AUDIENCE,
-      sub: accountName(bearer),
-      aud: audiences,
-      ...{ iat: from, nbf: from, exp: from + seconds, jti: randomUUID() },
-      'kubernetes.io': bearer,
-    }
-    const content = `${textOf({ alg: 'ES256', typ: 'JWT' })}.${textOf(claims)}`
-    const signature = sign('sha256', Buffer.from(content), { key: this.#key.privateKey, dsaEncoding: 'ieee-p1363' })
-    return `${content}.${signature.toString('base64url')}`
-  }
-
-  /** What a token says, if it is one of this API's; whether it still holds is the caller's to judge. Else null. */
-  read(token: string): Claims | null {
-    const [head, body, signature, ...more] = token.length > TOKEN_MOST ? [] : token.split('.')
-    if (head === undefined || body === undefined || signature === undefined || more.length > 0) return null
-    const key = { key: this.#key.publicKey, dsaEncoding: 'ieee-p1363' } as const
-    if (!verify('sha256', Buffer.from(`${head}.${body}`), key, Buffer.from(signature, 'base64url'))) return null
-    const said: unknown = JSON.parse(Buffer.from(body, 'base64url').toString('utf8')) // written by issue()
-    if (!isRecord(said)) return null
-    return {
-      audiences: said['aud'] as string[],
-      notBefore: said['nbf'] as number,
-      expires: said['exp'] as number,
-      id: said['jti'] as string,
-      bearer: said['kubernetes.io'] as Bearer,
-    }
-  }
+/** The groups of every service account of a namespace. */
+export function accountGroups(namespace: string): string[] {
+  return ['system:serviceaccounts', `system:serviceaccounts:${namespace}`]
 }
 
-function textOf(value: unknown): string {
+function encoded(value: unknown): string {
   return Buffer.from(JSON.stringify(value)).toString('base64url')
+}
+
+// What stands under our signature is what we wrote.
+function decoded(body: string): Claims {
+  const claims: unknown = JSON.parse(Buffer.from(body, 'base64url').toString('utf8'))
+  if (!isRecord(claims)) throw new TokenError('invalid bearer token')
+  return claims as Claims
 }

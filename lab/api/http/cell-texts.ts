@@ -116,18 +116,26 @@ export function jobStatus({ status }: KubeObject): string {
   return met('Complete') ? 'Complete' : met('Failed') ? 'Failed' : met('Suspended') ? 'Suspended' : 'Running'
 }
 
-/** How far a request for a certificate has come. */
-export function signingStatus({ status }: KubeObject): string {
-  const has = (type: string): boolean => (status?.conditions ?? []).some((each: any) => each.type === type)
-  const words = [has('Denied') ? 'Denied' : has('Approved') ? 'Approved' : 'Pending']
-  if (has('Failed')) words.push('Failed')
-  if (status?.certificate) words.push('Issued')
-  return words.join(',')
-}
-
 /** How long a job ran, or has been running. */
 export function jobDuration({ status }: KubeObject, now: number): string {
   if (!status?.startTime) return ''
   const end = status.completionTime ? Date.parse(status.completionTime) : now
   return humanDuration(end - Date.parse(status.startTime))
+}
+
+/** What became of a certificate signing request: 'Pending', 'Approved,Issued', 'Denied', 'Approved,Failed'. */
+export function certificateCondition({ status }: KubeObject): string {
+  const types: unknown[] = (status?.conditions ?? []).map(({ type }: { type?: string }) => type)
+  const decision = types.includes('Denied') ? 'Denied' : types.includes('Approved') ? 'Approved' : 'Pending'
+  return decision + (types.includes('Failed') ? ',Failed' : '') + (status?.certificate ? ',Issued' : '')
+}
+
+/** The names of a binding's subjects of one kind; service accounts with their namespace. */
+export function subjectsText({ subjects }: KubeObject, kind: string): string {
+  const chosen: { kind: string; name: string; namespace?: string }[] = (subjects ?? []).filter(
+    (subject: { kind: string }) => subject.kind === kind,
+  )
+  return chosen
+    .map(({ name, namespace }) => (kind === 'ServiceAccount' ? `${namespace ?? ''}/${name}` : name))
+    .join(', ')
 }

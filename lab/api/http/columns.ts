@@ -1,5 +1,4 @@
 // The columns `kubectl get` shows for each built-in kind. Pure. Source: what kubectl 1.32 prints against Kubernetes 1.32.
-import { SIGNING_REQUESTS } from '../admit/signing-request-rules.ts'
 import { isRecord } from '../object.ts'
 import {
   NONE,
@@ -18,7 +17,8 @@ import {
   lastSeen,
   jobStatus,
   jobDuration,
-  signingStatus,
+  certificateCondition,
+  subjectsText,
 } from './cell-texts.ts'
 import { ageOf, humanDuration } from './duration.ts'
 import { podStatus } from './pod-status.ts'
@@ -65,6 +65,16 @@ const IMAGES = wide('Images', ({ spec }) =>
 )
 const SELECTOR = wide('Selector', ({ spec }) => (isRecord(spec.selector) ? selectorText(spec.selector) : NONE))
 const DATA = number('Data', ({ data, binaryData }) => Object.keys({ ...data, ...binaryData }).length)
+
+const CREATED: Column = { name: 'Created At', type: 'date', cell: ({ metadata }) => metadata.creationTimestamp }
+const BINDING = [
+  NAME,
+  text('Role', ({ roleRef }) => `${roleRef?.kind ?? ''}/${roleRef?.name ?? ''}`),
+  AGE,
+  wide('Users', (binding) => subjectsText(binding, 'User')),
+  wide('Groups', (binding) => subjectsText(binding, 'Group')),
+  wide('ServiceAccounts', (binding) => subjectsText(binding, 'ServiceAccount')),
+]
 
 export const COLUMNS: Readonly<Record<string, readonly Column[]>> = {
   namespaces: [NAME, text('Status', ({ status }) => status?.phase ?? ''), AGE],
@@ -177,19 +187,20 @@ export const COLUMNS: Readonly<Record<string, readonly Column[]>> = {
     ),
     AGE,
   ],
-  [SIGNING_REQUESTS]: [
+  'leases.coordination.k8s.io': [NAME, text('Holder', ({ spec }) => spec?.holderIdentity ?? ''), AGE],
+  'certificatesigningrequests.certificates.k8s.io': [
     NAME,
     AGE,
-    text('SignerName', ({ spec }) => String(spec.signerName)),
-    text('Requestor', ({ spec }) => String(spec.username)),
+    text('SignerName', ({ spec }) => spec?.signerName ?? ''),
+    text('Requestor', ({ spec }) => spec?.username ?? ''),
     text('RequestedDuration', ({ spec }) =>
-      spec.expirationSeconds ? humanDuration(1000 * spec.expirationSeconds) : NONE,
+      spec?.expirationSeconds ? humanDuration(spec.expirationSeconds * 1000) : NONE,
     ),
-    text('Condition', signingStatus),
+    text('Condition', certificateCondition),
   ],
-  'leases.coordination.k8s.io': [NAME, text('Holder', ({ spec }) => spec?.holderIdentity ?? ''), AGE],
-  'customresourcedefinitions.apiextensions.k8s.io': [
-    NAME,
-    { name: 'Created At', type: 'date', cell: ({ metadata }) => metadata.creationTimestamp },
-  ],
+  'roles.rbac.authorization.k8s.io': [NAME, CREATED],
+  'clusterroles.rbac.authorization.k8s.io': [NAME, CREATED],
+  'rolebindings.rbac.authorization.k8s.io': BINDING,
+  'clusterrolebindings.rbac.authorization.k8s.io': BINDING,
+  'customresourcedefinitions.apiextensions.k8s.io': [NAME, CREATED],
 }

@@ -1,11 +1,13 @@
 // What the server serves, in the three forms clients ask for it. Pure.
 // Source: Kubernetes documentation "The Kubernetes API: Discovery API" (aggregated and unaggregated).
+import { CERTIFICATE_REQUESTS } from '../admit/certificate-rules.ts'
 import { byPriority } from '../crd.ts'
 import { groupVersion } from '../resources.ts'
 import type { Catalog } from '../catalog.ts'
 import type { ResourceType } from '../resources.ts'
 
 const VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch']
+const CREATE_VERBS = ['create']
 const CHANGE_VERBS = ['get', 'patch', 'update']
 
 interface Subresource {
@@ -24,9 +26,19 @@ function subresourcesOf(type: ResourceType, version: string): Subresource[] {
   if (type.key === 'nodes') {
     found.push({ name: 'proxy', kind: 'NodeProxyOptions', group: '', version: 'v1', verbs: ['get'] })
   }
+  if (type.key === CERTIFICATE_REQUESTS) found.push({ name: 'approval', kind, group, version, verbs: CHANGE_VERBS })
+  if (type.key === 'serviceaccounts') {
+    found.push({
+      name: 'token',
+      kind: 'TokenRequest',
+      group: 'authentication.k8s.io',
+      version: 'v1',
+      verbs: CREATE_VERBS,
+    })
+  }
   if (type.key === 'pods') {
-    found.push({ name: 'binding', kind: 'Binding', group: '', version: 'v1', verbs: ['create'] })
-    found.push({ name: 'eviction', kind: 'Eviction', group: 'policy', version: 'v1', verbs: ['create'] })
+    found.push({ name: 'binding', kind: 'Binding', group: '', version: 'v1', verbs: CREATE_VERBS })
+    found.push({ name: 'eviction', kind: 'Eviction', group: 'policy', version: 'v1', verbs: CREATE_VERBS })
     found.push({ name: 'log', kind: 'Pod', group: '', version: 'v1', verbs: ['get'] })
   }
   return found
@@ -58,8 +70,13 @@ export function resourceList(catalog: Catalog, group: string, version: string): 
   return { kind: 'APIResourceList', apiVersion: 'v1', groupVersion: groupVersion(group, version), resources }
 }
 
-function resourceOf({ plural, singular, namespaced, kind, shortNames, categories }: ResourceType): unknown {
-  return { name: plural, singularName: singular, namespaced, kind, verbs: VERBS, shortNames, categories }
+function verbsOf({ createOnly }: ResourceType): readonly string[] {
+  return createOnly ? CREATE_VERBS : VERBS
+}
+
+function resourceOf(type: ResourceType): unknown {
+  const { plural, singular, namespaced, kind, shortNames, categories } = type
+  return { name: plural, singularName: singular, namespaced, kind, verbs: verbsOf(type), shortNames, categories }
 }
 
 function subresourceRows(type: ResourceType, version: string): unknown[] {
@@ -121,7 +138,7 @@ function aggregatedResource(type: ResourceType, version: string): unknown {
     responseKind: { group: type.group, version, kind: type.kind },
     scope: type.namespaced ? 'Namespaced' : 'Cluster',
     singularResource: type.singular,
-    verbs: VERBS,
+    verbs: verbsOf(type),
     shortNames: type.shortNames,
     categories: type.categories,
     subresources: subresourcesOf(type, version).map(({ name, kind, group: of, version: at, verbs }) => ({

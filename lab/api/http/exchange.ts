@@ -1,8 +1,9 @@
 // One http request and its answer, as the verbs see them: parsed query, bounded JSON body, one way to reply.
-import { ADMINISTRATOR, type User } from '../auth/user.ts'
 import { PROTOBUF, readProtobuf } from './protobuf-read.ts'
+import { ANONYMOUS } from '../auth/user.ts'
 import { badRequest, tooLarge, unsupportedMediaType } from '../status.ts'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { User } from '../auth/user.ts'
 
 /** Largest request body taken, in bytes: what the API server of Kubernetes takes. */
 export const BODY_LIMIT_BYTES = 3 * 1024 * 1024
@@ -13,8 +14,8 @@ export class Exchange {
   readonly method: string
   readonly path: string
   readonly query: URLSearchParams
-  /** Who asks. */
-  user: User = ADMINISTRATOR
+  /** Who asks: nobody, until the server knows. */
+  user: User = ANONYMOUS
 
   constructor(request: IncomingMessage, response: ServerResponse) {
     this.request = request

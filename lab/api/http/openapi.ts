@@ -18,7 +18,8 @@ interface PatchedPath {
 }
 
 function patchedPaths(types: readonly ResourceType[]): PatchedPath[] {
-  return types.flatMap((type) =>
+  const patched = types.filter(({ createOnly }) => !createOnly)
+  return patched.flatMap((type) =>
     type.versions.map(({ name: version }) => {
       const root = type.group === '' ? `/api/${version}` : `/apis/${type.group}/${version}`
       const inside = type.namespaced ? '/namespaces/{namespace}' : ''

@@ -3,7 +3,7 @@
 //
 // One field a word: NAME=NUMBER:TYPE. `*` repeats; `?` is optional in the API's sense: kept although zero or empty.
 // Types: string (also when none is named), int, bool, bytes, time, quantity, intOrString, map (of strings), bytesMap,
-// quantityMap, or a message of this table.
+// listMap (of lists of strings), quantityMap, or a message of this table.
 
 const MESSAGES: Readonly<Record<string, string>> = {
   ObjectMeta: `name=1 generateName=2 namespace=3 selfLink=4 uid=5 resourceVersion=6 generation=7:int
@@ -69,15 +69,53 @@ const MESSAGES: Readonly<Record<string, string>> = {
   KeyReference: 'reference=1:LocalReference key=2 optional=3:bool?',
   Resources: 'limits=1:quantityMap requests=2:quantityMap',
   VolumeMount: 'name=1 readOnly=2:bool mountPath=3 subPath=4 mountPropagation=5? subPathExpr=6',
+  TokenRequest: 'metadata=1:ObjectMeta spec=2:TokenRequestSpec status=3:TokenRequestStatus',
+  TokenRequestSpec: 'audiences=1* boundObjectRef=3:BoundReference expirationSeconds=4:int?',
+  TokenRequestStatus: 'token=1 expirationTimestamp=2:time',
+  BoundReference: 'kind=1 apiVersion=2 name=3 uid=4',
+  TokenReview: 'metadata=1:ObjectMeta spec=2:TokenReviewSpec status=3:TokenReviewStatus',
+  TokenReviewSpec: 'token=1 audiences=2*',
+  TokenReviewStatus: 'authenticated=1:bool user=2:UserInfo error=3 audiences=4*',
+  SelfSubjectReview: 'metadata=1:ObjectMeta status=2:SelfSubjectReviewStatus',
+  SelfSubjectReviewStatus: 'userInfo=1:UserInfo',
+  StringList: 'items=1*',
+  UserInfo: 'username=1 uid=2 groups=3* extra=4:listMap',
+
+  SelfSubjectAccessReview: 'metadata=1:ObjectMeta spec=2:AccessReviewSpec status=3:AccessReviewStatus',
+  SubjectAccessReview: 'metadata=1:ObjectMeta spec=2:AccessReviewSpec status=3:AccessReviewStatus',
+  AccessReviewSpec: `resourceAttributes=1:ResourceAttributes nonResourceAttributes=2:PathAttributes user=3 groups=4*
+    extra=5:listMap uid=6`,
+  ResourceAttributes: 'namespace=1 verb=2 group=3 version=4 resource=5 subresource=6 name=7',
+  PathAttributes: 'path=1 verb=2',
+  AccessReviewStatus: 'allowed=1:bool reason=2 evaluationError=3 denied=4:bool',
+
+  CertificateSigningRequest: 'metadata=1:ObjectMeta spec=2:SigningSpec status=3:SigningStatus',
+  SigningSpec: `request=1:bytes username=2 uid=3 groups=4* usages=5* extra=6:listMap signerName=7
+    expirationSeconds=8:int?`,
+  SigningStatus: 'conditions=1:SigningCondition* certificate=2:bytes',
+  SigningCondition: 'type=1 reason=2 message=3 lastUpdateTime=4:time lastTransitionTime=5:time status=6',
+
+  Role: 'metadata=1:ObjectMeta rules=2:PolicyRule*',
+  ClusterRole: 'metadata=1:ObjectMeta rules=2:PolicyRule* aggregationRule=3:AggregationRule',
+  AggregationRule: 'clusterRoleSelectors=1:LabelSelector*',
+  PolicyRule: 'verbs=1* apiGroups=2* resources=3* resourceNames=4* nonResourceURLs=5*',
+  RoleBinding: 'metadata=1:ObjectMeta subjects=2:Subject* roleRef=3:RoleReference',
+  ClusterRoleBinding: 'metadata=1:ObjectMeta subjects=2:Subject* roleRef=3:RoleReference',
+  Subject: 'kind=1 apiGroup=2 name=3 namespace=4',
+  RoleReference: 'apiGroup=1 kind=2 name=3',
 }
 
 /** The kinds that may come as protocol buffers, by their group. */
 const KINDS: Readonly<Record<string, readonly string[]>> = {
   v1: ['Binding', 'ConfigMap', 'DeleteOptions', 'Namespace', 'Pod', 'Secret', 'Service', 'ServiceAccount'],
   'apps/v1': ['Deployment'],
+  'authentication.k8s.io/v1': ['SelfSubjectReview', 'TokenRequest', 'TokenReview'],
+  'authorization.k8s.io/v1': ['SelfSubjectAccessReview', 'SubjectAccessReview'],
   'batch/v1': ['Job'],
+  'certificates.k8s.io/v1': ['CertificateSigningRequest'],
   'meta.k8s.io/v1': ['DeleteOptions'],
   'policy/v1': ['Eviction'],
+  'rbac.authorization.k8s.io/v1': ['ClusterRole', 'ClusterRoleBinding', 'Role', 'RoleBinding'],
 }
 
 export interface FieldRule {

@@ -82,6 +82,10 @@ function readValue(type: string, value: Value, depth: number): unknown {
       return entryOf('string', bytesOf(value))
     case 'bytesMap':
       return entryOf('bytes', bytesOf(value))
+    case 'listMap': {
+      const [key, list] = entryOf('StringList', bytesOf(value))
+      return [key, isRecord(list) ? (list['items'] ?? []) : []]
+    }
     case 'quantityMap':
       return entryOf('quantity', bytesOf(value))
     default:

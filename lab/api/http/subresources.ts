@@ -1,4 +1,4 @@
-// Subresources besides /status: scale of workloads; log, binding and eviction of pods.
+// Subresources besides /status: scale of workloads; log, binding and eviction of pods; token of service accounts.
 // Source: Kubernetes API reference autoscaling/v1 Scale, v1 Binding, policy/v1 Eviction, "read log of the specified Pod".
 import { requestToken } from '../auth/token-request.ts'
 import { isRecord } from '../object.ts'
@@ -6,11 +6,11 @@ import { ApiError, badRequest, methodNotAllowed, noSuchResource } from '../statu
 import { selectorText } from './cell-texts.ts'
 import { found } from './read.ts'
 import { wanted } from './write.ts'
-import type { Tokens } from '../auth/tokens.ts'
 import type { Exchange } from './exchange.ts'
 import type { KubeObject } from '../object.ts'
 import type { Place } from './path.ts'
 import type { Store } from '../store.ts'
+import type { Tokens } from '../auth/tokens.ts'
 
 /** What `kubectl logs` asks for. */
 export interface LogQuery {
@@ -34,7 +34,7 @@ export type ReadLog = (query: LogQuery, signal: AbortSignal) => AsyncIterable<st
 
 export interface Served {
   readonly store: Store
-  readonly readLog?: ReadLog | undefined
+  readonly readLog: ReadLog | undefined
   readonly tokens: Tokens
 }
 
@@ -43,7 +43,7 @@ export async function subresource(exchange: Exchange, place: Place, served: Serv
   const { method } = exchange
   if (name === 'scale' && type.scale) return scale(exchange, place, served.store)
   if (type.key === 'serviceaccounts' && name === 'token' && method === 'POST') {
-    return requestToken(exchange, found(served.store, place), served)
+    return requestToken(exchange, place, served)
   }
   if (type.key !== 'pods') throw noSuchResource()
   if (name === 'log' && method === 'GET') return log(exchange, place, served)
@@ -56,8 +56,8 @@ export async function subresource(exchange: Exchange, place: Place, served: Serv
 }
 
 async function scale(exchange: Exchange, place: Place, store: Store): Promise<void> {
-  const current = scaleOf(found(store, place))
-  if (exchange.method === 'GET') return exchange.sendJson(200, current)
+  const current = (): unknown => scaleOf(found(store, place))
+  if (exchange.method === 'GET') return exchange.sendJson(200, current())
   const given = await wanted(exchange, place, current)
   const { spec = {}, metadata } = isRecord(given) ? given : {}
   const replicas: unknown = spec.replicas ?? 0

@@ -1,6 +1,6 @@
 // create, update, patch, delete and deletecollection; /status takes update and patch the same way.
 // Source: Kubernetes API concepts "Updates to existing resources", "Resource deletion", "Dry-run".
-import { askedBy, SIGNING_REQUESTS } from '../admit/signing-request-rules.ts'
+import { CERTIFICATE_REQUESTS, requestedBy } from '../admit/certificate-rules.ts'
 import { isRecord } from '../object.ts'
 import { applyJsonPatch } from '../patch/json-patch.ts'
 import { applyMergePatch } from '../patch/merge-patch.ts'
@@ -22,12 +22,12 @@ const APPLY_PATCH = 'application/apply-patch+yaml'
 const POLICIES: readonly unknown[] = ['Background', 'Foreground', 'Orphan']
 
 export async function create(exchange: Exchange, place: Place, store: Store): Promise<void> {
-  const sent = checked(place, await exchange.json())
-  const draft = place.type.key === SIGNING_REQUESTS ? askedBy(sent, exchange.user) : sent
+  const draft = checked(place, await exchange.json())
   if (place.type.namespaced && place.namespace === undefined) {
     throw methodNotAllowed('an empty namespace may not be set during creation')
   }
-  const object = store.create(storedAs(place.type), stored(place.type, draft), { dryRun: exchange.dryRun })
+  const own = place.type.key === CERTIFICATE_REQUESTS ? requestedBy(draft, exchange.user) : draft
+  const object = store.create(storedAs(place.type), stored(place.type, own), { dryRun: exchange.dryRun })
   sendObject(exchange, place, 201, object)
 }
 
@@ -38,30 +38,32 @@ export async function update(exchange: Exchange, place: Place, store: Store): Pr
 }
 
 export async function patch(exchange: Exchange, place: Place, store: Store): Promise<void> {
-  const { media } = exchange
-  const document = await exchange.json(patchMedias(exchange, place))
-  if (document === undefined) throw badRequest('the patch is empty')
-  const current = present(place.type, place.version, found(store, place))
-  write(exchange, place, store, checked(place, applyPatch(place, media, current, document)))
+  const current = (): unknown => present(place.type, place.version, found(store, place))
+  write(exchange, place, store, checked(place, await wanted(exchange, place, current)))
 }
 
-/** What a PUT or PATCH of a subresource wants to be there. Throws 405 for other methods. */
-export async function wanted(exchange: Exchange, place: Place, current: unknown): Promise<unknown> {
+/**
+ * What a PUT or PATCH wants to be there. `current` is asked once the body has come: a patch is made on what is there then.
+ * Throws 405 for other methods.
+ */
+export async function wanted(exchange: Exchange, place: Place, current: () => unknown): Promise<unknown> {
   const { method, media } = exchange
   if (method === 'PUT') return exchange.json()
   if (method !== 'PATCH') throw methodNotAllowed(`${method} is not allowed on ${place.subresource}`)
-  return applyPatch(place, media, current, await exchange.json(patchMedias(exchange, place)))
+  const document = await exchange.json(patchMedias(exchange, place))
+  if (document === undefined) throw badRequest('the patch is empty')
+  return applyPatch(place, media, current(), document)
 }
 
 /** The patched copy of `current`, by the media type of the patch. Throws what the patch's own rules throw. */
-export function applyPatch(place: Place, media: string, current: unknown, document: unknown): unknown {
+function applyPatch(place: Place, media: string, current: unknown, document: unknown): unknown {
   if (media === JSON_PATCH) return applyJsonPatch(current, document)
   if (media === MERGE_PATCH) return applyMergePatch(current, document)
   return applyStrategicPatch(place.type.kind, current, document)
 }
 
 /** The media types of patches a place takes. Throws 415 for server-side apply. */
-export function patchMedias({ media }: Exchange, { type }: Place): string[] {
+function patchMedias({ media }: Exchange, { type }: Place): string[] {
   if (media === APPLY_PATCH || media === 'application/apply-patch+cbor') {
     throw unsupportedMediaType('server-side apply is not served by this API: apply without --server-side')
   }
@@ -75,7 +77,7 @@ function write(exchange: Exchange, place: Place, store: Store, draft: ObjectDraf
 }
 
 /** A body as a draft for this place. Throws 400 when it names another version, namespace or object. */
-function checked({ type, version, namespace, name }: Place, body: unknown): ObjectDraft {
+export function checked({ type, version, namespace, name }: Place, body: unknown): ObjectDraft {
   if (!isRecord(body)) throw badRequest('the body is not an object')
   const metadata: unknown = body['metadata'] ?? {}
   if (!isRecord(metadata)) throw badRequest('metadata is not an object')

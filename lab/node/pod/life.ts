@@ -7,6 +7,7 @@ import { ContainerLife, type PodParts, type RestartPolicy, rfcSeconds } from './
 import type { NodeParts } from './parts.ts'
 import { type Sandbox, makeSandbox, removeSandbox } from './sandbox.ts'
 import { podStatus } from './status.ts'
+import { type AskToken, type TokenFile, askFor, keepToken } from './token.ts'
 import { type LoadFiles, makeVolumes } from './volumes.ts'
 
 /** Pause before a sandbox or volumes that could not be made are tried again. */
@@ -69,9 +70,11 @@ export class PodLife {
     const load = loadFrom(this.#node, this.#pod)
     this.#declare(sandbox, new Map(), load)
     this.#publish()
-    const places = await this.#insist('FailedMount', () => makeVolumes(this.#pod, sandbox, load))
-    if (!places) return
-    this.#declare(sandbox, places, load)
+    const ask = (projection: Parameters<typeof askFor>[2]): AskToken => askFor(this.#node.api, this.#pod, projection)
+    const volumes = await this.#insist('FailedMount', () => makeVolumes(this.#pod, sandbox, { load, askFor: ask }))
+    if (!volumes) return
+    for (const token of volumes.tokens) this.#keepFresh(token)
+    this.#declare(sandbox, volumes.places, load)
     if (!(await this.#runInit())) return
     this.#initialized = true
     this.#publish()
@@ -93,6 +96,11 @@ export class PodLife {
     if (this.#init.length > 0) {
       for (const each of this.#main) each.state.state = { kind: 'waiting', reason: 'PodInitializing' }
     }
+  }
+
+  #keepFresh(token: TokenFile): void {
+    const failed = ({ message }: Error): void => this.#node.log(`pod ${this.#path}: no new token: ${message}`)
+    void keepToken(token, this.#stopped.signal, { failed })
   }
 
   /** Runs the init containers one after the other; false when the pod must not go on. */

@@ -1,19 +1,39 @@
 // A pod's volumes as folders of its state folder, and a container's mounts of them.
 import { mkdir, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import type { V1Container, V1KeyToPath, V1Pod, V1Volume } from '@kubernetes/client-node'
+import type {
+  V1Container,
+  V1KeyToPath,
+  V1Pod,
+  V1ServiceAccountTokenProjection,
+  V1Volume,
+} from '@kubernetes/client-node'
 import { ConfigError, fieldOf } from './env.ts'
 import type { Bind } from './mounts.ts'
 import type { Sandbox } from './sandbox.ts'
+import { type AskToken, type TokenFile, writeToken } from './token.ts'
 
 /** The values of a ConfigMap or Secret, by key. */
 export type Files = Readonly<Record<string, Buffer>>
 /** Reads a ConfigMap or Secret of the pod's namespace; undefined where there is none. */
 export type LoadFiles = (kind: 'ConfigMap' | 'Secret', name: string) => Promise<Files | undefined>
 
-/** Makes the folder of each of the pod's volumes; returns where each is. Throws ConfigError for one that cannot be had. */
-export async function makeVolumes(pod: V1Pod, sandbox: Sandbox, load: LoadFiles): Promise<Map<string, string>> {
+/** What volumes are filled from. */
+export interface Contents {
+  readonly load: LoadFiles
+  readonly askFor: (projection: V1ServiceAccountTokenProjection) => AskToken
+}
+
+/** The pod's volumes: where each is, and the tokens in them, which are to be kept fresh. */
+export interface Volumes {
+  readonly places: Map<string, string>
+  readonly tokens: readonly TokenFile[]
+}
+
+/** Makes the folder of each of the pod's volumes and fills it. Throws ConfigError for one that cannot be had. */
+export async function makeVolumes(pod: V1Pod, sandbox: Sandbox, contents: Contents): Promise<Volumes> {
   const places = new Map<string, string>()
+  const tokens: TokenFile[] = []
   for (const volume of pod.spec?.volumes ?? []) {
     if (volume.hostPath) {
       places.set(volume.name, volume.hostPath.path)
@@ -21,14 +41,16 @@ export async function makeVolumes(pod: V1Pod, sandbox: Sandbox, load: LoadFiles)
     }
     const folder = join(sandbox.folder, 'volumes', volume.name)
     await mkdir(folder, { recursive: true, mode: 0o777 })
-    await fill(folder, volume, pod, load)
+    tokens.push(...(await fill(folder, volume, pod, contents)))
     places.set(volume.name, folder)
   }
-  return places
+  return { places, tokens }
 }
 
-async function fill(folder: string, volume: V1Volume, pod: V1Pod, load: LoadFiles): Promise<void> {
-  if (volume.emptyDir || volume.ephemeral) return
+/** Returns the tokens among what it wrote. */
+async function fill(folder: string, volume: V1Volume, pod: V1Pod, { load, askFor }: Contents): Promise<TokenFile[]> {
+  if (volume.emptyDir || volume.ephemeral) return []
+  const tokens: TokenFile[] = []
   const sources = volume.projected ? (volume.projected.sources ?? []) : [volume]
   for (const source of sources) {
     const { configMap, secret, downwardAPI } = source
@@ -43,13 +65,15 @@ async function fill(folder: string, volume: V1Volume, pod: V1Pod, load: LoadFile
         await writeInto(folder, item.path, Buffer.from(item.fieldRef ? fieldOf(pod, item.fieldRef.fieldPath) : ''))
       }
     } else if ('serviceAccountToken' in source && source.serviceAccountToken) {
-      await writeInto(folder, source.serviceAccountToken.path, Buffer.alloc(0))
+      const path = await placeIn(folder, source.serviceAccountToken.path)
+      tokens.push(await writeToken(path, askFor(source.serviceAccountToken)))
     } else {
       throw new ConfigError(
         `volume "${volume.name}": the lab has emptyDir, configMap, secret, downwardAPI, projected and hostPath`,
       )
     }
   }
+  return tokens
 }
 
 async function need(load: LoadFiles, kind: 'ConfigMap' | 'Secret', name: string, optional?: boolean): Promise<Files> {
@@ -68,9 +92,14 @@ async function fillFrom(folder: string, values: Files, items: V1KeyToPath[] | un
 }
 
 async function writeInto(folder: string, path: string, bytes: Buffer): Promise<void> {
+  await writeFile(await placeIn(folder, path), bytes)
+}
+
+/** Where a file of a volume is; its folder is made. */
+async function placeIn(folder: string, path: string): Promise<string> {
   if (path.startsWith('/') || path.split('/').includes('..')) throw new ConfigError(`path "${path}" leaves its volume`)
   await mkdir(dirname(join(folder, path)), { recursive: true })
-  await writeFile(join(folder, path), bytes)
+  return join(folder, path)
 }
 
 /** The binds of one container: its volume mounts, and the pod's three files of /etc. */
