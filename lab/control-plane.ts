@@ -8,10 +8,15 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startApi } from './api/server.ts'
 import { mountBpffs } from './bpffs.ts'
+import { badRequest } from './api/status.ts'
 import { type Store, createStore } from './api/store.ts'
 import type { ReadLog } from './api/http/subresources.ts'
 import { loadDefinitions } from './api/definitions.ts'
+import { applyManifests, parseManifests } from './cli/manifests.ts'
 import { startControllers } from './controllers/start.ts'
+import { Mirror } from './mesh/mirror.ts'
+import { type Program, isMirror, nodeOf, podName } from './mesh/mirror-pod.ts'
+import { Api } from './node/api.ts'
 import { type DialWord, NodeDialler } from './node/dial.ts'
 import { findCgroup2, killCgroup, labCgroup, makeCgroup, processesOf } from './node/cgroup.ts'
 import { LogFile, logFolder, readLogs } from './node/logs.ts'
@@ -26,7 +31,17 @@ import {
   nodeName,
   nodeNetns,
 } from './node/network.ts'
-import { AGENT_STOP_MS, type LabPlace, PROJECT, kubeconfig, labPlace, program, startOf, writeRecord } from './state.ts'
+import {
+  AGENT_STOP_MS,
+  type LabPlace,
+  PROJECT,
+  kubeconfig,
+  labPlace,
+  program,
+  programLog,
+  startOf,
+  writeRecord,
+} from './state.ts'
 
 /** What `weft lab up` asks for: JSON, this program's one argument. */
 export interface LabOrder {
@@ -65,7 +80,10 @@ class ControlPlane {
   /** Agents and the controller: they are told to stop, and given the time. */
   readonly #programs: ChildProcess[] = []
   readonly #diallers = new Map<string, NodeDialler>()
-  #stopping = false
+  /** An object that a controller stumbles over must not end the cluster: it is reported. */
+  readonly #store = createStore({ report })
+  /** Aborted when the lab ends: until then the pods of agents and controller are kept. */
+  readonly #ending = new AbortController()
 
   constructor(order: LabOrder, cgroup2: string) {
     this.#order = order
@@ -81,15 +99,14 @@ class ControlPlane {
     tell({ kind: 'progress', text: `network of ${String(nodes)} node${nodes === 1 ? '' : 's'}` })
     await makeNetwork(this.#place.id, nodes)
     tell({ kind: 'progress', text: 'Kubernetes API and controllers' })
-    // An object that a controller stumbles over must not end the cluster.
-    const store = createStore({ report })
-    const readLog = logReader(store, this.#place.folder)
+    const store = this.#store
+    const readLog = logReader(store, this.#place)
     const dialNode = this.#dial.bind(this)
     const api = await startApi({ store, port, readLog, dialNode, report })
-    await prepare(store, nodes)
+    const client = new Api(api.url)
+    await prepare(store, client, nodes)
     startControllers({ store, log: { warn: log } })
     await writeFile(this.#place.kubeconfig, kubeconfig(api.url))
-    await writeFile(this.#place.nodeKubeconfig, kubeconfig(`http://127.0.0.1:${String(API_PORT)}`))
     const given = { id: this.#place.id, nodes, mesh, port: Number(new URL(api.url).port) }
     await writeRecord(this.#place, { ...given, controlPid: process.pid, controlStart: startOf(process.pid) })
     tell({ kind: 'progress', text: 'nodes' })
@@ -97,16 +114,16 @@ class ControlPlane {
     await Promise.all(indexes.map((index) => this.#startNode(index, (socket) => api.attach(socket))))
     if (mesh) {
       tell({ kind: 'progress', text: 'agents' })
-      for (const index of indexes) await this.#startAgent(index)
-      if (controller) await this.#startController()
+      for (const index of indexes) await this.#startAgent(index, client)
+      if (controller) await this.#startController(client)
     }
     tell({ kind: 'up', url: api.url })
   }
 
   /** Ends agents and controller gently and everything else at once. What then is left of the lab is `weft lab down`'s to remove. */
   async stop(): Promise<void> {
-    if (this.#stopping) return
-    this.#stopping = true
+    if (this.#ending.signal.aborted) return
+    this.#ending.abort()
     const ends = this.#programs
       .filter((each) => each.exitCode === null && each.signalCode === null)
       .map((each) => {
@@ -133,9 +150,7 @@ class ControlPlane {
         if (word.kind === 'ready') resolve()
       })
       child.once('exit', () => {
-        reject(
-          new Error(`the process of ${name} ended at its start; see ${join(this.#place.logs, `node-${name}.log`)}`),
-        )
+        reject(new Error(`the process of ${name} ended at its start; see ${programLog(this.#place, 'node', name)}`))
       })
     })
     const timer = new AbortController()
@@ -154,28 +169,38 @@ class ControlPlane {
     return dialler.dial(address, port)
   }
 
-  async #startAgent(index: number): Promise<void> {
+  async #startAgent(index: number, client: Api): Promise<void> {
     const name = nodeName(index)
+    const which: Program = { role: 'agent', node: name, address: nodeAddress(index) }
     const given = [
-      '--node',
-      name,
-      '--kubeconfig',
-      this.#place.nodeKubeconfig,
-      '--pods-cgroup',
-      join(this.#cgroup, name),
+      ...['--node', name, '--agent-name', podName(which), '--pods-cgroup', join(this.#cgroup, name)],
       ...['--pin-root', join(this.#place.bpf, name), '--run-dir', join(this.#place.run, name)],
       ...['--prober-cgroup', join(this.#cgroup, name, 'lab')], // the kubelet's stand-in runs there
       ...this.#order.agentFlags.map((flag) => `--${flag}`),
     ]
-    const agent = await this.#spawn(name, 'agent', [program('agent/main'), 'agent', ...given])
-    this.#programs.push(agent)
+    const agent = await this.#startProgram(which, client, given)
     await entered(agent, join(this.#cgroup, name, 'agent'))
   }
 
   /** Nobody waits for it: a mesh without it carries traffic all the same. */
-  async #startController(): Promise<void> {
-    const given = ['--kubeconfig', this.#place.nodeKubeconfig]
-    this.#programs.push(await this.#spawn(nodeName(1), 'controller', [program('agent/main'), 'controller', ...given]))
+  async #startController(client: Api): Promise<void> {
+    await this.#startProgram({ role: 'controller', node: nodeName(1), address: nodeAddress(1) }, client)
+  }
+
+  /** Starts a program of the mesh as what its service account is, and shows it as a pod. */
+  async #startProgram(which: Program, api: Api, given: readonly string[] = []): Promise<ChildProcess> {
+    const { role, node } = which
+    const mirror = new Mirror({
+      ...{ store: this.#store, api, program: which, log },
+      cgroup: join(this.#cgroup, node, role),
+      credentials: this.#place.credentials,
+      server: `http://127.0.0.1:${String(API_PORT)}`,
+    })
+    const words = [program('agent/main'), role, '--kubeconfig', await mirror.make(), ...given]
+    const child = await this.#spawn(node, role, words)
+    this.#programs.push(child)
+    void mirror.follow(this.#ending.signal)
+    return child
   }
 
   /** Starts a program of ours in a node's network namespace and cgroup, its output in a bounded log file. */
@@ -189,7 +214,7 @@ class ControlPlane {
       cwd: PROJECT,
       env: { PATH: `${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`, HOME: process.env['HOME'] ?? '/root' },
     })
-    const file = new LogFile(join(this.#place.logs, `${role}-${node}.log`), false)
+    const file = new LogFile(programLog(this.#place, role, node), false)
     for (const stream of ['stdout', 'stderr'] as const) {
       child[stream]?.setEncoding('utf8').on('data', (text: string) => {
         file.write(stream, text)
@@ -199,7 +224,8 @@ class ControlPlane {
       log(`${role} of ${node}: ${error.message}`)
     })
     child.on('exit', (code, signal) => {
-      if (!this.#stopping) log(`${role} of ${node} ended: ${signal ?? `exit code ${String(code)}`}; see ${file.path}`)
+      if (!this.#ending.signal.aborted)
+        log(`${role} of ${node} ended: ${signal ?? `exit code ${String(code)}`}; see ${file.path}`)
     })
     child.on('close', () => {
       file.close()
@@ -219,17 +245,22 @@ async function entered(child: ChildProcess, cgroup: string): Promise<void> {
 }
 
 /** Answers `kubectl logs` from the files that the node processes write. */
-function logReader(store: Store, stateFolder: string): ReadLog {
-  return ({ namespace, pod, container, tailLines, ...wish }, signal) => {
-    const uid = store.get('pods', namespace, pod)?.metadata.uid ?? ''
-    return readLogs(logFolder(stateFolder, uid, container), { ...wish, tail: tailLines }, signal)
+function logReader(store: Store, place: LabPlace): ReadLog {
+  return ({ namespace, pod: name, container, tailLines, ...wish }, signal) => {
+    const pod = store.get('pods', namespace, name)
+    if (pod && isMirror(pod)) {
+      throw badRequest(`the lab keeps this log in ${programLog(place, container, nodeOf(pod))}`)
+    }
+    return readLogs(logFolder(place.folder, pod?.metadata.uid ?? '', container), { ...wish, tail: tailLines }, signal)
   }
 }
 
-/** What every lab's cluster has: the Istio kinds, the namespaces of the mesh, the services of API and DNS. */
-async function prepare(store: Store, nodes: number): Promise<void> {
+/** What every lab's cluster has: the Istio kinds, the mesh's namespaces and what it may do, the services of API and DNS. */
+async function prepare(store: Store, api: Api, nodes: number): Promise<void> {
   loadDefinitions(store, await readFile(join(PROJECT, 'lab/api/istio-crds.yaml'), 'utf8'))
   for (const name of ['istio-system', 'weft-system']) store.create('namespaces', { metadata: { name } })
+  const rights = join(PROJECT, 'lab/mesh/rights.yaml')
+  await applyManifests(api, parseManifests(await readFile(rights, 'utf8'), rights), () => undefined)
   const service = (namespace: string, name: string, clusterIP: string, ports: object[]): void => {
     store.create('services', { metadata: { namespace, name }, spec: { clusterIP, ports } })
   }

@@ -28,7 +28,8 @@ export interface LabPlace {
   readonly folder: string
   readonly record: string
   readonly kubeconfig: string
-  readonly nodeKubeconfig: string
+  /** In it a folder a program of the mesh, with what it shows the API: for root alone. */
+  readonly credentials: string
   readonly logs: string
   /** A bpffs of the lab's own: where captures outlive an agent, until the lab goes. */
   readonly bpf: string
@@ -44,7 +45,7 @@ export function labPlace(folder: string): LabPlace {
     folder: absolute,
     record: join(absolute, 'lab.json'),
     kubeconfig: join(absolute, 'kubeconfig'),
-    nodeKubeconfig: join(absolute, 'node-kubeconfig'),
+    credentials: join(absolute, 'credentials'),
     logs: join(absolute, 'logs'),
     bpf: join(absolute, 'bpf'),
     run: `/run/weft-lab-${labIdOf(absolute)}`,
@@ -53,12 +54,16 @@ export function labPlace(folder: string): LabPlace {
 
 /** All that a lab writes into its folder besides the record. */
 const ownFiles = (place: LabPlace): string[] => [
-  ...[`${place.record}.new`, place.kubeconfig, place.nodeKubeconfig, place.logs],
+  ...[`${place.record}.new`, place.kubeconfig, place.credentials, place.logs],
   ...[join(place.folder, 'pods'), place.bpf],
 ]
 
+/** Where a program that the lab runs on a node writes. */
+export const programLog = (place: LabPlace, role: string, node: string): string =>
+  join(place.logs, `${role}-${node}.log`)
+
 /** Where the agent of a node writes. */
-export const agentLog = (place: LabPlace, node: string): string => join(place.logs, `agent-${node}.log`)
+export const agentLog = (place: LabPlace, node: string): string => programLog(place, 'agent', node)
 
 /** The lab's record, or null where there is none (or not a whole one). */
 export function readRecord(place: LabPlace): LabRecord | null {
@@ -107,13 +112,14 @@ export const PROJECT = dirname(dirname(fileURLToPath(import.meta.url)))
 /** A source file of the project as it runs here: TypeScript in development, JavaScript in a build. */
 export const program = (path: string): string => join(PROJECT, path + (import.meta.url.endsWith('.ts') ? '.ts' : '.js'))
 
-/** A kubeconfig for a server without authentication. */
-export function kubeconfig(server: string): string {
+/** A kubeconfig of the bearer of the token in a file; without one, of the lab's administrator. */
+export function kubeconfig(server: string, tokenFile?: string): string {
+  const user = JSON.stringify(tokenFile === undefined ? {} : { tokenFile })
   const lines = [
     'apiVersion: v1',
     'kind: Config',
     'clusters: [{ name: weft-lab, cluster: { server: "' + server + '" } }]',
-    'users: [{ name: weft-lab, user: {} }]',
+    `users: [{ name: weft-lab, user: ${user} }]`,
     'contexts: [{ name: weft-lab, context: { cluster: weft-lab, user: weft-lab } }]',
     'current-context: weft-lab',
   ]

@@ -18,6 +18,7 @@ export interface Ask {
   readonly query: Readonly<Record<string, string>>
   readonly accept: string
   readonly type: string
+  readonly authorization: string
   readonly body: string
   readonly atMs: number
 }
@@ -27,10 +28,10 @@ export interface Answer {
   readonly body: unknown
 }
 
-const KUBECONFIG = (url: string): string => `apiVersion: v1
+const KUBECONFIG = (url: string, user: string): string => `apiVersion: v1
 kind: Config
 clusters: [{ name: test, cluster: { server: '${url}' } }]
-users: [{ name: test, user: {} }]
+users: [{ name: test, user: ${user} }]
 contexts: [{ name: test, context: { cluster: test, user: test } }]
 current-context: test
 `
@@ -57,8 +58,8 @@ export class ToldApi {
     this.#server = createServer((request, response) => void this.#serve(request, response))
   }
 
-  /** Listens on loopback and connects a client by a kubeconfig file; all of it ends with the test. */
-  async start(ending: Ending): Promise<KubeClient> {
+  /** Listens on loopback and connects a client by a kubeconfig file, as `user`; all of it ends with the test. */
+  async start(ending: Ending, user: object = {}): Promise<KubeClient> {
     this.#server.listen(0, '127.0.0.1')
     await once(this.#server, 'listening')
     const folder = await mkdtemp(join(tmpdir(), 'weft-kube-'))
@@ -68,7 +69,10 @@ export class ToldApi {
       await rm(folder, { recursive: true })
     })
     const file = join(folder, 'kubeconfig')
-    await writeFile(file, KUBECONFIG(`http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`))
+    await writeFile(
+      file,
+      KUBECONFIG(`http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`, JSON.stringify(user)),
+    )
     return connectKube(file)
   }
 
@@ -111,8 +115,9 @@ export class ToldApi {
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '/', 'http://api')
     const query = Object.fromEntries(url.searchParams)
-    const { accept = '', 'content-type': type = '' } = request.headers
-    const ask = { method: request.method ?? '', path: url.pathname, query, accept, type, body: await text(request) }
+    const { accept = '', 'content-type': type = '', authorization = '' } = request.headers
+    const headers = { accept, type, authorization }
+    const ask = { method: request.method ?? '', path: url.pathname, query, ...headers, body: await text(request) }
     this.asks.push({ ...ask, atMs: performance.now() })
     const begun = this.stalls.get(ask.path)
     if (begun !== undefined) {

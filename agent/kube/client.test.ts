@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { world } from '../model/world.fixture.ts'
 import { announce } from './announce.ts'
@@ -100,4 +103,26 @@ test('a pod that is gone or replaced needs no announcement; any other refusal is
   await announce(client, pod, 'a')
   await announce(client, pod, 'a')
   await assert.rejects(announce(client, pod, 'a'), refused(403, /no/))
+})
+
+test('a user whose kubeconfig names a token file comes with that token, in requests and watches', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'weft-token-'))
+  t.after(() => rm(folder, { recursive: true }))
+  const tokenFile = join(folder, 'token')
+  const api = new ToldApi()
+  const client = await api.start(t, { tokenFile, token: 'older' })
+  await assert.rejects(client.get('/api'), refused(0, /ENOENT.*token/))
+  await writeFile(tokenFile, 'one\n')
+  api.lists('/api/v1/pods', '1')
+  await client.list('/api/v1/pods', {}, true)
+  const stop = new AbortController()
+  const watch = { path: '/api/v1/pods', query: { watch: 'true' }, metadataOnly: true }
+  const watching = client.watch(watch, () => undefined, stop.signal)
+  await api.watched('/api/v1/pods', 1)
+  stop.abort()
+  await watching
+  assert.deepEqual(
+    api.asks.map(({ authorization }) => authorization),
+    ['Bearer one', 'Bearer one'],
+  )
 })

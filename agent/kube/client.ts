@@ -3,8 +3,12 @@
 
 import http from 'node:http'
 import https from 'node:https'
+import { existsSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { delimiter, join } from 'node:path'
 import { KubeConfig, Watch, type RequestContext } from '@kubernetes/client-node'
 import type { KubeObject } from './object.ts'
+import { useTokenFiles } from './token-file.ts'
 
 export interface KubeList {
   readonly resourceVersion: string
@@ -56,7 +60,10 @@ const PARTIAL = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1'
 export function connectKube(file: string | null): KubeClient {
   const config = new KubeConfig()
   if (file === null) config.loadFromCluster()
-  else config.loadFromFile(file)
+  else {
+    config.loadFromFile(file)
+    useTokenFiles(config, file)
+  }
   return clientOf(config, file ?? 'the cluster configuration')
 }
 
@@ -65,6 +72,9 @@ export function connectAsUser(file: string | null): KubeClient {
   if (file !== null) return connectKube(file)
   const config = new KubeConfig()
   config.loadFromDefault()
+  const named = (process.env['KUBECONFIG'] ?? '').split(delimiter).filter((path) => path !== '')
+  const files = named.length > 0 ? named : [join(homedir(), '.kube', 'config')]
+  for (const path of files) if (existsSync(path)) useTokenFiles(config, path)
   return clientOf(config, 'the kubeconfig')
 }
 
@@ -113,7 +123,10 @@ async function watch(
     if (error === null || error === undefined || isTimeout(error)) resolve()
     else reject(asKubeError(error))
   }
-  const controller = await openWatch(config).watch(ask.path, query, onEvent, onEnd)
+  const opening = openWatch(config).watch(ask.path, query, onEvent, onEnd)
+  const controller = await opening.catch((error: unknown) => {
+    throw asKubeError(error)
+  })
   const stop = (): void => controller.abort()
   to.signal.addEventListener('abort', stop, { once: true })
   if (to.signal.aborted) stop()
@@ -164,7 +177,9 @@ interface Request {
 
 async function send(config: KubeConfig, url: string, request: Request): Promise<string> {
   const options: https.RequestOptions = { method: request.method, timeout: REQUEST_TIMEOUT_MS }
-  await config.applyToHTTPSOptions(options)
+  await config.applyToHTTPSOptions(options).catch((error: unknown) => {
+    throw asKubeError(error)
+  })
   const headers: http.OutgoingHttpHeaders = { ...(options.headers as http.OutgoingHttpHeaders | undefined) }
   headers['accept'] = request.accept ?? 'application/json'
   if (request.type !== undefined) headers['content-type'] = request.type

@@ -26,6 +26,8 @@ import type { Server } from 'node:http'
 import type { Store } from './store.ts'
 
 export interface ApiSettings {
+  /** Those of an earlier life of this API, so that what it issued still holds; left out: with a new key. */
+  readonly tokens?: Tokens
   readonly store: Store
   /** Default 127.0.0.1. */
   readonly host?: string
@@ -69,7 +71,7 @@ export async function startApi(settings: ApiSettings): Promise<Api> {
     limit: settings.watchLimit ?? DEFAULT_WATCH_LIMIT,
     bufferLimitBytes: settings.bufferLimitBytes ?? DEFAULT_BUFFER_LIMIT_BYTES,
   })
-  const service: Service = { ...settings, watches, tokens: new Tokens() }
+  const service: Service = { ...settings, watches, tokens: settings.tokens ?? new Tokens() }
   const server = createServer((request, response) => void answer(new Exchange(request, response), service))
   server.keepAliveTimeout = KEEP_ALIVE_MS
   server.maxConnections = CONNECTION_LIMIT

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import type { V1Pod } from '@kubernetes/client-node'
 import { Api, ApiError } from '../node/api.ts'
 import type { ContainerRecord } from '../node/pod/launch.ts'
-import { type LabPlace, type LabRecord, isRunning, labPlace, readRecord } from '../state.ts'
+import { isMirror, nodeOf } from '../mesh/mirror-pod.ts'
+import { type LabPlace, type LabRecord, isRunning, labPlace, programLog, readRecord } from '../state.ts'
 import { Refusal } from './machine.ts'
 
 export interface RunningLab {
@@ -34,10 +35,19 @@ export async function findContainer(lab: RunningLab, name: string, container?: s
     if (error instanceof ApiError && error.code === 404) throw new Refusal(`there is no pod ${namespace}/${pod}`)
     throw error
   })
+  if (isMirror(found)) throw new Refusal(mirrorWords(lab, found))
   const all = [...(found.spec?.containers ?? []), ...(found.spec?.initContainers ?? [])].map((each) => each.name)
   const chosen = container ?? all[0] ?? ''
   if (!all.includes(chosen)) throw new Refusal(`pod ${name} has no container ${chosen}; it has ${all.join(', ')}`)
   return { pod: found, container: chosen }
+}
+
+/** What to do where a pod only shows a program of its node. */
+function mirrorWords({ place }: RunningLab, pod: V1Pod): string {
+  const { metadata, spec } = pod
+  const [node, role] = [nodeOf(pod), spec?.containers[0]?.name ?? '']
+  const log = programLog(place, role, node)
+  return `pod ${metadata?.name ?? ''} shows a program that runs on ${node} itself: its log is ${log}, and exec takes --node ${node}`
 }
 
 /** How to enter a container. Throws a Refusal when it does not run. */

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { availableParallelism, release, totalmem } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { V1Node, V1Pod } from '@kubernetes/client-node'
+import { isMirror } from '../mesh/mirror-pod.ts'
 import { ApiError, keepWatching } from './api.ts'
 import { podCidr } from './network.ts'
 import { PodLife } from './pod/life.ts'
@@ -126,6 +127,7 @@ export async function keepPods(node: NodeParts, signal: AbortSignal): Promise<vo
       .finally(() => lives.delete(life.uid))
   }
   const put = (pod: V1Pod): void => {
+    if (isMirror(pod)) return // it runs already: whoever runs it says how it is
     const uid = pod.metadata?.uid ?? ''
     let life = lives.get(uid)
     if (!life) {

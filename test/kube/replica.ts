@@ -11,7 +11,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { loadDefinitions } from '../../lab/api/definitions.ts'
 import type { KubeObject } from '../../lab/api/object.ts'
 import { type Api, startApi } from '../../lab/api/server.ts'
+import { Tokens } from '../../lab/api/auth/tokens.ts'
 import { createStore, type Store } from '../../lab/api/store.ts'
+import { applyManifests, readManifests } from '../../lab/cli/manifests.ts'
+import { Api as Client } from '../../lab/node/api.ts'
 import { kubeconfig, PROJECT } from '../../lab/state.ts'
 
 export const VIRTUAL_SERVICES = 'virtualservices.networking.istio.io'
@@ -32,6 +35,7 @@ export interface Said {
 /** A cluster without nodes: the API, and what a mesh brings. */
 export class Cluster {
   readonly store: Store = createStore()
+  readonly #tokens = new Tokens()
   api!: Api
   kubeconfig = ''
 
@@ -41,15 +45,21 @@ export class Cluster {
     loadDefinitions(cluster.store, crds(CRDS))
     for (const name of ['weft-system', 'istio-system', 'shop', 'client'])
       cluster.store.create('namespaces', { metadata: { name } })
-    cluster.api = await startApi({ store: cluster.store })
+    await cluster.serve()
     const folder = await mkdtemp(join(tmpdir(), 'weft-controller-'))
     cluster.kubeconfig = join(folder, 'kubeconfig')
-    await writeFile(cluster.kubeconfig, kubeconfig(cluster.api.url))
+    await writeFile(cluster.kubeconfig, kubeconfig(cluster.api.url, join(folder, 'token')))
+    await writeFile(join(folder, 'token'), await controllerToken(cluster.api.url))
     t.after(async () => {
       await cluster.api.close()
       await rm(folder, { recursive: true })
     })
     return cluster
+  }
+
+  /** Serves the API: anew, at the same port and with the same key, after it was closed. */
+  async serve(port = 0): Promise<void> {
+    this.api = await startApi({ store: this.store, tokens: this.#tokens, port })
   }
 
   /** Applies an object of a policy kind in namespace `shop`, or another that `name` begins with: `client/reviews`. */
@@ -89,6 +99,16 @@ export class Cluster {
     t.after(() => replica.end('SIGKILL'))
     return replica
   }
+}
+
+/** The token of the controller's service account, which may do what it may in every lab. */
+async function controllerToken(url: string): Promise<string> {
+  const client = new Client(url)
+  await applyManifests(client, await readManifests([join(PROJECT, 'lab/mesh/rights.yaml')]), () => undefined)
+  const path = '/api/v1/namespaces/weft-system/serviceaccounts/weft-controller/token'
+  const { status } = await client.create<{ status: { token: string } }>(path, {})
+  client.close()
+  return status.token
 }
 
 export class Replica {

@@ -6,11 +6,12 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { after, before, test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { CoreV1Event, V1Pod } from '@kubernetes/client-node'
+import type { CoreV1Event } from '@kubernetes/client-node'
 import { eventually, TestLab } from './lab.ts'
 import type { LoadOrder, Pings, Tally, Target } from './load.ts'
 import {
   agentPids,
+  applicationPods,
   commandOf,
   podManifest,
   PodProgram,
@@ -62,7 +63,7 @@ const probing = new AbortController()
 before(async () => {
   lab = await TestLab.make()
   await upWithAgents(lab, MANIFESTS, ['account-seconds=1', 'leave-seconds=1'])
-  for (const { metadata, status } of (await lab.api.get<{ items: V1Pod[] }>('/api/v1/pods')).items) {
+  for (const { metadata, status } of await applicationPods(lab)) {
     const name = metadata?.name ?? ''
     hosts.set(name, status?.podIP ?? '')
     if (name !== 'till') programs.set(name, new PodProgram(lab, `${metadata?.namespace}/${name}`, 'load.ts'))
@@ -111,7 +112,7 @@ async function watchProbes(): Promise<string[]> {
   const wrong = new Set<string>()
   const failedBefore = await failedProbes()
   while (!probing.signal.aborted) {
-    for (const { metadata, status } of (await lab.api.get<{ items: V1Pod[] }>('/api/v1/pods')).items) {
+    for (const { metadata, status } of await applicationPods(lab)) {
       const isReady = status?.conditions?.some((each) => each.type === 'Ready' && each.status === 'True')
       const isRestarted = status?.containerStatuses?.some(({ restartCount }) => restartCount > 0)
       if (isReady !== true) wrong.add(`${metadata?.name} was not ready`)

@@ -186,7 +186,7 @@ test('Ctrl-C ends a lab in the foreground and leaves nothing, agents and capture
     up.stdout?.on('data', (text: Buffer) => (said += text.toString()))
     up.stderr?.on('data', (text: Buffer) => (said += text.toString()))
     await eventually('ready', () => Promise.resolve(said.includes('Ctrl-C ends it') || up.exitCode !== null), 50_000)
-    assert.match(said, /3 pods ready, 3 captured/)
+    assert.match(said, /6 pods ready, 3 captured/)
     assert.equal((await lab.run('status')).code, 0)
     const ended = once(up, 'exit')
     up.kill('SIGINT')

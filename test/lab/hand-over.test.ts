@@ -5,11 +5,11 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { V1Pod } from '@kubernetes/client-node'
 import { eventually, TestLab } from './lab.ts'
 import type { LoadOrder, Pings, Tally, Target } from './load.ts'
 import {
   agentPids,
+  applicationPods,
   commandOf,
   page,
   samples,
@@ -46,7 +46,7 @@ let second: ChildProcess | null = null
 before(async () => {
   lab = await TestLab.make()
   await upWithAgents(lab, MANIFESTS, ['account-seconds=1'])
-  for (const { metadata, status } of (await lab.api.get<{ items: V1Pod[] }>('/api/v1/pods')).items) {
+  for (const { metadata, status } of await applicationPods(lab)) {
     const name = metadata?.name ?? ''
     hosts.set(name, status?.podIP ?? '')
     programs.set(name, new PodProgram(lab, `shop/${name}`, 'load.ts'))

@@ -7,8 +7,10 @@ import { createInterface } from 'node:readline'
 import { askMesh } from '../../agent/cli/ask-agents.ts'
 import { type MeshStatus, meshStatus } from '../../agent/cli/mesh-status.ts'
 import { connectAsUser } from '../../agent/kube/client.ts'
+import type { V1Pod } from '@kubernetes/client-node'
 import { readExposition, type Sample } from '../../lab/demo/exposition.ts'
 import { findCgroup2, labCgroup, makeCgroup } from '../../lab/node/cgroup.ts'
+import { isMirror } from '../../lab/mesh/mirror-pod.ts'
 import { NETNS_FOLDER, nodeNetns } from '../../lab/node/network.ts'
 import { agentLog, PROJECT } from '../../lab/state.ts'
 import { type Ran, ran, type TestLab } from './lab.ts'
@@ -42,6 +44,12 @@ export async function upWithAgents(lab: TestLab, manifests: string, flags: reado
   const given = flags.flatMap((flag) => ['--agent-flag', flag])
   const { code, stdout, stderr } = await lab.run('up', '--detach', '--timeout', '45', ...given, '-f', file)
   if (code !== 0) throw new Error(`up failed: ${stdout}${stderr}`)
+}
+
+/** The pods of a lab's applications: all but those that show the mesh's own programs. */
+export async function applicationPods({ api }: TestLab): Promise<V1Pod[]> {
+  const { items } = await api.get<{ items: V1Pod[] }>('/api/v1/pods')
+  return items.filter((pod) => !isMirror(pod))
 }
 
 /** `weft status ARGS` as a user runs it. */

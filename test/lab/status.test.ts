@@ -1,11 +1,12 @@
 // `weft status` as an operator runs it, on a lab with a joined and an unjoined namespace: whole, not whole, an agent gone.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import type { MeshStatus } from '../../agent/cli/mesh-status.ts'
 import { findCgroup2, labCgroup } from '../../lab/node/cgroup.ts'
 import { PROJECT } from '../../lab/state.ts'
+import type { V1EndpointSlice, V1Pod } from '@kubernetes/client-node'
 import { TestLab, eventually, ran, type Ran } from './lab.ts'
 
 const pod = (namespace: string, name: string, node: string): string => `
@@ -63,6 +64,68 @@ test('a mesh that is as it should be: every agent, every joined pod and no other
   assert.deepEqual([told.whole, told.code, podsOf(told)], [true, 0, BOTH])
 })
 
+/** The mesh's own pods, as the API shows them: name, node, whether ready. */
+const meshPods = async (): Promise<unknown[]> => {
+  const { items } = await lab.api.get<{ items: V1Pod[] }>('/api/v1/namespaces/weft-system/pods')
+  return items.map(({ metadata, spec, status: now }) => {
+    const isReady = now?.conditions?.some(({ type, status: holds }) => type === 'Ready' && holds === 'True')
+    return [metadata?.name, spec?.nodeName, now?.phase, isReady]
+  })
+}
+/** Nodes by whether the Service of the agents has a ready one there. */
+const agentNodes = async (): Promise<Record<string, boolean>> => {
+  const path = '/apis/discovery.k8s.io/v1/namespaces/weft-system/endpointslices'
+  const { items } = await lab.api.get<{ items: V1EndpointSlice[] }>(path)
+  const endpoints = items.flatMap((slice) => slice.endpoints ?? [])
+  return Object.fromEntries(endpoints.map(({ nodeName, conditions }) => [nodeName, conditions?.ready === true]))
+}
+
+test('agents and controller are pods of the cluster, each with an account of its own that may do little', async () => {
+  assert.deepEqual(await meshPods(), [
+    ['weft-agent-node-1', 'node-1', 'Running', true],
+    ['weft-agent-node-2', 'node-2', 'Running', true],
+    ['weft-controller-node-1', 'node-1', 'Running', true],
+  ])
+  assert.deepEqual(await agentNodes(), { 'node-1': true, 'node-2': true })
+  const { stdout, code } = await lab.run('status')
+  assert.match(stdout, /: 2 nodes, 6 pods\n[^]*\nweft-system\/weft-agent-node-2 +ready +Running +- +node-2 /)
+  assert.equal(code, 0)
+  const words = await lab.run('logs', 'weft-system/weft-agent-node-2')
+  assert.match(words.stderr, /shows a program that runs on node-2 itself: its log is \S+\/agent-node-2\.log, and exec /)
+  const { mode } = statSync(lab.place.credentials)
+  assert.equal(mode & 0o777, 0o700)
+  const credentials = join(lab.place.credentials, 'weft-agent-node-2')
+  assert.match(readFileSync(join(credentials, 'kubeconfig'), 'utf8'), /tokenFile/)
+  const authorization = `Bearer ${readFileSync(join(credentials, 'token'), 'utf8')}`
+  const asked = async (path: string, body?: object): Promise<Response> => {
+    const headers = { authorization, 'content-type': 'application/json' }
+    return fetch(lab.url + path, { headers, ...(body && { method: 'POST', body: JSON.stringify(body) }) })
+  }
+  const who = await asked('/apis/authentication.k8s.io/v1/selfsubjectreviews', {})
+  const { userInfo } = ((await who.json()) as { status: { userInfo: { username: string; extra: object } } }).status
+  assert.equal(userInfo.username, 'system:serviceaccount:weft-system:weft-agent')
+  const { 'authentication.kubernetes.io/pod-name': pods, 'authentication.kubernetes.io/node-name': nodes } =
+    userInfo.extra as Record<string, string[]>
+  assert.deepEqual([pods, nodes], [['weft-agent-node-2'], ['node-2']])
+  assert.equal((await asked('/api/v1/services')).status, 200)
+  assert.equal((await asked('/api/v1/secrets')).status, 403)
+  assert.equal((await asked('/apis/apps/v1/deployments')).status, 403)
+})
+
+test('the pod of an agent that somebody deletes is there again, and the agent goes on', async () => {
+  const path = '/api/v1/namespaces/weft-system/pods/weft-agent-node-1'
+  const uidOf = async (): Promise<string | undefined> =>
+    (await lab.api.get<V1Pod>(path).catch(() => undefined))?.metadata?.uid
+  const before = await uidOf()
+  await lab.api.remove(path)
+  await eventually('made anew', async () => {
+    const uid = await uidOf()
+    return uid !== undefined && uid !== before
+  })
+  await eventually('ready', async () => (await agentNodes())['node-1'] === true)
+  assert.equal((await statusJson()).code, 0)
+})
+
 test('a joined pod that shares its node’s network is told with the reason, exit code 1, unless it is not asked about', async () => {
   const spec = {
     hostNetwork: true,
@@ -115,6 +178,10 @@ test('an agent that was killed is no agent, its pods are uncaptured, exit code 1
   )
   assert.match(told.agents[0]?.reasons.join() ?? '', /error trying to reach service: dial tcp \S+:15020: connect/)
   assert.deepEqual(podsOf(told), [['two', 'node-2', 'uncaptured', 'no agent on its node'], BOTH[0]])
+  await eventually('seen by the cluster', async () => (await agentNodes())['node-2'] === false)
+  const { stdout, code } = await lab.run('status')
+  assert.match(stdout, /the agent of node-2 does not run: see [^]*waiting for:\n  weft-system\/weft-agent-node-2 /)
+  assert.equal(code, 1)
   assert.match((await status()).stdout, /^NODE[^\n]*\nnode-2 +- +- +no agent +error trying to reach service: /)
   assert.equal((await status('--node', 'node-1')).code, 0)
 })
