@@ -24,6 +24,8 @@ const AUTHORITY_KEY_ID = '2.5.29.35'
 const EXTENDED_KEY_USAGE = '2.5.29.37'
 const SERVER_AUTH = '1.3.6.1.5.5.7.3.1'
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2'
+/** Extended key usages of both ends of TLS. OpenSSL does not take "any" for them. */
+export const FOR_TLS: readonly string[] = [SERVER_AUTH, CLIENT_AUTH]
 /** Of GeneralName (RFC 5280 §4.2.1.6). */
 const URI = 6
 
@@ -50,6 +52,18 @@ export const ofAuthority = (): readonly Value[] => [
   extension(BASIC_CONSTRAINTS, true, sequence(truth())),
   extension(KEY_USAGE, true, bits(Buffer.of(0x06), 1)), // keyCertSign, cRLSign
 ]
+
+/** The extensions of a certificate, given in DER. */
+export function extensionsOf(certificate: Buffer): readonly Value[] {
+  const parts = partsOf(partsOf(decode(certificate))[0])
+  return parts.filter((part) => tagOf(part) === 3).flatMap((part) => partsOf(partsOf(part)[0]))
+}
+
+/** How many authorities it allows beneath an authority, or null where it says nothing of that. */
+export function pathLengthOf(constraints: Value | null): number | null {
+  const length = constraints === null ? undefined : partsOf(constraints)[1]
+  return length === undefined ? null : Number(`0x${bytesOf(length).toString('hex') || '0'}`)
+}
 
 /** What an extension holds, or null where it is not among them. Throws where it is there twice. */
 export function contentOf(extensions: readonly Value[], id: string): Value | null {
