@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { judge, type RunningPod, type SigningRequest } from './judge.ts'
+import { judge, type Judgement, type RunningPod, type SigningRequest } from './judge.ts'
 
 const AGENT = 'system:serviceaccount:weft-system:weft-agent'
 const CART = 'spiffe://cluster.local/ns/shop/sa/cart'
@@ -19,6 +19,7 @@ const PODS = [
   pod('ended', { terminal: true }),
   pod('agent-one', { namespace: 'weft-system', serviceAccount: 'weft-agent' }),
   pod('agent-two', { namespace: 'weft-system', serviceAccount: 'weft-agent', node: 'two' }),
+  pod('agent-three', { namespace: 'weft-system', serviceAccount: 'weft-agent', node: null }),
   pod('waiting', { node: null }),
 ]
 
@@ -34,7 +35,7 @@ interface Wish {
 
 const boundTo = (name: string, uid = `uid-${name}`) => ({ 'pod-name': [name], 'pod-uid': [uid] })
 
-function judged({ username = AGENT, uris = [CART], request = {}, usages = [], seconds, claims }: Wish): string {
+function judgementOf({ username = AGENT, uris = [CART], request = {}, usages = [], seconds, claims }: Wish): Judgement {
   const extra = Object.entries(claims ?? { 'node-name': ['one'] }).map(([key, values]) => [
     `authentication.kubernetes.io/${key}`,
     values,
@@ -46,7 +47,11 @@ function judged({ username = AGENT, uris = [CART], request = {}, usages = [], se
     usages,
     expirationSeconds: seconds ?? null,
   }
-  const judgement = judge(asked, { trustDomain: 'cluster.local', agentUsername: AGENT, pods: PODS })
+  return judge(asked, { trustDomain: 'cluster.local', agentUsername: AGENT, pods: PODS })
+}
+
+function judged(wish: Wish): string {
+  const judgement = judgementOf(wish)
   return 'denied' in judgement ? judgement.denied : judgement.uri
 }
 
@@ -103,4 +108,31 @@ for (const [what, wish] of Object.entries(GRANTED)) {
 
 for (const [what, [wish, why]] of Object.entries(DENIED)) {
   test(`denied: ${what}`, () => assert.match(judged(wish), why))
+}
+
+const NOT_YET: Readonly<Record<string, Wish>> = {
+  'a pod of that account on the node': { uris: ['spiffe://cluster.local/ns/shop/sa/stock'] },
+  'the agent’s own pod, by which alone its node is known': { claims: boundTo('agent-one', 'uid-new') },
+  'the node of the agent’s own pod': { claims: boundTo('agent-three') },
+  'the pod that asks': { ...own, claims: boundTo('cart', 'uid-new') },
+}
+const FOR_GOOD: Readonly<Record<string, Wish>> = {
+  'two names': { uris: [CART, 'spiffe://cluster.local/ns/shop/sa/stock'] },
+  'a token that is bound to nothing': { ...own, claims: {} },
+  'a pod of another account': { ...own, uris: ['spiffe://cluster.local/ns/shop/sa/stock'] },
+  'a token bound to another’s pod': { ...own, claims: boundTo('stock') },
+  'a pod that has ended': { username: 'system:serviceaccount:shop:ended', claims: boundTo('ended') },
+}
+
+for (const [what, wish] of Object.entries(NOT_YET)) {
+  test(`not yet: ${what} may not be known`, () => assert.equal(notYet(wish), true))
+}
+
+for (const [what, wish] of Object.entries(FOR_GOOD)) {
+  test(`denied for good: ${what}`, () => assert.equal(notYet(wish), false))
+}
+
+function notYet(wish: Wish): boolean | null {
+  const judgement = judgementOf(wish)
+  return 'denied' in judgement ? judgement.notYet : null
 }

@@ -1,6 +1,6 @@
 // Whether a request for a certificate is granted: what the API server says of who asks, against what runs where. Pure.
 
-import { readSpiffeUri } from '../model/spiffe.ts'
+import { readSpiffeUri, type SpiffeId, spiffeUri } from '../model/spiffe.ts'
 import type { CertificateRequest } from './request.ts'
 
 /** The longest that a certificate may last. */
@@ -40,29 +40,46 @@ export interface Facts {
   readonly pods: Iterable<RunningPod>
 }
 
-export type Judgement = { readonly uri: string } | { readonly denied: string }
+/**
+ * Granted, or denied and why. `notYet`: pods that are not known may change that. Who judges may hear of a pod later than
+ * its agent does.
+ */
+export type Judgement = { readonly uri: string } | Denial
+
+interface Denial {
+  readonly denied: string
+  readonly notYet: boolean
+}
 
 /**
  * Judges a request. An agent may ask for the accounts of pods on its node, and which node that is its token says. Whoever
  * else asks may ask for the identity of the very pod that its token is bound to.
  */
 export function judge(asked: SigningRequest, facts: Facts): Judgement {
-  const { request, usages, expirationSeconds } = asked
-  const [uri, ...more] = request.uris
-  if (uri === undefined || more.length > 0) return { denied: `it names ${request.uris.length} URIs, not one` }
-  if (request.otherNames > 0) return { denied: 'it has names that are no URIs' }
-  if (request.isAuthority) return { denied: 'it asks for an authority’s certificate' }
-  if (request.hasSubject) return { denied: 'it has a subject' }
-  const wrong = usages.find((usage) => !USAGES.has(usage))
-  if (wrong !== undefined) return { denied: `usage ${JSON.stringify(wrong)} is not granted` }
-  if (expirationSeconds !== null && expirationSeconds > LONGEST_SECONDS) {
-    return { denied: `it asks for ${expirationSeconds} seconds, and ${LONGEST_SECONDS} is the most` }
-  }
-  const id = readSpiffeUri(uri)
-  if (id?.trustDomain !== facts.trustDomain)
-    return { denied: `${uri} is no identity of trust domain ${facts.trustDomain}` }
+  const id = readSpiffeUri(asked.request.uris[0] ?? '')
+  const wrong = fault(asked, id, facts.trustDomain)
+  if (wrong !== null || id === null) return { denied: wrong ?? 'it names no identity', notYet: false }
   const why = asked.username === facts.agentUsername ? ofNode(asked, facts, id) : ofOwnPod(asked, facts, id)
-  return why === null ? { uri } : { denied: why }
+  return why ?? { uri: spiffeUri(id) }
+}
+
+/** What is wrong with what is asked, whoever asks; or null. */
+function fault(
+  { request, usages, expirationSeconds }: SigningRequest,
+  id: SpiffeId | null,
+  domain: string,
+): string | null {
+  const { uris } = request
+  if (uris.length !== 1) return `it names ${uris.length} URIs, not one`
+  if (request.otherNames > 0) return 'it has names that are no URIs'
+  if (request.isAuthority) return 'it asks for an authority’s certificate'
+  if (request.hasSubject) return 'it has a subject'
+  const wrong = usages.find((usage) => !USAGES.has(usage))
+  if (wrong !== undefined) return `usage ${JSON.stringify(wrong)} is not granted`
+  if (expirationSeconds !== null && expirationSeconds > LONGEST_SECONDS) {
+    return `it asks for ${expirationSeconds} seconds, and ${LONGEST_SECONDS} is the most`
+  }
+  return id?.trustDomain === domain ? null : `${uris[0]} is no identity of trust domain ${domain}`
 }
 
 interface Account {
@@ -71,32 +88,43 @@ interface Account {
 }
 
 /** Why an agent may not have this identity, or null. */
-function ofNode(asked: SigningRequest, facts: Facts, id: Account): string | null {
+function ofNode(asked: SigningRequest, facts: Facts, id: Account): Denial | null {
   const pods = [...facts.pods]
-  const node = only(asked.extra[NODE_NAME]) ?? boundPod(asked, pods)?.node ?? null
-  if (node === null) return 'the token of the agent does not say which node it is on'
+  const bound = boundPod(asked, pods)
+  const node = only(asked.extra[NODE_NAME]) ?? bound.pod?.node ?? null
+  if (node === null) return { denied: 'the token of the agent does not say which node it is on', notYet: bound.notYet }
   const isThere = pods.some((pod) => pod.node === node && !pod.terminal && isOf(pod, id))
-  return isThere ? null : `no pod on node ${node} runs as ${id.namespace}/${id.serviceAccount}`
+  return isThere
+    ? null
+    : { denied: `no pod on node ${node} runs as ${id.namespace}/${id.serviceAccount}`, notYet: true }
 }
 
 /** Why a pod may not have this identity, or null. */
-function ofOwnPod(asked: SigningRequest, facts: Facts, id: Account): string | null {
-  const pod = boundPod(asked, facts.pods)
-  if (pod === undefined) return `${asked.username} is no agent, and its token is bound to no pod that runs`
-  return isOf(pod, id) ? null : `${pod.namespace}/${pod.name} runs as ${pod.serviceAccount} of its own namespace`
+function ofOwnPod(asked: SigningRequest, facts: Facts, id: Account): Denial | null {
+  const { pod, notYet } = boundPod(asked, facts.pods)
+  if (pod === null)
+    return { denied: `${asked.username} is no agent, and its token is bound to no pod that runs`, notYet }
+  if (isOf(pod, id)) return null
+  return { denied: `${pod.namespace}/${pod.name} runs as ${pod.serviceAccount} of its own namespace`, notYet: false }
 }
 
-/** The pod that the token is bound to, if it is there, has not ended, and is the account's that asks. */
-function boundPod({ username, extra }: SigningRequest, pods: Iterable<RunningPod>): RunningPod | undefined {
+/**
+ * The pod that the token is bound to, if it is there, has not ended, and is the account's that asks; null, and whether it
+ * may be one that is not known yet, or not to be on its node.
+ */
+function boundPod(
+  { username, extra }: SigningRequest,
+  pods: Iterable<RunningPod>,
+): { readonly pod: RunningPod | null; readonly notYet: boolean } {
   const [name, uid] = [only(extra[POD_NAME]), only(extra[POD_UID])]
-  if (name === null || uid === null) return undefined
-  return [...pods].find(
-    (pod) =>
-      pod.uid === uid &&
-      pod.name === name &&
-      !pod.terminal &&
-      username === `system:serviceaccount:${pod.namespace}:${pod.serviceAccount}`,
-  )
+  if (name === null || uid === null) return { pod: null, notYet: false }
+  const known = [...pods].find((pod) => pod.uid === uid)
+  if (known === undefined) return { pod: null, notYet: true }
+  const isIts =
+    known.name === name &&
+    !known.terminal &&
+    username === `system:serviceaccount:${known.namespace}:${known.serviceAccount}`
+  return isIts ? { pod: known, notYet: known.node === null } : { pod: null, notYet: false }
 }
 
 function isOf(pod: RunningPod, { namespace, serviceAccount }: Account): boolean {

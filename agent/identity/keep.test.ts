@@ -5,17 +5,21 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import fc from 'fast-check'
-import { Authority, makeRoot } from './authority.ts'
+import { Authority, type KeyPair, makeRoot } from './authority.ts'
 import { type Held, HeldFolder } from './held.ts'
-import { Keeper } from './keep.ts'
-import { renewAtMs, retryAfterMs } from './renewal.ts'
+import { Denied, Keeper } from './keep.ts'
+import { renewAfterMs, renewAtMs, retryAfterMs } from './renewal.ts'
 import { readRequest } from './request.ts'
 
 const DAY_MS = 86_400_000
 const BEGIN_MS = Date.UTC(2040, 0, 1)
 const [CART, STOCK] = ['spiffe://cluster.local/ns/shop/sa/cart', 'spiffe://cluster.local/ns/shop/sa/stock']
 const root = makeRoot({ trustDomain: 'cluster.local', days: 3650, nowMs: BEGIN_MS })
-const authority = new Authority({ chainPem: root.certificatePem, privateKeyPem: root.privateKeyPem }, BEGIN_MS)
+const otherRoot = makeRoot({ trustDomain: 'cluster.local', days: 3650, nowMs: BEGIN_MS })
+const authorityOf = ({ certificatePem: chainPem, privateKeyPem }: KeyPair): Authority =>
+  new Authority({ chainPem, privateKeyPem }, BEGIN_MS)
+const [authority, other] = [authorityOf(root), authorityOf(otherRoot)]
+const [ROOT, OTHER] = [root.certificatePem, otherRoot.certificatePem]
 
 /** A clock that goes when it is told to. */
 class FakeClock {
@@ -59,12 +63,12 @@ interface Rig {
   sign: (requestPem: string) => Promise<string>
 }
 
-function signedBy(clock: FakeClock) {
+function signedBy(clock: FakeClock, by = authority) {
   return (requestPem: string): Promise<string> => {
     const { publicKeyDer, uris } = readRequest(requestPem)
     const uri = uris[0] as string
     const notBeforeMs = clock.nowMs()
-    return Promise.resolve(authority.issue({ publicKeyDer, uri, notBeforeMs, notAfterMs: notBeforeMs + DAY_MS }))
+    return Promise.resolve(by.issue({ publicKeyDer, uri, notBeforeMs, notAfterMs: notBeforeMs + DAY_MS }))
   }
 }
 
@@ -114,14 +118,18 @@ test('a valid certificate is kept while renewal fails, and not beyond its end', 
   made.sign = () => Promise.reject(new Error('nobody is there'))
   await clock.go(DAY_MS - 3000)
   assert.notEqual(keeper.get(CART), null)
-  assert.deepEqual(keeper.standings(), [{ uri: CART, notAfterMs: BEGIN_MS + DAY_MS, failure: 'nobody is there' }])
+  assert.deepEqual(keeper.standings(), [
+    { uri: CART, notAfterMs: BEGIN_MS + DAY_MS, failure: 'nobody is there', denied: false },
+  ])
   assert.ok(asked.length > 600 && asked.length < 800, `${asked.length} requests in half a day`)
   await clock.go(3000)
   assert.equal(keeper.get(CART), null)
   assert.doesNotMatch(warned.join(''), /PRIVATE|CERTIFICATE/)
   made.sign = signedBy(clock)
   await clock.go(60_000)
-  assert.deepEqual(keeper.standings(), [{ uri: CART, notAfterMs: keeper.get(CART)?.notAfterMs, failure: null }])
+  assert.deepEqual(keeper.standings(), [
+    { uri: CART, notAfterMs: keeper.get(CART)?.notAfterMs, failure: null, denied: false },
+  ])
 })
 
 test('what is signed for another name or another key is not taken', async (t) => {
@@ -213,4 +221,105 @@ test('renewal is at half life, a tenth more or less; waits double up to a minute
     }),
   )
   assert.deepEqual([1, 2, 3, 6, 7, 100].map(retryAfterMs), [1000, 2000, 4000, 32_000, 60_000, 60_000])
+})
+
+test('when another root signs, certificates are renewed within a minute, and used until then', async (t) => {
+  const made = rig(t)
+  const { keeper, clock, asked, held } = made
+  keeper.roots(ROOT)
+  keeper.want(new Set([CART, STOCK]))
+  await clock.go(1000)
+  keeper.roots(ROOT + OTHER)
+  await clock.go(120_000)
+  assert.equal(asked.length, 2, 'one more root is no reason')
+  made.sign = signedBy(clock, other)
+  keeper.roots(OTHER + ROOT)
+  await clock.go(29_000)
+  assert.deepEqual([asked.length, keeper.get(CART)], [2, held[0]])
+  await clock.go(2000)
+  assert.deepEqual(asked.slice(2), [CART, STOCK])
+  assert.equal(keeper.get(CART), held[2])
+  keeper.roots(OTHER)
+  await clock.go(120_000)
+  assert.equal(asked.length, 4, 'they lead to the first root now')
+})
+
+test('while another root signs than the first, it is asked for again and again, but not in a loop', async (t) => {
+  const { keeper, clock, asked } = rig(t)
+  keeper.want(new Set([CART]))
+  keeper.roots(OTHER + ROOT)
+  await clock.go(600_000)
+  assert.ok(asked.length > 10 && asked.length < 25, `${asked.length} requests in ten minutes`)
+})
+
+test('what leads to none of the roots is not used and asked for at once; it is used again when its root is back', async (t) => {
+  const made = rig(t)
+  const { keeper, clock, asked, held } = made
+  keeper.want(new Set([CART]))
+  await clock.go(0)
+  made.sign = () => new Promise(() => undefined)
+  keeper.roots(OTHER)
+  keeper.roots(OTHER)
+  assert.deepEqual([asked.length, keeper.get(CART)], [2, null])
+  keeper.roots(OTHER + ROOT)
+  assert.deepEqual([asked.length, keeper.get(CART)], [2, held[0]])
+  assert.throws(() => keeper.roots('-----BEGIN CERTIFICATE-----'), /no certificate/)
+  assert.equal(keeper.get(CART), held[0])
+})
+
+test('a certificate under a root that is not known here is no success, and what is held stays', async (t) => {
+  const made = rig(t)
+  const { keeper, clock, asked, held } = made
+  keeper.roots(ROOT)
+  keeper.want(new Set([CART]))
+  await clock.go(0)
+  made.sign = signedBy(clock, other)
+  await clock.go(DAY_MS / 2 + 10_000)
+  assert.equal(keeper.standings()[0]?.failure, 'the certificate leads to none of the roots in force')
+  assert.deepEqual([held.length, keeper.get(CART)], [1, held[0]])
+  assert.ok(asked.length < 8, `${asked.length} requests`)
+  keeper.roots(ROOT + OTHER)
+  await clock.go(20_000)
+  assert.equal(keeper.get(CART), held[1])
+})
+
+test('what is kept under a root that is no more is not used by the next agent', async (t) => {
+  const before = rig(t)
+  before.keeper.want(new Set([CART]))
+  await before.clock.go(0)
+  before.keeper.stop()
+  const after = rig(t, before.path, before.clock)
+  after.sign = () => new Promise(() => undefined)
+  after.keeper.roots(OTHER)
+  after.keeper.want(new Set([CART]))
+  assert.deepEqual([after.asked, after.held, after.keeper.get(CART)], [[CART], [], null])
+})
+
+test('a denial is told from a failure, and tried again like one', async (t) => {
+  const made = rig(t)
+  const { keeper, clock, asked } = made
+  made.sign = () => Promise.reject(new Denied('NotGranted: no pod runs so'))
+  keeper.want(new Set([CART]))
+  await clock.go(0)
+  const standing = { uri: CART, notAfterMs: null, failure: 'NotGranted: no pod runs so', denied: true }
+  assert.deepEqual(keeper.standings(), [standing])
+  made.sign = () => Promise.reject(new Error('nobody is there'))
+  await clock.go(1000)
+  assert.deepEqual(keeper.standings(), [{ ...standing, failure: 'nobody is there', denied: false }])
+  made.sign = signedBy(clock)
+  await clock.go(2000)
+  assert.deepEqual([asked.length, keeper.standings()[0]?.failure], [3, null])
+})
+
+test('the next certificate is never asked for within a second of the last', () => {
+  const life = fc.record({ notBeforeMs: fc.nat(), lifeMs: fc.integer({ min: 0, max: DAY_MS }), ageMs: fc.nat(DAY_MS) })
+  fc.assert(
+    fc.property(life, fc.boolean(), fc.double({ min: 0, max: 1, noNaN: true }), (given, isReplaced, random) => {
+      const { notBeforeMs, lifeMs, ageMs } = given
+      const now = { nowMs: notBeforeMs + ageMs, random }
+      const after = renewAfterMs({ notBeforeMs, notAfterMs: notBeforeMs + lifeMs }, isReplaced, now)
+      const most = isReplaced ? Math.min(lifeMs / 10, 60_000) : lifeMs * 0.551
+      return after >= 1000 && after <= Math.max(1000, most)
+    }),
+  )
 })

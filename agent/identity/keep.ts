@@ -5,14 +5,26 @@
 
 import { generateKeyPairSync } from 'node:crypto'
 import { type Held, type HeldFolder, readHeld } from './held.ts'
-import { renewAtMs, retryAfterMs } from './renewal.ts'
+import { renewAfterMs, retryAfterMs } from './renewal.ts'
 import { makeRequest } from './request.ts'
+import { leadsTo, readRoots, type Root } from './roots.ts'
 
 /** Requests on their way at once: a node that starts asks for all its accounts. */
 const ASKING_MOST = 8
 
+/** A request was judged and denied, for the reason that the message gives. Other failures may pass by themselves. */
+export class Denied extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'Denied'
+  }
+}
+
 export interface KeepOptions {
-  /** Has a request signed: gives the certificate and what leads to a root. Bounded in time by whoever asks. */
+  /**
+   * Has a request signed: gives the certificate and what leads to a root. Bounded in time by whoever asks. Rejects with
+   * Denied where that is the answer.
+   */
   readonly ask: (requestPem: string) => Promise<string>
   readonly folder: Pick<HeldFolder, 'load' | 'save' | 'remove'>
   /** Hears of each certificate that is held from now on. */
@@ -35,13 +47,20 @@ export interface Standing {
   readonly notAfterMs: number | null
   /** Why the last request failed, or null. */
   readonly failure: string | null
+  /** Whether it failed because it was denied. */
+  readonly denied: boolean
 }
 
 interface Kept {
   readonly uri: string
   held: Held | null
+  /** Where what is held leads to, of the roots in force. */
+  leads: 'first' | 'other' | 'none'
+  /** Whether it is being asked for, or waits for its turn. */
+  isAsked: boolean
   failures: number
   failure: string | null
+  denied: boolean
   /** Calls off what is to be done next. */
   callOff: () => void
 }
@@ -52,6 +71,8 @@ export class Keeper {
   readonly #kept = new Map<string, Kept>()
   readonly #waiting: Kept[] = []
   #asking = 0
+  /** What peers believe, the one by which is signed first; null while nobody has said. */
+  #roots: readonly Root[] | null = null
 
   constructor(options: KeepOptions) {
     this.#options = options
@@ -63,16 +84,32 @@ export class Keeper {
     for (const uri of uris) if (!this.#kept.has(uri)) this.#begin(uri)
   }
 
+  /**
+   * These roots are in force from now on, as PEM, the one by which is signed first. What was issued under another is asked
+   * for anew soon; what leads to none of them is used no more. Throws where the text cannot be read, and keeps the last.
+   */
+  roots(pem: string): void {
+    this.#roots = readRoots(pem)
+    for (const kept of this.#kept.values()) {
+      if (kept.held === null) continue
+      kept.leads = this.#leads(kept.held)
+      if (kept.isAsked || kept.failures > 0) continue // the next one is on its way, or soon will be
+      kept.callOff()
+      if (kept.leads === 'none') this.#queue(kept)
+      else this.#await(kept, kept.held)
+    }
+  }
+
   /** What is held for an identity and still valid, or null. */
   get(uri: string): Held | null {
-    const held = this.#kept.get(uri)?.held ?? null
-    return held !== null && held.notAfterMs > this.#options.clock.nowMs() ? held : null
+    const { held = null, leads } = this.#kept.get(uri) ?? {}
+    return held !== null && held.notAfterMs > this.#options.clock.nowMs() && leads !== 'none' ? held : null
   }
 
   /** Of each identity that is wanted. */
   standings(): readonly Standing[] {
-    return [...this.#kept.values()].map(({ uri, failure }) => {
-      return { uri, notAfterMs: this.get(uri)?.notAfterMs ?? null, failure }
+    return [...this.#kept.values()].map(({ uri, failure, denied }) => {
+      return { uri, notAfterMs: this.get(uri)?.notAfterMs ?? null, failure, denied }
     })
   }
 
@@ -84,10 +121,11 @@ export class Keeper {
 
   #begin(uri: string): void {
     const { folder, clock } = this.#options
-    const kept: Kept = { uri, held: null, failures: 0, failure: null, callOff: () => {} }
+    const nothing = { held: null, leads: 'none', isAsked: false, failures: 0, failure: null, denied: false } as const
+    const kept: Kept = { ...nothing, uri, callOff: () => {} }
     this.#kept.set(uri, kept)
     const known = folder.load(uri, clock.nowMs())
-    if (known === null) this.#queue(kept)
+    if (known === null || this.#leads(known) === 'none') this.#queue(kept)
     else this.#hold(kept, known)
   }
 
@@ -102,6 +140,7 @@ export class Keeper {
   }
 
   #queue(kept: Kept): void {
+    kept.isAsked = true
     this.#waiting.push(kept)
     this.#goOn()
   }
@@ -129,13 +168,17 @@ export class Keeper {
       const privateKeyPem = privateKey.export({ format: 'pem', type: 'pkcs8' }).toString()
       const held = readHeld(uri, certificatePem, privateKeyPem, clock.nowMs())
       if (!this.#isWanted(kept)) return
+      if (this.#leads(held) === 'none') throw new Error('the certificate leads to none of the roots in force')
       kept.failures = 0
       kept.failure = null
+      kept.denied = false
       this.#save(held)
       this.#hold(kept, held)
     } catch (error) {
       if (!this.#isWanted(kept)) return
+      kept.isAsked = false
       kept.failure = (error as Error).message
+      kept.denied = error instanceof Denied
       const waitMs = retryAfterMs(++kept.failures)
       log.warn({ uri, reason: kept.failure, waitMs, held: this.get(uri) !== null }, 'no certificate')
       kept.callOff = clock.after(waitMs, () => this.#queue(kept))
@@ -152,9 +195,26 @@ export class Keeper {
   }
 
   #hold(kept: Kept, held: Held): void {
-    const { clock, random } = this.#options
     kept.held = held
-    kept.callOff = clock.after(Math.max(0, renewAtMs(held, random()) - clock.nowMs()), () => this.#queue(kept))
+    kept.leads = this.#leads(held)
+    kept.isAsked = false
+    this.#await(kept, held)
     this.#options.held(held)
+  }
+
+  /** Asks for the next certificate when it is time. */
+  #await(kept: Kept, held: Held): void {
+    const { clock, random } = this.#options
+    const waitMs = renewAfterMs(held, kept.leads === 'other', { nowMs: clock.nowMs(), random: random() })
+    kept.callOff = clock.after(waitMs, () => this.#queue(kept))
+  }
+
+  /** As leadsTo; while nobody has said what the roots are, it may be any. */
+  #leads({ certificatePem }: Held): Kept['leads'] {
+    try {
+      return this.#roots === null ? 'first' : leadsTo(certificatePem, this.#roots)
+    } catch {
+      return 'none' // what follows the certificate itself is spoilt
+    }
   }
 }

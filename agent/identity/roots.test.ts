@@ -91,6 +91,7 @@ const STEPS: Readonly<Record<string, readonly [Partial<Standing> & { readonly wa
   'it comes back also while another is told of': [{ published: [C], inForce: A, wanted: B }, 'ACB B settles'],
   'the old one does not come back when it was removed': [{ published: [B], inForce: B, wanted: B }, 'B signs'],
   'roots that are over go': [{ published: [OVER, A, OVER], inForce: A, wanted: A }, 'A signs'],
+  'also the one that signed': [{ published: [OVER, B], inForce: OVER, wanted: A }, 'BA A settles'],
   'and are nobody’s to wait for': [{ published: [OVER], wanted: A }, 'A signs'],
 }
 

@@ -102,9 +102,11 @@ export interface Step {
  */
 export function succeed({ published, settling, inForce, wanted, settled }: Standing, nowMs: number): Step {
   const live = published.filter(({ notAfterMs }) => notAfterMs > nowMs)
-  const base = inForce === null ? live : [inForce, ...without(live, inForce)]
+  const signing = inForce !== null && inForce.notAfterMs > nowMs ? inForce : null
+  const base = signing === null ? live : [signing, ...without(live, signing)]
   const isKnown = base.some((each) => isSame(each, wanted))
-  const isSettling = !settled && settling === wanted.fingerprint && !(inForce !== null && isSame(inForce, wanted))
+  const isNext = signing === null || !isSame(signing, wanted)
+  const isSettling = isNext && !settled && settling === wanted.fingerprint
   const signs = base.length === 0 || (isKnown && !isSettling)
   const roots = signs ? [wanted, ...without(base, wanted)] : isKnown ? base : [...base, wanted]
   if (roots.length > ROOTS_MOST) throw new Error(`holds ${ROOTS_MOST} roots: there is no room for another`)
