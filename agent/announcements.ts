@@ -25,14 +25,20 @@ export class Announcements {
     this.#options = options
   }
 
-  /** Whether the pod's object says that we have captured it. */
+  /** Whether the pod's object says that we have captured it, whatever else it says. */
   isOurs(pod: Workload): boolean {
     return pod.captured === this.#options.agentName
   }
 
   /** Says what is so, where the pod's object says otherwise. Returns as tell(). */
   async bringInLine(pod: Workload, isCaptured: boolean): Promise<number | null> {
-    return isCaptured === this.isOurs(pod) ? null : this.tell(pod, isCaptured)
+    const isSaid = isCaptured ? this.#isWhole(pod) : !this.isOurs(pod)
+    return isSaid ? null : this.tell(pod, isCaptured)
+  }
+
+  /** Whether it says so in our name and with the right account: callers would demand another's identity. */
+  #isWhole(pod: Workload): boolean {
+    return this.isOurs(pod) && pod.announcedAccount === pod.serviceAccount
   }
 
   /** Returns null where it is done, else after how many milliseconds to try again. */

@@ -17,7 +17,7 @@ function pod(uid: string, more: Partial<Workload> = {}): Workload {
   return {
     ...{ uid, name: `pod-${uid}`, namespace: 'shop', node: 'node-1', ips: ['127.9.0.1'], labels: {} },
     ...{ serviceAccount: 'default', owner: uid, hostNetwork: false, unfit: null, terms: PLAIN_TERMS },
-    ...{ joined: true, terminating: false, captured: null, ...more },
+    ...{ joined: true, terminating: false, captured: null, announcedAccount: 'default', ...more },
   }
 }
 
@@ -246,6 +246,29 @@ test('our word for a pod whose capture this agent cannot prove is withdrawn', as
   const { captures, kernel, events } = started(t)
   kernel.failingProofs = Infinity
   captures.want([pod('a', { captured: 'agent-1' })])
+  await settled(() => events.length >= 2)
+  assert.deepEqual(events.slice(0, 2), ['capture a', 'announce a null'])
+})
+
+test('an announcement in our name with another account, or none, is made again', async (t) => {
+  for (const announcedAccount of ['other', null]) {
+    const { captures, events } = started(t)
+    captures.want([pod('a', { captured: 'agent-1', announcedAccount })])
+    await settled(() => events.length === 3)
+    assert.deepEqual(events, joining('a'))
+    captures.want([pod('a', { captured: 'agent-1' })])
+    await sleep(2 * RETRY_MS)
+    captures.want([pod('a', { captured: 'agent-1', announcedAccount })]) // somebody changed it
+    await settled(() => events.length >= 4)
+    assert.equal(events[3], 'announce a agent-1')
+    await captures.stop('keep')
+  }
+})
+
+test('an announcement in our name is withdrawn with its capture, whatever account it names', async (t) => {
+  const { captures, kernel, events } = started(t)
+  kernel.failingProofs = Infinity
+  captures.want([pod('a', { captured: 'agent-1', announcedAccount: null })])
   await settled(() => events.length >= 2)
   assert.deepEqual(events.slice(0, 2), ['capture a', 'announce a null'])
 })

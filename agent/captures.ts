@@ -304,7 +304,9 @@ export class Captures {
 /** All that bears on captures, to be compared. */
 function textOf(pods: readonly Workload[]): string {
   return JSON.stringify(
-    pods.map(({ uid, ips, joined, unfit, captured, terms }) => [uid, ips, joined, unfit, captured, terms]),
+    pods.map(({ uid, ips, joined, unfit, captured, serviceAccount, announcedAccount, terms }) => {
+      return [uid, ips, joined, unfit, captured, serviceAccount, announcedAccount, terms]
+    }),
   )
 }
 

@@ -12,7 +12,7 @@ const code = new URL('./obedient-worker.fixture.ts', import.meta.url)
 const handles = { body: 'fake', own: -1, accepted: -1, home: -1 } as const
 
 function inventory(version: number): Inventory {
-  const nothing = { workloads: [], services: [], virtualServices: [], destinationRules: [] }
+  const nothing = { workloads: [], services: [], virtualServices: [], destinationRules: [], peerAuthentications: [] }
   return { version, rootNamespace: 'istio-system', mesh: DEFAULT_MESH_SETTINGS, node: 'node-1', ...nothing }
 }
 

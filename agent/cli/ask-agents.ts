@@ -47,11 +47,14 @@ function namesIn(items: readonly { readonly metadata: Metadata }[]): string[] {
   return items.map(({ metadata }) => metadata.name)
 }
 
+/** Its agent knows what is sandboxed, and what policies ask of it. */
+const RULES = { sandboxed: [], isStrict: false }
+
 function joinedPods(pods: readonly Pod[], namespaces: readonly { readonly metadata: Metadata }[]): Workload[] {
   const byName = new Map(namespaces.map(({ metadata }) => [metadata.name, metadata]))
   return pods
     .filter((pod) => !hasEnded(pod))
-    .map((pod) => localWorkload(pod, byName.get(pod.metadata.namespace ?? ''), [])) // its agent knows what is sandboxed
+    .map((pod) => localWorkload(pod, byName.get(pod.metadata.namespace ?? ''), RULES))
     .filter(({ joined }) => joined)
 }
 

@@ -72,10 +72,10 @@ test('a kubeconfig that is not there is said to be missing', () => {
   assert.throws(() => connectKube('/nonexistent/kubeconfig'), /nonexistent/)
 })
 
-test('an announcement is a merge patch of one annotation, on the very pod that was captured', async (t) => {
+test('an announcement is a merge patch of two annotations, on the very pod that was captured', async (t) => {
   const api = new ToldApi()
   const client = await api.start(t)
-  const pod = world().pods('web-v1', { namespace: 'shop' }).pod('web-v1-1', 'shop')
+  const pod = world().pods('web-v1', { namespace: 'shop', serviceAccount: 'web' }).pod('web-v1-1', 'shop')
   const path = '/api/v1/namespaces/shop/pods/web-v1-1'
   api.answers.set(path, { status: 200, body: {} })
   await announce(client, pod, 'weft-agent-1')
@@ -87,10 +87,13 @@ test('an announcement is a merge patch of one annotation, on the very pod that w
       ['PATCH', path, 'application/merge-patch+json'],
     ],
   )
-  const sent = (agent: string | null) => ({ metadata: { uid: pod.uid, annotations: { 'weft.dev/captured': agent } } })
+  const sent = (agent: string | null, account: string | null) => {
+    const annotations = { 'weft.dev/captured': agent, 'weft.dev/service-account': account }
+    return { metadata: { uid: pod.uid, annotations } }
+  }
   assert.deepEqual(
     api.asks.map(({ body }) => JSON.parse(body) as unknown),
-    [sent('weft-agent-1'), sent(null)],
+    [sent('weft-agent-1', 'web'), sent(null, null)],
   )
 })
 

@@ -2,6 +2,7 @@
 
 import type { Changes, Delta } from '../model/delta.ts'
 import { DEFAULT_MESH_SETTINGS } from '../model/mesh-settings.ts'
+import { isStrictSomewhere, type PeerGround, peerModesOf, peersByNamespace } from '../model/peer-authentication.ts'
 import type { DestinationRule, Problem, VirtualService } from '../model/policy.ts'
 import type { Inventory } from '../model/snapshot.ts'
 import type { Workload } from '../model/workload.ts'
@@ -10,6 +11,7 @@ import { translateDestinationRule } from './destination-rule.ts'
 import { sources } from './kinds.ts'
 import { translateMeshSettings } from './mesh-settings.ts'
 import type { EndpointSlice, KubeObject, KubeService, Pod } from './object.ts'
+import { translatePeerAuthentication } from './peer-authentication.ts'
 import { type ObjectChange, Reflector, type ReflectorLog } from './reflector.ts'
 import { ServiceList } from './service-list.ts'
 import { Translations } from './translations.ts'
@@ -47,7 +49,10 @@ export class Cluster {
   readonly #workloads: WorkloadList
   readonly #virtualServices: Translations<VirtualService>
   readonly #destinationRules: Translations<DestinationRule>
+  readonly #peerAuthentications = new Translations('PeerAuthentication', translatePeerAuthentication)
   readonly #meshSettings = new Translations('ConfigMap', translateMeshSettings)
+  /** What the terms of this node's pods were last read by. */
+  #peers: PeerGround = { byNamespace: new Map(), rootNamespace: '' }
   #problems: readonly Problem[] = []
   #problemParts: readonly (readonly Problem[])[] = []
   #localPods: readonly Workload[] | null = null
@@ -89,7 +94,9 @@ export class Cluster {
     const localPods = watched<Pod>('localPods', (changes) => this.#workloads.takePods(changes))
     const pods = watched('pods', (changes) => this.#workloads.takePods(changes))
     const services = this.#services
-    this.#workloads = new WorkloadList({ local: localPods, all: pods, services, sandboxedRuntimes })
+    const isStrict = ({ metadata: { namespace = '', labels = {} } }: Pod): boolean =>
+      isStrictSomewhere(peerModesOf({ namespace, labels }, this.#peers))
+    this.#workloads = new WorkloadList({ local: localPods, all: pods, services, sandboxedRuntimes, isStrict })
     this.#reflectors = [
       watched('namespaces', (changes) => this.#workloads.takeNamespaces(changes)),
       watched<KubeService>('services', (changes) => services.takeServices(changes)),
@@ -99,6 +106,7 @@ export class Cluster {
       watched('meshSettings', (changes) => this.#meshSettings.take(changes)),
       watched('virtualServices', (changes) => this.#virtualServices.take(changes)),
       watched('destinationRules', (changes) => this.#destinationRules.take(changes)),
+      watched('peerAuthentications', (changes) => this.#peerAuthentications.take(changes)),
     ] as readonly Reflector[]
   }
 
@@ -126,6 +134,7 @@ export class Cluster {
       services: [...this.#services.values],
       virtualServices: [...this.#virtualServices.values],
       destinationRules: [...this.#destinationRules.values],
+      peerAuthentications: [...this.#peerAuthentications.values],
     }
   }
 
@@ -161,24 +170,35 @@ export class Cluster {
     this.#toldAt = performance.now()
     const { changes: services, moved } = this.#services.flush()
     this.#workloads.move(moved)
+    const meshSettings = this.#meshSettings.flush()
+    const peerAuthentications = this.#peerAuthentications.flush()
+    this.#readPeers(peerAuthentications)
     const workloads = this.#workloads.flush()
     const [virtualServices, destinationRules] = [this.#virtualServices.flush(), this.#destinationRules.flush()]
-    const lists = [services, workloads, virtualServices, destinationRules, this.#meshSettings.flush()]
+    const lists = [services, workloads, virtualServices, destinationRules, peerAuthentications, meshSettings]
     const isOther = this.#readProblems() || this.#workloads.local !== this.#localPods
     if (!isOther && this.#version > 0 && lists.every(isEmpty)) return
     this.#localPods = this.#workloads.local
     const from = this.#version++
     const delta = { from, version: this.#version, settings: this.#settings() }
     this.#onView({
-      delta: { ...delta, workloads, services, virtualServices, destinationRules },
+      delta: { ...delta, workloads, services, virtualServices, destinationRules, peerAuthentications },
       localPods: this.#localPods,
       problems: this.#problems,
     })
   }
 
+  /** Reads the terms of this node's pods anew where a policy, or whose policies are the mesh's, is another. */
+  #readPeers(changes: Changes<unknown>): void {
+    const { rootNamespace } = this.#settings()
+    if (isEmpty(changes) && rootNamespace === this.#peers.rootNamespace) return
+    this.#peers = { byNamespace: peersByNamespace(this.#peerAuthentications.values), rootNamespace }
+    this.#workloads.readTermsAnew()
+  }
+
   /** Whether there is something else to say than before. */
   #readProblems(): boolean {
-    const policies = [this.#virtualServices, this.#destinationRules, this.#meshSettings]
+    const policies = [this.#virtualServices, this.#destinationRules, this.#peerAuthentications, this.#meshSettings]
     const lists = [this.#workloads, this.#services, ...policies]
     const parts = lists.map(({ problems }) => problems)
     if (parts.every((part, index) => part === this.#problemParts[index])) return false

@@ -1,6 +1,8 @@
 // Istio's objects after validation: the fields that are read. Written out here because the types that come with the
 // schemas spell every oneOf as a union, too large for the type-aware linter.
 
+import type { GivenMode } from '../model/peer-authentication.ts'
+
 /** networking.istio.io StringMatch. */
 export interface GivenMatch {
   readonly exact?: string
@@ -70,6 +72,14 @@ export interface GivenPolicy {
     readonly port?: { readonly number?: number }
     readonly loadBalancer?: { readonly simple?: string }
   }[]
+}
+
+/** security.istio.io PeerAuthentication, its spec. */
+export interface PeerAuthenticationSpec {
+  readonly selector?: { readonly matchLabels?: Readonly<Record<string, string>> }
+  readonly mtls?: { readonly mode?: GivenMode }
+  /** By the workload's port. */
+  readonly portLevelMtls?: Readonly<Record<string, { readonly mode?: GivenMode }>>
 }
 
 /** networking.istio.io DestinationRule, its spec. */

@@ -4,8 +4,10 @@ import { type KubeClient, KubeError } from './client.ts'
 import { MESH_CONFIG } from './mesh-settings.ts'
 import type { ReflectorSource } from './reflector.ts'
 
-/** API versions of Istio's networking group that are understood, the newest first. */
-export const ISTIO_VERSIONS = ['v1', 'v1beta1', 'v1alpha3'] as const
+/** Istio's group of routes and destinations, its versions that are understood, the newest first. */
+export const NETWORKING = { group: 'networking.istio.io', versions: ['v1', 'v1beta1', 'v1alpha3'] } as const
+/** Istio's group of who may talk to whom. */
+export const SECURITY = { group: 'security.istio.io', versions: ['v1', 'v1beta1'] } as const
 
 /** A collection that every cluster serves. */
 export function builtIn(name: string, path: string, more: Partial<ReflectorSource> = {}): ReflectorSource {
@@ -50,7 +52,6 @@ async function ask<T>(client: KubeClient, path: string): Promise<T | null> {
 
 /** Everything a node watches. Pods of other nodes as metadata only. */
 export function sources(client: KubeClient, node: string, rootNamespace: string) {
-  const istio = { group: 'networking.istio.io', versions: ISTIO_VERSIONS }
   return {
     namespaces: builtIn('namespaces', '/api/v1/namespaces', { metadataOnly: true }),
     services: builtIn('services', '/api/v1/services'),
@@ -58,7 +59,8 @@ export function sources(client: KubeClient, node: string, rootNamespace: string)
     localPods: builtIn('local pods', '/api/v1/pods', { query: { fieldSelector: `spec.nodeName=${node}` } }),
     pods: builtIn('pods', '/api/v1/pods', { metadataOnly: true }),
     meshSettings: meshSettings(rootNamespace),
-    virtualServices: custom(client, 'virtualservices', istio),
-    destinationRules: custom(client, 'destinationrules', istio),
+    virtualServices: custom(client, 'virtualservices', NETWORKING),
+    destinationRules: custom(client, 'destinationrules', NETWORKING),
+    peerAuthentications: custom(client, 'peerauthentications', SECURITY),
   }
 }

@@ -11,12 +11,13 @@ export function object<T extends KubeObject>(wish: ObjectWish, rest: Omit<T, 'me
   return { ...rest, metadata } as T
 }
 
-/** A VirtualService or DestinationRule of the newest version. */
+/** An object of one of Istio's kinds, of the newest version. */
 export function istio(
-  kind: 'VirtualService' | 'DestinationRule',
+  kind: 'VirtualService' | 'DestinationRule' | 'PeerAuthentication',
   spec: unknown,
   wish: Partial<Metadata> = {},
 ): KubeObject {
   const metadata = { name: 'reviews', creationTimestamp: '2026-01-02T03:04:05Z', ...wish }
-  return object(metadata, { apiVersion: 'networking.istio.io/v1', kind, spec })
+  const group = kind === 'PeerAuthentication' ? 'security.istio.io' : 'networking.istio.io'
+  return object(metadata, { apiVersion: `${group}/v1`, kind, spec })
 }

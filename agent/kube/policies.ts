@@ -5,7 +5,7 @@ import type { MeshSettings } from '../model/mesh-settings.ts'
 import type { Verdict } from '../model/verdict.ts'
 import type { KubeClient } from './client.ts'
 import { translateDestinationRule } from './destination-rule.ts'
-import { builtIn, custom, ISTIO_VERSIONS, meshSettings } from './kinds.ts'
+import { builtIn, custom, NETWORKING, meshSettings } from './kinds.ts'
 import { translateMeshSettings } from './mesh-settings.ts'
 import type { KubeObject } from './object.ts'
 import { type ObjectChange, Reflector, type ReflectorLog, type ReflectorSource } from './reflector.ts'
@@ -22,8 +22,6 @@ interface PolicyKind<T> {
   readonly translate: (object: KubeObject, clusterDomain: string) => Translation<T>
   readonly losses: (all: readonly T[], ground: Ground) => Losses
 }
-
-const NETWORKING = { group: 'networking.istio.io', versions: ISTIO_VERSIONS }
 
 /** The kinds that the mesh reads. A new one is one more row. */
 const KINDS = [

@@ -69,8 +69,11 @@ test('terms hold each probed port once, in order, and no more than there may be'
       readinessProbe: { grpc: { port: 7 } },
     }
   })
-  assert.deepEqual(readTerms(pod({ containers: containers.slice(0, 2) }), undefined).terms.probePorts, [7, 199, 200])
-  const { terms, problems } = readTerms(pod({ containers }), undefined)
+  assert.deepEqual(
+    readTerms(pod({ containers: containers.slice(0, 2) }), undefined, false).terms.probePorts,
+    [7, 199, 200],
+  )
+  const { terms, problems } = readTerms(pod({ containers }), undefined, false)
   assert.equal(terms.probePorts.length, 64)
   assert.deepEqual(
     problems.map(({ field }) => field),

@@ -11,13 +11,20 @@ import type { DestinationRule, VirtualService } from '../model/policy.ts'
 import { translateDestinationRule } from './destination-rule.ts'
 import type { KubeObject } from './object.ts'
 import { istio, object } from './objects.fixture.ts'
+import { translatePeerAuthentication } from './peer-authentication.ts'
 import type { Translation } from './translate.ts'
 import { translateVirtualService } from './virtual-service.ts'
 
 const samples = join(import.meta.dirname, '../../../shared/data')
 const skip = existsSync(samples) ? false : 'the sample manifests are not at hand (../shared/data)'
 
-type Kind = 'VirtualService' | 'DestinationRule'
+/** How the kinds that are understood are translated. */
+const TRANSLATE = {
+  VirtualService: translateVirtualService,
+  DestinationRule: translateDestinationRule,
+  PeerAuthentication: translatePeerAuthentication,
+} as const
+type Kind = keyof typeof TRANSLATE
 type Schema = { readonly properties?: Record<string, Schema>; readonly items?: Schema; readonly type?: string }
 interface Definition extends KubeObject {
   readonly spec: {
@@ -81,6 +88,15 @@ test('every published DestinationRule is in force, and names what is not honoure
   }
 })
 
+test('every published PeerAuthentication is in force with all of its fields', { skip }, () => {
+  const found = translated('PeerAuthentication', translatePeerAuthentication)
+  assert.ok(found.length >= 3, `${found.length} samples`)
+  for (const { file, problems, value } of found) {
+    assert.deepEqual(problems, [], file)
+    assert.notEqual(value, null, file)
+  }
+})
+
 test('Bookinfo’s routes mean what its guide says', { skip }, () => {
   const folder = 'istio/samples/bookinfo/networking'
   const of = (file: string): VirtualService[] =>
@@ -123,6 +139,7 @@ test('Bookinfo’s routes mean what its guide says', { skip }, () => {
     ...nothing,
     virtualServices: all,
     destinationRules: rules,
+    peerAuthentications: [],
   })
 })
 
@@ -182,6 +199,11 @@ const PLACES: Record<Kind, { at: string; around: (field: object) => object }[]> 
     },
     { at: 'subsets[]', around: (field) => ({ host: 'a', subsets: [{ name: 'a', ...field }] }) },
   ],
+  PeerAuthentication: [
+    { at: '', around: (field) => field },
+    { at: 'selector', around: (field) => ({ selector: field }) },
+    { at: 'mtls', around: (field) => ({ mtls: field }) },
+  ],
 }
 
 /** The fields that are honoured, by place: all others of the CRD must be named in a problem. */
@@ -196,6 +218,9 @@ const HONOURED: Readonly<Record<string, readonly string[]>> = {
   'VirtualService http[].rewrite': ['uri', 'authority'],
   'VirtualService http[].fault.delay': ['fixedDelay', 'percent', 'percentage'],
   'VirtualService http[].fault.abort': ['httpStatus', 'percentage'],
+  'PeerAuthentication ': ['selector', 'mtls', 'portLevelMtls'],
+  'PeerAuthentication selector': ['matchLabels'],
+  'PeerAuthentication mtls': ['mode'],
   'DestinationRule ': ['host', 'exportTo', 'trafficPolicy', 'subsets'],
   'DestinationRule trafficPolicy': ['loadBalancer', 'portLevelSettings'],
   'DestinationRule trafficPolicy.loadBalancer': ['simple'],
@@ -214,7 +239,7 @@ function schemaAt(root: Schema, at: string): Schema {
 test('every field that Istio’s CRDs have is honoured, or an object that uses it says that it is not', { skip }, () => {
   const definitions = documents('istio/manifests/charts/base/files/crd-all.gen.yaml') as Definition[]
   let checked = 0
-  for (const kind of ['VirtualService', 'DestinationRule'] as const) {
+  for (const kind of Object.keys(TRANSLATE) as Kind[]) {
     const crd = definitions.find(({ spec }) => spec.names.kind === kind)
     const root = crd!.spec.versions[0]!.schema.openAPIV3Schema.properties!['spec']!
     for (const { at, around } of PLACES[kind]) {
@@ -223,8 +248,7 @@ test('every field that Istio’s CRDs have is honoured, or an object that uses i
       for (const [name, schema] of fields) {
         if (HONOURED[`${kind} ${at}`]?.includes(name)) continue
         const given = istio(kind, around({ [name]: valueFor(schema) }))
-        const translate = kind === 'VirtualService' ? translateVirtualService : translateDestinationRule
-        const { problems } = translate(given, 'cluster.local')
+        const { problems } = TRANSLATE[kind](given, 'cluster.local')
         const place = `spec${at === '' ? '' : '.'}${at}`.replaceAll('[]', '[0]')
         const isNamed = problems.some(({ field }) => {
           const isInside =

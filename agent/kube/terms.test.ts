@@ -19,8 +19,11 @@ const space = (annotations: Words, labels: Words = {}): Metadata =>
   object({ name: 'shop', namespace: '', annotations, labels }).metadata
 
 test('a pod that asks nothing has plain terms', () => {
-  assert.deepEqual(readTerms(pod({}), undefined), { terms: PLAIN_TERMS, problems: [] })
-  assert.deepEqual(readTerms(pod({ [EXCLUDE_INBOUND_PORTS]: ' , ' }), space({})), { terms: PLAIN_TERMS, problems: [] })
+  assert.deepEqual(readTerms(pod({}), undefined, false), { terms: PLAIN_TERMS, problems: [] })
+  assert.deepEqual(readTerms(pod({ [EXCLUDE_INBOUND_PORTS]: ' , ' }), space({}), false), {
+    terms: PLAIN_TERMS,
+    problems: [],
+  })
 })
 
 test('lists are sorted, each entry in them once', () => {
@@ -31,6 +34,7 @@ test('lists are sorted, each entry in them once', () => {
       [EXCLUDE_INBOUND_PORTS]: '10000,9090,80',
     }),
     undefined,
+    false,
   )
   assert.deepEqual(problems, [])
   assert.deepEqual(terms, {
@@ -43,13 +47,13 @@ test('lists are sorted, each entry in them once', () => {
 
 test('the pod’s word counts before its namespace’s, also where it is nothing', () => {
   const namespace = space({ [EXCLUDE_OUTBOUND_PORTS]: '1', [EXCLUDE_INBOUND_PORTS]: '2', [ON_AGENT_LOSS]: 'closed' })
-  const { terms } = readTerms(pod({ [EXCLUDE_OUTBOUND_PORTS]: '', [ON_AGENT_LOSS]: 'open' }), namespace)
+  const { terms } = readTerms(pod({ [EXCLUDE_OUTBOUND_PORTS]: '', [ON_AGENT_LOSS]: 'open' }), namespace, false)
   assert.deepEqual(terms, { ...PLAIN_TERMS, excludeInboundPorts: [2] })
 })
 
 test('a bad entry is left out and told, where it stands, and the others hold', () => {
   const annotations = { [EXCLUDE_OUTBOUND_PORTS]: '80-90,3306,x,0,70000', [EXCLUDE_OUTBOUND_CIDRS]: '10.0.0.0/33' }
-  const { terms, problems } = readTerms(pod(annotations), space({ [EXCLUDE_INBOUND_PORTS]: 'http' }))
+  const { terms, problems } = readTerms(pod(annotations), space({ [EXCLUDE_INBOUND_PORTS]: 'http' }), false)
   assert.deepEqual(terms, { ...PLAIN_TERMS, excludeOutboundPorts: [3306] })
   const own = { kind: 'Pod', namespace: 'default', name: 'web' }
   const port = 'not a port from 1 to 65535 (ranges are not supported); left out'
@@ -84,18 +88,33 @@ test('what becomes of a pod without an agent may stand in an annotation or label
     [pod({}, { [ON_AGENT_LOSS]: '' }), undefined, 'closed', `metadata.labels[${ON_AGENT_LOSS}]`],
   ]
   for (const [asking, namespace, onLoss, field] of table) {
-    const { terms, problems } = readTerms(asking, namespace)
+    const { terms, problems } = readTerms(asking, namespace, false)
     assert.deepEqual([terms.onLoss, problems[0]?.field ?? null], [onLoss, field])
   }
 })
 
+test('a pod that takes no plaintext is closed without an agent, and told so where it says otherwise', () => {
+  const table: [pod: Pod, namespace: Metadata | undefined, overruled: string | null][] = [
+    [pod({}), undefined, null],
+    [pod({ [ON_AGENT_LOSS]: 'closed' }), space({ [ON_AGENT_LOSS]: 'open' }), null],
+    [pod({ [ON_AGENT_LOSS]: 'open' }), undefined, 'Pod web'],
+    [pod({}), space({}, { [ON_AGENT_LOSS]: 'open' }), 'Namespace shop'],
+    [pod({ [ON_AGENT_LOSS]: 'ajar' }), undefined, 'Pod web'],
+  ]
+  for (const [asking, namespace, overruled] of table) {
+    const { terms, problems } = readTerms(asking, namespace, true)
+    const [told = null] = problems.map(({ object: { kind, name } }) => `${kind} ${name}`)
+    assert.deepEqual([terms.onLoss, told], ['closed', overruled])
+  }
+})
+
 test('lists of ports are not read from labels', () => {
-  assert.deepEqual(readTerms(pod({}, { [EXCLUDE_INBOUND_PORTS]: '80' }), undefined).terms, PLAIN_TERMS)
+  assert.deepEqual(readTerms(pod({}, { [EXCLUDE_INBOUND_PORTS]: '80' }), undefined, false).terms, PLAIN_TERMS)
 })
 
 test('a list has a bound; what is beyond it is told', () => {
   const ports = Array.from({ length: 70 }, (_, index) => 1000 - index)
-  const { terms, problems } = readTerms(pod({ [EXCLUDE_INBOUND_PORTS]: ports.join() }), undefined)
+  const { terms, problems } = readTerms(pod({ [EXCLUDE_INBOUND_PORTS]: ports.join() }), undefined, false)
   assert.deepEqual(terms.excludeInboundPorts, ports.slice(0, 64).reverse())
   assert.deepEqual(
     problems.map(({ reason }) => reason),
@@ -109,7 +128,7 @@ test('whatever an annotation says, the terms are within bounds and the problems 
   fc.assert(
     fc.property(text, text, fc.string(), (ports, cidrs, onLoss) => {
       const annotations = { [EXCLUDE_OUTBOUND_PORTS]: ports, [EXCLUDE_OUTBOUND_CIDRS]: cidrs, [ON_AGENT_LOSS]: onLoss }
-      const { terms, problems } = readTerms(pod(annotations), undefined)
+      const { terms, problems } = readTerms(pod(annotations), undefined, false)
       const { excludeOutboundPorts, excludeOutboundCidrs } = terms
       for (const list of [excludeOutboundPorts, excludeOutboundCidrs]) {
         assert.ok(list.length <= 64)

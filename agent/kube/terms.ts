@@ -1,7 +1,7 @@
 // What a pod asks of its capture, read from its annotations, its namespace's, and its spec.
 
 import type { Problem } from '../model/policy.ts'
-import { type CaptureTerms, parseCidr, parsePort, TERM_CIDRS_MAX, TERM_PORTS_MAX } from '../model/terms.ts'
+import { type CaptureTerms, onLossOf, parseCidr, parsePort, TERM_CIDRS_MAX, TERM_PORTS_MAX } from '../model/terms.ts'
 import type { ObjectRef } from '../model/workload.ts'
 import type { KubeObject, Metadata, Pod } from './object.ts'
 import { probePortsOf } from './probes.ts'
@@ -51,8 +51,11 @@ const CIDRS: Entries<string> = {
   order: (a, b) => (a < b ? -1 : a > b ? 1 : 0),
 }
 
-/** Reads all that bears on a pod's capture. What is said on the pod counts before what is said on its namespace. */
-export function readTerms(pod: Pod, namespace: Metadata | undefined): TermsRead {
+/**
+ * Reads all that bears on a pod's capture. What is said on the pod counts before what is said on its namespace. `isStrict`:
+ * it refuses plaintext at one port at least.
+ */
+export function readTerms(pod: Pod, namespace: Metadata | undefined, isStrict: boolean): TermsRead {
   const problems: Problem[] = []
   const list = <T>(name: string, entries: Entries<T>): T[] => {
     const wish = wishOf(name, { pod, namespace, asLabel: false })
@@ -62,7 +65,7 @@ export function readTerms(pod: Pod, namespace: Metadata | undefined): TermsRead 
     excludeOutboundPorts: list(EXCLUDE_OUTBOUND_PORTS, PORTS),
     excludeOutboundCidrs: list(EXCLUDE_OUTBOUND_CIDRS, CIDRS),
     excludeInboundPorts: list(EXCLUDE_INBOUND_PORTS, PORTS),
-    onLoss: onLossOf(wishOf(ON_AGENT_LOSS, { pod, namespace, asLabel: true }), problems),
+    onLoss: readOnLoss(wishOf(ON_AGENT_LOSS, { pod, namespace, asLabel: true }), isStrict, problems),
     probePorts: bounded(probePortsOf(pod), PORTS, () =>
       problems.push({
         object: refOf('Pod', pod),
@@ -120,11 +123,16 @@ function quoted(entries: readonly string[]): string {
   return `${first.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
 }
 
-/** Open while nothing in the mesh demands more. A word that nobody knows means the safe side. */
-function onLossOf(wish: Wish | null, problems: Problem[]): 'open' | 'closed' {
-  if (wish === null) return 'open'
+/** A word that nobody knows means the safe side; one that a policy overrules is told. */
+function readOnLoss(wish: Wish | null, isStrict: boolean, problems: Problem[]): 'open' | 'closed' {
+  if (wish === null) return onLossOf(null, isStrict).onLoss
   const { text, object, field } = wish
-  if (text === 'open' || text === 'closed') return text
-  problems.push({ object, field, reason: `${quoted([text])}: neither open nor closed; taken as closed` })
-  return 'closed'
+  if (text !== 'open' && text !== 'closed') {
+    problems.push({ object, field, reason: `${quoted([text])}: neither open nor closed; taken as closed` })
+    return 'closed'
+  }
+  const { onLoss, isOverruled } = onLossOf(text, isStrict)
+  const reason = 'open would let plaintext in where a PeerAuthentication is STRICT; taken as closed'
+  if (isOverruled) problems.push({ object, field, reason })
+  return onLoss
 }

@@ -291,6 +291,7 @@ test('any object is translated or refused with a reason, and what is translated 
         services,
         virtualServices: [value],
         destinationRules,
+        peerAuthentications: [],
       })
     }),
     { numRuns: 500 },

@@ -16,6 +16,8 @@ export interface WorkloadSources {
   readonly all: Pick<Reflector, 'objects'>
   readonly services: Pick<ServiceList, 'placeOf'>
   readonly sandboxedRuntimes: readonly string[]
+  /** Whether a pod of this node refuses plaintext at one port at least. readTermsAnew() is told of another answer. */
+  readonly isStrict: (pod: Pod) => boolean
 }
 
 export class WorkloadList {
@@ -68,6 +70,11 @@ export class WorkloadList {
     }
   }
 
+  /** Other policies hold: what they ask of this node's pods bears on their captures. */
+  readTermsAnew(): void {
+    for (const uid of this.#from.local.objects.keys()) this.#dirty.add(uid)
+  }
+
   /** The endpoints have other places for these pods. */
   move(uids: ReadonlySet<string>): void {
     for (const uid of uids) this.#dirty.add(uid)
@@ -111,14 +118,15 @@ export class WorkloadList {
     const { value, problems } = attempt(refOf('Pod', object), () => ({
       value: pod === undefined ? this.#remote(object, namespace) : this.#whole(pod, namespace),
       rejected: false,
-      problems: pod === undefined ? [] : podProblems(pod, namespace),
+      problems: pod === undefined ? [] : podProblems(pod, namespace, this.#from.isStrict(pod)),
     }))
     if (problems.length > 0) this.#problemsOf.set(uid, problems)
     return value === null || isDeepStrictEqual(value, before) ? before : value
   }
 
   #whole(pod: Pod, namespace: Metadata | undefined): Workload {
-    return localWorkload(pod, namespace, this.#from.sandboxedRuntimes)
+    const { sandboxedRuntimes: sandboxed, isStrict } = this.#from
+    return localWorkload(pod, namespace, { sandboxed, isStrict: isStrict(pod) })
   }
 
   #remote(pod: KubeObject, namespace: Metadata | undefined): Workload {

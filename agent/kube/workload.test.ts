@@ -13,10 +13,12 @@ import {
   ownerOf,
   podProblems,
   remoteWorkload,
+  SERVICE_ACCOUNT,
   unfitness,
 } from './workload.ts'
 
 const SANDBOXED = ['gvisor', 'Kata']
+const RULES = { sandboxed: SANDBOXED, isStrict: false }
 
 const metadata = (wish: Partial<Metadata> = {}): Metadata => object({ name: 'web-6b9f-x7k2p', ...wish }).metadata
 const wished = (wish: string | undefined, where: 'labels' | 'annotations'): Metadata =>
@@ -94,7 +96,7 @@ test('a pod of this node is known whole', () => {
       status: { podIP: '10.1.0.1', podIPs: [{ ip: '10.1.0.1' }, { ip: 'FD00:0::1' }] },
     },
   )
-  assert.deepEqual(localWorkload(pod, wished('enabled', 'labels'), SANDBOXED), {
+  assert.deepEqual(localWorkload(pod, wished('enabled', 'labels'), RULES), {
     uid: 'uid-shop-web-1',
     name: 'web-1',
     namespace: 'shop',
@@ -109,6 +111,7 @@ test('a pod of this node is known whole', () => {
     joined: true,
     terminating: false,
     captured: 'agent-1',
+    announcedAccount: null,
   })
 })
 
@@ -116,30 +119,48 @@ test('a pod that is asked to end is known to be ending, on this node and on othe
   const deletionTimestamp = '2026-01-01T00:00:00Z'
   for (const [wish, terminating] of [[{}, false] as const, [{ deletionTimestamp }, true] as const]) {
     const pod: Pod = object({ name: 'a', ...wish }, {})
-    assert.equal(localWorkload(pod, undefined, SANDBOXED).terminating, terminating)
+    assert.equal(localWorkload(pod, undefined, RULES).terminating, terminating)
     assert.equal(remoteWorkload(pod, undefined).terminating, terminating)
   }
 })
 
 test('a pod that has no address or account yet is a workload nonetheless', () => {
-  const bare = localWorkload(object<Pod>({ name: 'a' }), undefined, SANDBOXED)
+  const bare = localWorkload(object<Pod>({ name: 'a' }), undefined, RULES)
   assert.deepEqual([bare.node, bare.ips, bare.serviceAccount, bare.hostNetwork], [null, [], 'default', false])
-  assert.deepEqual(
-    localWorkload(object<Pod>({ name: 'a' }, { status: { podIP: '10.1.0.1' } }), undefined, SANDBOXED).ips,
-    ['10.1.0.1'],
-  )
-  assert.deepEqual(localWorkload(object<Pod>({ name: 'a' }, { status: { podIP: '' } }), undefined, SANDBOXED).ips, [])
+  assert.deepEqual(localWorkload(object<Pod>({ name: 'a' }, { status: { podIP: '10.1.0.1' } }), undefined, RULES).ips, [
+    '10.1.0.1',
+  ])
+  assert.deepEqual(localWorkload(object<Pod>({ name: 'a' }, { status: { podIP: '' } }), undefined, RULES).ips, [])
 })
 
 test('of a pod of another node only what its metadata says is known', () => {
+  const announced = { [CAPTURED]: 'agent-2', [SERVICE_ACCOUNT]: 'web' }
   const pod = object<Pod>(
-    { name: 'web-1', annotations: { [CAPTURED]: 'agent-2', [MESH]: 'enabled', [ON_AGENT_LOSS]: 'closed' } },
+    { name: 'web-1', annotations: { ...announced, [MESH]: 'enabled', [ON_AGENT_LOSS]: 'closed' } },
     { spec: { nodeName: 'n2', hostNetwork: true } },
   )
   const found = remoteWorkload(pod, undefined)
-  assert.deepEqual([found.node, found.ips, found.serviceAccount], [null, [], ''])
+  assert.deepEqual([found.node, found.ips, found.serviceAccount], [null, [], 'web'])
   assert.deepEqual([found.joined, found.captured, found.unfit], [true, 'agent-2', null])
   assert.equal(found.terms, PLAIN_TERMS)
+})
+
+test('a pod of another node whose account is not announced is not captured; one of this node has its own', () => {
+  const table: [announced: Record<string, string>, remote: unknown[], local: unknown[]][] = [
+    [{}, [null, '', null], [null, 'web', null]],
+    [{ [CAPTURED]: 'agent-2' }, [null, '', null], ['agent-2', 'web', null]],
+    [{ [CAPTURED]: 'agent-2', [SERVICE_ACCOUNT]: '' }, [null, '', null], ['agent-2', 'web', null]],
+    [{ [CAPTURED]: 'agent-2', [SERVICE_ACCOUNT]: 'db' }, ['agent-2', 'db', 'db'], ['agent-2', 'web', 'db']],
+    [{ [SERVICE_ACCOUNT]: 'db' }, [null, 'db', 'db'], [null, 'web', 'db']],
+  ]
+  for (const [annotations, remote, local] of table) {
+    const pod = object<Pod>({ name: 'web-1', annotations }, { spec: { serviceAccountName: 'web' } })
+    const seen = [remoteWorkload(pod, undefined), localWorkload(pod, undefined, RULES)]
+    assert.deepEqual(
+      seen.map(({ captured, serviceAccount, announcedAccount }) => [captured, serviceAccount, announcedAccount]),
+      [remote, local],
+    )
+  }
 })
 
 test('a pod that can never be captured says why', () => {
@@ -163,8 +184,8 @@ test('a pod that can never be captured says why', () => {
 
 test('bad terms are told of a pod in the mesh alone', () => {
   const pod = object<Pod>({ name: 'a', annotations: { [ON_AGENT_LOSS]: 'ajar' } })
-  assert.equal(podProblems(pod, wished('enabled', 'labels')).length, 1)
-  assert.deepEqual(podProblems(pod, undefined), [])
+  assert.equal(podProblems(pod, wished('enabled', 'labels'), false).length, 1)
+  assert.deepEqual(podProblems(pod, undefined, false), [])
 })
 
 test('a fail-closed pod that rules over its own network is told what that means', () => {
@@ -176,7 +197,7 @@ test('a fail-closed pod that rules over its own network is told what that means'
       },
       spec: { containers: [{ name: 'plain' }, { name: 'vpn', securityContext }] },
     }
-    return podProblems(pod, undefined).map(({ field }) => field)
+    return podProblems(pod, undefined, false).map(({ field }) => field)
   }
   const told = ['spec.containers[vpn].securityContext']
   assert.deepEqual(of({ privileged: true }), told)

@@ -12,6 +12,8 @@ import { refOf } from './translate.ts'
 export const MESH = 'weft.dev/mesh'
 /** Written on a pod by the agent that captured it; names that agent. */
 export const CAPTURED = 'weft.dev/captured'
+/** Written beside it: the service account that callers demand of whoever answers for the pod. */
+export const SERVICE_ACCOUNT = 'weft.dev/service-account'
 
 /** What `weft.dev/mesh` says on an object; the annotation counts before the label. */
 export function meshWish(metadata: Metadata): string | null {
@@ -64,8 +66,20 @@ export function unfitness(pod: Pod, sandboxed: readonly string[]): string | null
   return foreign === undefined ? null : `${foreign.name} sidecar`
 }
 
-/** A pod of this node, known whole. */
-export function localWorkload(pod: Pod, namespace: Metadata | undefined, sandboxed: readonly string[]): Workload {
+/** What bears on a pod of this node beside its own words. */
+export interface LocalRules {
+  /** How names of RuntimeClasses begin whose pods cannot be captured. */
+  readonly sandboxed: readonly string[]
+  /** Whether it refuses plaintext at one port at least. */
+  readonly isStrict: boolean
+}
+
+/** A pod of this node, known whole. Its account is its spec's, whatever was announced. */
+export function localWorkload(
+  pod: Pod,
+  namespace: Metadata | undefined,
+  { sandboxed, isStrict }: LocalRules,
+): Workload {
   return {
     ...remoteWorkload(pod, namespace),
     node: pod.spec?.nodeName ?? null,
@@ -73,7 +87,8 @@ export function localWorkload(pod: Pod, namespace: Metadata | undefined, sandbox
     serviceAccount: pod.spec?.serviceAccountName ?? 'default',
     hostNetwork: pod.spec?.hostNetwork === true,
     unfit: unfitness(pod, sandboxed),
-    terms: readTerms(pod, namespace).terms,
+    terms: readTerms(pod, namespace, isStrict).terms,
+    captured: pod.metadata.annotations?.[CAPTURED] ?? null,
   }
 }
 
@@ -83,9 +98,9 @@ const OVER_ITS_NETWORK = /^(CAP_)?(NET_ADMIN|SYS_ADMIN|BPF|ALL)$/i
 /**
  * What a pod of this node asks for and does not get, or not as it may think; nothing of one that is not in the mesh.
  */
-export function podProblems(pod: Pod, namespace: Metadata | undefined): readonly Problem[] {
+export function podProblems(pod: Pod, namespace: Metadata | undefined, isStrict: boolean): readonly Problem[] {
   if (!isJoined(pod.metadata, namespace)) return []
-  const { terms, problems } = readTerms(pod, namespace)
+  const { terms, problems } = readTerms(pod, namespace, isStrict)
   const { containers = [], initContainers = [] } = pod.spec ?? {}
   const strong = [...containers, ...initContainers].find(
     ({ securityContext }) =>
@@ -99,9 +114,13 @@ export function podProblems(pod: Pod, namespace: Metadata | undefined): readonly
   return [...problems, { object: refOf('Pod', pod), field, reason }]
 }
 
-/** A pod of another node, of which only the metadata is watched: its addresses come from the EndpointSlices. */
+/**
+ * A pod of another node, of which only the metadata is watched: its addresses come from the EndpointSlices. One whose
+ * account is not announced is not captured for its callers: they could not say whose certificate they want.
+ */
 export function remoteWorkload(pod: KubeObject, namespace: Metadata | undefined): Workload {
   const { metadata } = pod
+  const account = metadata.annotations?.[SERVICE_ACCOUNT] || null
   return {
     uid: metadata.uid,
     name: metadata.name,
@@ -109,13 +128,14 @@ export function remoteWorkload(pod: KubeObject, namespace: Metadata | undefined)
     node: null,
     ips: [],
     labels: metadata.labels ?? {},
-    serviceAccount: '',
+    serviceAccount: account ?? '',
     owner: ownerOf(metadata),
     hostNetwork: false,
     unfit: null,
     terms: PLAIN_TERMS,
     joined: isJoined(metadata, namespace),
     terminating: metadata.deletionTimestamp !== undefined,
-    captured: metadata.annotations?.[CAPTURED] ?? null,
+    captured: account === null ? null : (metadata.annotations?.[CAPTURED] ?? null),
+    announcedAccount: account,
   }
 }

@@ -4,12 +4,23 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { Draft, drained, nothing, type Refusal } from './build.ts'
 import { between, COLLECTIONS, type Delta, Gathered, KEYS, pieces, wholeOf } from './delta.ts'
+import type { GivenMode } from './peer-authentication.ts'
 import type { VirtualService } from './policy.ts'
 import { request, seeded } from './request.fixture.ts'
 import { routeHttp, routeTcp } from './route.ts'
 import { routeAddress } from './route-address.ts'
 import type { Endpoint } from './service.ts'
-import { compile, type Inventory, isTerminating, resolve, resolvePod, type Snapshot, workloadAt } from './snapshot.ts'
+import {
+  compile,
+  type Inventory,
+  isTerminating,
+  modeOf,
+  peerDecision,
+  resolve,
+  resolvePod,
+  type Snapshot,
+  workloadAt,
+} from './snapshot.ts'
 import { PLAIN_TERMS } from './terms.ts'
 import { hostOf, match, rule, to } from './world.fixture.ts'
 
@@ -42,7 +53,8 @@ const workload = fc
   })
   .map(({ uid, ips, version: label, hostNetwork, terminating }) => ({
     ...{ uid, name: uid, namespace: 'default', node: null, ips, labels: { version: label }, serviceAccount: '' },
-    ...{ owner: uid, hostNetwork, unfit: null, terms: PLAIN_TERMS, joined: true, terminating, captured: null },
+    ...{ owner: uid, hostNetwork, unfit: null, terms: PLAIN_TERMS, joined: true, terminating },
+    ...{ captured: null, announcedAccount: null },
   }))
 
 const endpoint: fc.Arbitrary<Endpoint> = plain({
@@ -103,6 +115,17 @@ const destinationRule = fc
     subsets: subsets.map((label) => ({ name: label, labels: { version: label }, policy: null })),
   }))
 
+const given = fc.constantFrom<GivenMode[]>('UNSET', 'DISABLE', 'PERMISSIVE', 'STRICT')
+const peerAuthentication = fc
+  .record({
+    ...{ name, namespace: space, createdMs, mode: given, selector: fc.option(version) },
+    ports: fc.uniqueArray(fc.record({ port, mode: given }), { selector: ({ port: number }) => number, maxLength: 2 }),
+  })
+  .map(({ name: own, namespace, selector, ports, ...rest }) => ({
+    ...{ ...rest, ref: { kind: 'PeerAuthentication', namespace, name: own } },
+    ...(selector === null ? { selector, ports: [] } : { selector: { version: selector }, ports }),
+  }))
+
 const unique = <T>(one: fc.Arbitrary<T>, selector: (item: T) => string) =>
   fc.uniqueArray(one, { maxLength: 4, selector })
 
@@ -119,6 +142,7 @@ const change = fc.record({
   services: unique(service, KEYS.services),
   virtualServices: unique(virtualService, KEYS.virtualServices),
   destinationRules: unique(destinationRule, KEYS.destinationRules),
+  peerAuthentications: unique(peerAuthentication, KEYS.peerAuthentications),
 })
 
 function changed(before: Inventory, { keep, ...fresh }: typeof change extends fc.Arbitrary<infer C> ? C : never) {
@@ -147,6 +171,7 @@ const EMPTY: Inventory = {
     services: [],
     virtualServices: [],
     destinationRules: [],
+    peerAuthentications: [],
   },
 }
 
@@ -165,6 +190,9 @@ function decisions(snapshot: Snapshot): unknown {
     callees: targets.map((target) =>
       target.kind !== 'service' ? null : target.port.endpoints.map((one) => workloadAt(snapshot, one)),
     ),
+    modes: [...snapshot.workloadByUid.values()]
+      .sort((a, b) => (a.uid < b.uid ? -1 : 1))
+      .map((one) => [one.uid, ...[1, ...PORTS].map((number) => peerDecision(snapshot, one, number))]),
     going: addresses.map((address) => isTerminating(snapshot, address)),
     hosts: SPACES.flatMap((namespace) => NAMES.map((one) => snapshot.serviceByHost.get(hostOf(one, namespace)))),
     routes: targets.map((target) =>
@@ -190,6 +218,7 @@ const CALLER = {
     joined: true,
     terminating: false,
     captured: null,
+    announcedAccount: null,
   },
 }
 
@@ -278,6 +307,22 @@ test('what did not change is the very same object in the next snapshot', () => {
     assert.equal(after.workloadByUid.get(uid), before.workloadByUid.get(uid))
   }
   assert.deepEqual(after.workloadByIp.get('10.9.9.9')?.uid, moved[0]!.hostNetwork ? undefined : moved[0]!.uid)
+})
+
+test('what workloads take is worked out anew only where a policy or the root namespace is another', () => {
+  const strict = {
+    ...{ ref: { kind: 'PeerAuthentication', namespace: 'default', name: 'x' }, createdMs: 1 },
+    ...{ selector: null, mode: 'STRICT' as const, ports: [] },
+  }
+  const workloads = [{ ...CALLER, uid: 'a' }]
+  const inventory = { ...EMPTY, version: 1, rootNamespace: 'root', workloads, peerAuthentications: [strict] }
+  const before = compile(inventory)
+  assert.equal(modeOf(before, workloads[0]!, 80), 'STRICT')
+  const next = (change: Partial<Inventory>): Snapshot =>
+    built(before, between(inventory, { ...inventory, version: 2, ...change }))
+  assert.equal(next({ workloads: [...workloads, { ...CALLER, uid: 'b' }] }).peerModes, before.peerModes)
+  assert.equal(modeOf(next({ peerAuthentications: [] }), workloads[0]!, 80), 'PERMISSIVE')
+  assert.notEqual(next({ rootNamespace: 'default' }).peerModes, before.peerModes)
 })
 
 test('a whole inventory that comes anew leaves the last good form of a policy that is bad in it', () => {

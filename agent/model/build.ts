@@ -5,9 +5,10 @@ import { DEFAULT_MESH_SETTINGS } from './mesh-settings.ts'
 import { addressText } from './address.ts'
 import { ClaimsEdit, insertedByName, noClaims } from './claims.ts'
 import { type Delta, KEYS, type Settings, settingsOf, wholeOf } from './delta.ts'
-import { HostEdit, noHosts } from './host-index.ts'
+import { byAge, HostEdit, noHosts } from './host-index.ts'
 import { type Edit, Layered } from './layered.ts'
 import { requestTest } from './match.ts'
+import type { PeerAuthentication } from './peer-authentication.ts'
 import type { DestinationRule, HttpRule, VirtualService } from './policy.ts'
 import type { Service } from './service.ts'
 import type { CompiledRule, CompiledVirtualService, DialledAt, Inventory, ServiceAt, Snapshot } from './snapshot.ts'
@@ -36,6 +37,7 @@ export function nothing(settings: Settings = { rootNamespace: '', mesh: DEFAULT_
     servicesByEndpoint: Layered.empty(),
     virtualServices: noHosts(),
     destinationRules: noHosts(),
+    peerAuthentications: Layered.empty(),
     sources: {
       ips: noClaims(),
       addresses: noClaims(),
@@ -43,6 +45,7 @@ export function nothing(settings: Settings = { rootNamespace: '', mesh: DEFAULT_
       destinationRules: Layered.empty(),
     },
     memo: new Map(),
+    peerModes: new WeakMap(),
   }
 }
 
@@ -64,6 +67,7 @@ export function compileWhole(inventory: Inventory, refused: (refusal: Refusal) =
 
 /** A snapshot under construction. */
 export class Draft {
+  readonly #before: Snapshot
   readonly #lastGood: Snapshot
   readonly #refused: (refusal: Refusal) => void
   readonly #workloads: Edit<Workload>
@@ -76,11 +80,13 @@ export class Draft {
   readonly #virtualServiceHosts: HostEdit<CompiledVirtualService>
   readonly #destinationRules: Edit<DestinationRule>
   readonly #destinationRuleHosts: HostEdit<DestinationRule>
+  readonly #peerAuthentications: Edit<readonly PeerAuthentication[]>
   #settings: Settings
   #steps = 0
 
   /** Upon `before`, which stays as it is. An object that cannot be compiled keeps the form it has in `lastGood`. */
   constructor(before: Snapshot, lastGood: Snapshot, refused: (refusal: Refusal) => void) {
+    this.#before = before
     this.#lastGood = lastGood
     this.#refused = refused
     this.#settings = before.settings
@@ -100,10 +106,12 @@ export class Draft {
       hosts: ({ host }) => [host],
       source: (rule) => rule,
     })
+    this.#peerAuthentications = before.peerAuthentications.edit()
   }
 
   /** Takes one piece of a delta. */
-  *add({ settings, workloads, services, virtualServices, destinationRules }: Omit<Delta, 'from' | 'version'>) {
+  *add(piece: Omit<Delta, 'from' | 'version'>): Generator<void> {
+    const { settings, workloads, services, virtualServices, destinationRules, peerAuthentications } = piece
     this.#settings = settings
     for (const uid of workloads.gone) yield* this.#workload(uid, null)
     for (const workload of workloads.set) yield* this.#workload(workload.uid, workload)
@@ -113,15 +121,21 @@ export class Draft {
     for (const source of virtualServices.set) yield* this.#virtualService(source)
     for (const key of destinationRules.gone) yield* this.#destinationRule(key, null)
     for (const rule of destinationRules.set) yield* this.#destinationRule(KEYS.destinationRules(rule), rule)
+    for (const key of peerAuthentications.gone) yield* this.#peerAuthentication(key, null)
+    for (const one of peerAuthentications.set) yield* this.#peerAuthentication(KEYS.peerAuthentications(one), one)
   }
 
   /** The snapshot. The draft is used up. */
   *done(version: number): Generator<void, Snapshot> {
     const ips = yield* this.#ips.done()
     const addresses = yield* this.#addresses.done()
+    const peerAuthentications = yield* this.#peerAuthentications.done()
+    const { rootNamespace } = this.#settings
+    const arePeersSame =
+      peerAuthentications === this.#before.peerAuthentications && rootNamespace === this.#before.rootNamespace
     return {
       version,
-      rootNamespace: this.#settings.rootNamespace,
+      rootNamespace,
       settings: this.#settings,
       workloadByUid: yield* this.#workloads.done(),
       workloadByIp: ips.owner,
@@ -131,6 +145,7 @@ export class Draft {
       servicesByEndpoint: yield* this.#endpoints.done(),
       virtualServices: yield* this.#virtualServiceHosts.done(),
       destinationRules: yield* this.#destinationRuleHosts.done(),
+      peerAuthentications,
       sources: {
         ips,
         addresses,
@@ -138,6 +153,7 @@ export class Draft {
         destinationRules: yield* this.#destinationRules.done(),
       },
       memo: new Map(),
+      peerModes: arePeersSame ? this.#before.peerModes : new WeakMap(),
     }
   }
 
@@ -203,6 +219,14 @@ export class Draft {
     if (before !== undefined) this.#destinationRuleHosts.remove(before)
     put(this.#destinationRules, key, now)
     if (now !== null) this.#destinationRuleHosts.add(now)
+    yield* this.#step()
+  }
+
+  *#peerAuthentication(key: string, now: PeerAuthentication | null): Generator<void> {
+    const [namespace = '', name = ''] = key.split('/')
+    const others = (this.#peerAuthentications.get(namespace) ?? []).filter(({ ref }) => ref.name !== name)
+    const all = now === null ? others : [...others, now].sort(byAge)
+    put(this.#peerAuthentications, namespace, all.length === 0 ? null : all)
     yield* this.#step()
   }
 

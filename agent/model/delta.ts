@@ -9,6 +9,7 @@ export const KEYS = {
   services: ({ host }: Inventory['services'][number]) => host,
   virtualServices: ({ ref }: Inventory['virtualServices'][number]) => `${ref.namespace}/${ref.name}`,
   destinationRules: ({ ref }: Inventory['destinationRules'][number]) => `${ref.namespace}/${ref.name}`,
+  peerAuthentications: ({ ref }: Inventory['peerAuthentications'][number]) => `${ref.namespace}/${ref.name}`,
 } as const
 
 export type Collection = keyof typeof KEYS
@@ -49,6 +50,7 @@ export function settingsOf(inventory: Inventory): Settings {
     services: _s,
     virtualServices: _vs,
     destinationRules: _d,
+    peerAuthentications: _p,
     ...settings
   } = inventory
   return settings
@@ -56,7 +58,7 @@ export function settingsOf(inventory: Inventory): Settings {
 
 /** The whole inventory, as a change of nothing. */
 export function wholeOf(inventory: Inventory): Delta {
-  const { version, workloads, services, virtualServices, destinationRules } = inventory
+  const { version, workloads, services, virtualServices, destinationRules, peerAuthentications } = inventory
   const all = <T>(set: readonly T[]): Changes<T> => ({ set, gone: [] })
   return {
     from: 0,
@@ -66,6 +68,7 @@ export function wholeOf(inventory: Inventory): Delta {
     services: all(services),
     virtualServices: all(virtualServices),
     destinationRules: all(destinationRules),
+    peerAuthentications: all(peerAuthentications),
   }
 }
 
@@ -86,6 +89,7 @@ const NO_CHANGES = {
   services: NO_CHANGE,
   virtualServices: NO_CHANGE,
   destinationRules: NO_CHANGE,
+  peerAuthentications: NO_CHANGE,
 } as const
 
 function changesOf<C extends Collection>(name: C, before: Inventory, after: Inventory): Changes<Item<C>> {
@@ -138,6 +142,7 @@ export class Gathered {
       services: changes('services'),
       virtualServices: changes('virtualServices'),
       destinationRules: changes('destinationRules'),
+      peerAuthentications: changes('peerAuthentications'),
     }
   }
 }
@@ -172,10 +177,11 @@ export function* pieces(delta: Delta): Generator<Piece> {
 }
 
 function emptyLists<T>(): Record<Collection, T[]> {
-  return { workloads: [], services: [], virtualServices: [], destinationRules: [] }
+  return { workloads: [], services: [], virtualServices: [], destinationRules: [], peerAuthentications: [] }
 }
 
 function weightOf(item: Item<Collection>): number {
+  if ('selector' in item) return 1 + item.ports.length
   if ('ports' in item) return item.ports.reduce((sum, { endpoints }) => sum + endpoints.length, 1)
   return 'http' in item ? 1 + item.http.length : 1
 }

@@ -8,6 +8,14 @@ import type { HostIndex } from './host-index.ts'
 import type { Layered } from './layered.ts'
 import type { RequestTest } from './match.ts'
 import type { MeshSettings } from './mesh-settings.ts'
+import {
+  effectiveMode,
+  type PeerAuthentication,
+  type PeerDecision,
+  type PeerMode,
+  type PeerModes,
+  peerModesOf,
+} from './peer-authentication.ts'
 import type { DestinationRule, HttpRule, RequestMatch, VirtualService } from './policy.ts'
 import { type Endpoint, nameOf, type Service, type ServicePort } from './service.ts'
 import type { ObjectRef, Workload } from './workload.ts'
@@ -25,6 +33,7 @@ export interface Inventory {
   readonly services: readonly Service[]
   readonly virtualServices: readonly VirtualService[]
   readonly destinationRules: readonly DestinationRule[]
+  readonly peerAuthentications: readonly PeerAuthentication[]
 }
 
 /** One port of one service: what an address belongs to. */
@@ -75,6 +84,8 @@ export interface Snapshot {
   readonly servicesByEndpoint: Layered<readonly ServiceAt[]>
   readonly virtualServices: HostIndex<CompiledVirtualService>
   readonly destinationRules: HostIndex<DestinationRule>
+  /** By namespace, the oldest first. */
+  readonly peerAuthentications: Layered<readonly PeerAuthentication[]>
   /** What the next snapshot is built from beside the above: nobody decides by it. */
   readonly sources: {
     readonly ips: Claims<Workload>
@@ -85,6 +96,8 @@ export interface Snapshot {
   }
   /** What was already worked out from this snapshot alone; lives and dies with it. */
   readonly memo: Map<object, { readonly seen: Vantage; readonly value: unknown }[]>
+  /** What workloads take, worked out once; passed on to the next snapshot while the policies are the same. */
+  readonly peerModes: WeakMap<Workload, PeerModes>
 }
 
 /** What an original destination is. */
@@ -143,6 +156,21 @@ export function isTerminating(snapshot: Snapshot, address: SocketAddress): boole
 export function workloadAt(snapshot: Snapshot, endpoint: Endpoint): Workload | null {
   if (endpoint.workload !== null) return snapshot.workloadByUid.get(endpoint.workload) ?? null
   return snapshot.workloadByIp.get(endpoint.address.ip) ?? null
+}
+
+/** Whether a workload takes plaintext at a port that it listens at, and which object says so. */
+export function peerDecision(snapshot: Snapshot, workload: Workload, port: number): PeerDecision {
+  let modes = snapshot.peerModes.get(workload)
+  if (modes === undefined) {
+    const { peerAuthentications: byNamespace, rootNamespace } = snapshot
+    snapshot.peerModes.set(workload, (modes = peerModesOf(workload, { byNamespace, rootNamespace })))
+  }
+  return effectiveMode(modes, port)
+}
+
+/** Whether a workload takes plaintext at a port that it listens at. */
+export function modeOf(snapshot: Snapshot, workload: Workload, port: number): PeerMode {
+  return peerDecision(snapshot, workload, port).mode
 }
 
 /** From where something of the snapshot is looked at. */

@@ -3,7 +3,7 @@ import { BlockList } from 'node:net'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { familyOf, ipText } from './address.ts'
-import { parseCidr, parsePort } from './terms.ts'
+import { parseCidr, parsePort, onLossOf } from './terms.ts'
 
 test('a port is a decimal number that can be dialled', () => {
   for (const [text, port] of [
@@ -67,4 +67,14 @@ test('the canonical CIDR holds what the given one holds, and is its own', () => 
         assert.equal(blocks.check(other, typeOf(other)), given.check(other, typeOf(other)))
     }),
   )
+})
+
+test('without an agent a pod is open unless it says otherwise, and closed where it takes no plaintext', () => {
+  const onLoss = (said: 'open' | 'closed' | null, isStrict: boolean) => Object.values(onLossOf(said, isStrict))
+  assert.deepEqual(onLoss(null, false), ['open', false])
+  assert.deepEqual(onLoss('open', false), ['open', false])
+  assert.deepEqual(onLoss('closed', false), ['closed', false])
+  assert.deepEqual(onLoss(null, true), ['closed', false])
+  assert.deepEqual(onLoss('open', true), ['closed', true])
+  assert.deepEqual(onLoss('closed', true), ['closed', false])
 })

@@ -30,6 +30,17 @@ export const PLAIN_TERMS: CaptureTerms = {
   probePorts: [],
 }
 
+/**
+ * What becomes of a pod without an agent. It stays open unless it says otherwise, or refuses plaintext at one port at
+ * least: then nothing but an agent could keep that, and its own `open` is overruled.
+ */
+export function onLossOf(
+  said: CaptureTerms['onLoss'] | null,
+  isStrict: boolean,
+): { readonly onLoss: CaptureTerms['onLoss']; readonly isOverruled: boolean } {
+  return { onLoss: isStrict ? 'closed' : (said ?? 'open'), isOverruled: isStrict && said === 'open' }
+}
+
 /** A TCP port that can be dialled, from its decimal text; null for anything else. */
 export function parsePort(text: string): number | null {
   if (!/^[1-9]\d{0,4}$/.test(text)) return null

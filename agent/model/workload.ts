@@ -19,6 +19,7 @@ export interface Workload {
   readonly node: string | null
   readonly ips: readonly string[]
   readonly labels: Readonly<Record<string, string>>
+  /** Of pods of other nodes as it is announced; '' where it is not. */
   readonly serviceAccount: string
   /** Name of what owns the pod (Deployment, StatefulSet, …), the pod's own name where nothing does. */
   readonly owner: string
@@ -32,8 +33,13 @@ export interface Workload {
   readonly joined: boolean
   /** Whether it is being ended (metadata.deletionTimestamp): it finishes what it has begun. */
   readonly terminating: boolean
-  /** Which agent announced to have captured it (`weft.dev/captured`), or null. */
+  /**
+   * Which agent announced to have captured it (`weft.dev/captured`), or null. Of a pod of another node null too where its
+   * account is not announced.
+   */
   readonly captured: string | null
+  /** The service account that the announcement names (`weft.dev/service-account`), or null. */
+  readonly announcedAccount: string | null
 }
 
 /** Istio's canonical name of a workload: the labels it reads, in its order, then the owner. */

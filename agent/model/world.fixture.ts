@@ -12,6 +12,7 @@ import type {
 } from './policy.ts'
 import { familyOf } from './address.ts'
 import { DEFAULT_MESH_SETTINGS, type MeshSettings } from './mesh-settings.ts'
+import type { GivenMode, PeerAuthentication } from './peer-authentication.ts'
 import type { DeclaredProtocol } from './protocol.ts'
 import type { Endpoint, Service } from './service.ts'
 import { compile, type Inventory, resolve, type Snapshot, type Target } from './snapshot.ts'
@@ -57,6 +58,13 @@ export interface DestinationRuleWish extends Partial<Pick<DestinationRule, 'expo
   readonly subsets?: readonly (Pick<Subset, 'name'> & Partial<Subset>)[]
 }
 
+/** Without a selector for all of its namespace; `ports` by number. */
+export interface PeerAuthenticationWish extends Partial<Omit<PeerAuthentication, 'ref' | 'ports'>> {
+  readonly name?: string
+  readonly namespace?: string
+  readonly ports?: Readonly<Record<number, GivenMode>>
+}
+
 /** Starts an empty mesh. */
 export function world(): World {
   return new World()
@@ -67,6 +75,7 @@ export class World {
   readonly #workloads: Workload[] = []
   readonly #virtualServices: VirtualService[] = []
   readonly #destinationRules: DestinationRule[] = []
+  readonly #peerAuthentications: PeerAuthentication[] = []
   #clockMs = 1_700_000_000_000
   #mesh = DEFAULT_MESH_SETTINGS
 
@@ -117,6 +126,7 @@ export class World {
         terms: PLAIN_TERMS,
         joined: true,
         captured: null,
+        announcedAccount: null,
         terminating,
         ...rest,
         namespace,
@@ -175,6 +185,18 @@ export class World {
     return this
   }
 
+  peerAuthentication(wish: PeerAuthenticationWish): this {
+    const { namespace = 'default', name = `pa-${this.#peerAuthentications.length + 1}`, ports = {} } = wish
+    this.#peerAuthentications.push({
+      ref: { kind: 'PeerAuthentication', namespace, name },
+      createdMs: wish.createdMs ?? (this.#clockMs += 1000),
+      selector: wish.selector ?? null,
+      mode: wish.mode ?? 'UNSET',
+      ports: Object.entries(ports).map(([port, mode]) => ({ port: Number(port), mode })),
+    })
+    return this
+  }
+
   /** Settings of the whole mesh. */
   settings(mesh: Partial<MeshSettings>): this {
     this.#mesh = { ...DEFAULT_MESH_SETTINGS, ...mesh }
@@ -198,6 +220,7 @@ export class World {
       services: [...this.#services.values()].map(({ targetPorts: _, ...service }) => service),
       virtualServices: [...this.#virtualServices],
       destinationRules: [...this.#destinationRules],
+      peerAuthentications: [...this.#peerAuthentications],
     }
   }
 

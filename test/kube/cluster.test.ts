@@ -19,6 +19,7 @@ import { createStore, type Store } from '../../lab/api/store.ts'
 
 const VIRTUAL_SERVICES = 'virtualservices.networking.istio.io'
 const DESTINATION_RULES = 'destinationrules.networking.istio.io'
+const PEER_AUTHENTICATIONS = 'peerauthentications.security.istio.io'
 const SLICES = 'endpointslices.discovery.k8s.io'
 const CRDS = readFileSync(join(import.meta.dirname, '../../lab/api/istio-crds.yaml'), 'utf8')
 const NODE = 'node-1'
@@ -384,6 +385,50 @@ void describe('a cluster as a node sees it', { concurrency: true }, () => {
     const two = s.last.localPods.find(({ name }) => name === 'two')
     assert.deepEqual(two?.terms.excludeOutboundCidrs, ['10.0.0.0/8'])
     assert.deepEqual(two?.terms.excludeInboundPorts, [9090])
+  })
+
+  test('a policy that refuses plaintext closes this node’s pods without an agent, whatever they say, and no others', async (t) => {
+    const s = seen()
+    const joined = { 'weft.dev/mesh': 'enabled' }
+    s.pod('web', NODE, '10.244.1.2', { labels: { app: 'web' }, annotations: joined })
+    const wish = { ...joined, 'weft.dev/on-agent-loss': 'open' }
+    s.pod('open', NODE, '10.244.1.3', { labels: { app: 'web' }, annotations: wish })
+    s.pod('db', NODE, '10.244.1.4', { labels: { app: 'db' } })
+    await s.start(t)
+    const closed = ({ localPods }: Seeing): string =>
+      localPods
+        .filter(({ terms }) => terms.onLoss === 'closed')
+        .map(({ name }) => name)
+        .sort()
+        .join()
+    assert.equal(closed(s.last), '')
+    const { localPods } = s.last
+    const selector = { matchLabels: { app: 'web' } }
+    const spec = { selector, portLevelMtls: { 8080: { mode: 'STRICT' } } }
+    s.store.create(PEER_AUTHENTICATIONS, named('web', { spec }))
+    const strict = await s.until((view) => closed(view) === 'open,web')
+    assert.notEqual(strict.localPods, localPods)
+    assert.deepEqual(
+      strict.problems.map(({ object, field }) => [object.name, field]),
+      [['open', 'metadata.annotations[weft.dev/on-agent-loss]']],
+    )
+    assert.deepEqual(
+      strict.inventory.peerAuthentications.map(({ ref, ports }) => [ref.name, ports]),
+      [['web', [{ port: 8080, mode: 'STRICT' }]]],
+    )
+    s.store.delete(PEER_AUTHENTICATIONS, 'default', 'web')
+    const after = await s.until((view) => closed(view) === '')
+    assert.deepEqual([after.problems, after.inventory.peerAuthentications], [[], []])
+    // whose policies are the mesh's is a setting
+    s.store.create('namespaces', { metadata: { name: 'istio-system' } })
+    s.store.create('namespaces', { metadata: { name: 'mesh-root' } })
+    const mesh = { spec: { mtls: { mode: 'STRICT' } } }
+    s.store.create(PEER_AUTHENTICATIONS, named('default', mesh, { namespace: 'mesh-root' }))
+    await s.until(({ inventory }) => inventory.peerAuthentications.length === 1)
+    assert.equal(closed(s.last), '')
+    const data = { data: { mesh: 'rootNamespace: mesh-root' } }
+    s.store.create('configmaps', named('weft', data, { namespace: 'istio-system' }))
+    await s.until((view) => closed(view) === 'db,open,web')
   })
 
   test('a pod that has ended is no workload of its node any more', async (t) => {
