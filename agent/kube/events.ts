@@ -51,7 +51,8 @@ export async function tell(
 function eventOf({ object, apiVersion, verdict }: Judged, statement: Statement, instance: string) {
   const { name, namespace = 'default', uid, resourceVersion } = object.metadata
   const { kind } = verdict.object
-  const reason = statement.type === 'Accepted' ? statement.reason : statement.type
+  // of a type that warns by being False its name would say the opposite
+  const reason = statement.status === 'False' ? statement.reason : statement.type
   return {
     apiVersion: 'events.k8s.io/v1',
     kind: 'Event',

@@ -1,14 +1,25 @@
 // Every policy object of the cluster and the verdict on it: what weft controller has to say, at each change.
 
-import { destinationRuleLosses, type Ground, type Losses, losesKey, virtualServiceLosses } from '../model/conflict.ts'
+import {
+  destinationRuleLosses,
+  type Ground,
+  type Losses,
+  losesKey,
+  peerAuthenticationLosses,
+  virtualServiceLosses,
+} from '../model/conflict.ts'
+import { type Enforcement, enforcements } from '../model/enforcement.ts'
 import type { MeshSettings } from '../model/mesh-settings.ts'
 import type { Verdict } from '../model/verdict.ts'
+import type { ObjectRef } from '../model/workload.ts'
 import type { KubeClient } from './client.ts'
 import { translateDestinationRule } from './destination-rule.ts'
-import { builtIn, custom, NETWORKING, meshSettings } from './kinds.ts'
+import { JoinedPods, RUNNING_PODS } from './joined-pods.ts'
+import { builtIn, custom, meshSettings, NETWORKING, SECURITY } from './kinds.ts'
 import { translateMeshSettings } from './mesh-settings.ts'
 import type { KubeObject } from './object.ts'
 import { type ObjectChange, Reflector, type ReflectorLog, type ReflectorSource } from './reflector.ts'
+import { translatePeerAuthentication } from './peer-authentication.ts'
 import { refOf, type Translation } from './translate.ts'
 import { Translations } from './translations.ts'
 import { translateVirtualService } from './virtual-service.ts'
@@ -20,8 +31,13 @@ interface PolicyKind<T> {
   readonly versions: readonly string[]
   readonly plural: string
   readonly translate: (object: KubeObject, clusterDomain: string) => Translation<T>
-  readonly losses: (all: readonly T[], ground: Ground) => Losses
+  readonly losses: Found<T, Losses>
+  /** How it stands with objects that demand something of pods; null for a kind that does not look at pods at all. */
+  readonly enforcement: Found<T, ReadonlyMap<string, Enforcement>> | null
 }
+
+/** What is found of all objects of a kind together. */
+type Found<T, R> = (all: readonly T[], ground: Ground) => R
 
 /** The kinds that the mesh reads. A new one is one more row. */
 const KINDS = [
@@ -31,6 +47,7 @@ const KINDS = [
     plural: 'virtualservices',
     translate: translateVirtualService,
     losses: virtualServiceLosses,
+    enforcement: null,
   }),
   open({
     ...NETWORKING,
@@ -38,6 +55,15 @@ const KINDS = [
     plural: 'destinationrules',
     translate: translateDestinationRule,
     losses: destinationRuleLosses,
+    enforcement: null,
+  }),
+  open({
+    ...SECURITY,
+    kind: 'PeerAuthentication',
+    plural: 'peerauthentications',
+    translate: translatePeerAuthentication,
+    losses: peerAuthenticationLosses,
+    enforcement: enforcements,
   }),
 ] as const
 
@@ -67,6 +93,8 @@ export class Policies {
   readonly #options: PoliciesOptions
   readonly #onJudged: (all: readonly Judged[]) => void
   readonly #namespaces: Reflector
+  readonly #pods: Reflector
+  readonly #joined = new JoinedPods()
   readonly #settings: Watched
   /** What the mesh's settings say, as agents have them in force. */
   readonly #meshSettings = new Translations('ConfigMap', translateMeshSettings)
@@ -84,7 +112,15 @@ export class Policies {
     this.#onJudged = on.judged
     const listen = { change: () => this.#schedule(), log: on.log }
     const namespaces = builtIn('namespaces', '/api/v1/namespaces', { metadataOnly: true })
-    this.#namespaces = new Reflector(namespaces, client, listen)
+    const spaces = (changes: readonly ObjectChange[]): void => {
+      this.#joined.takeNamespaces(changes)
+      listen.change()
+    }
+    this.#namespaces = new Reflector(namespaces, client, { ...listen, change: spaces })
+    const pods = (changes: readonly ObjectChange[]): void => {
+      if (this.#joined.takePods(changes)) listen.change() // most of their changes are of no matter here
+    }
+    this.#pods = new Reflector(RUNNING_PODS, client, { ...listen, change: pods })
     this.#settings = watchedSettings(client, options.rootNamespace, this.#meshSettings, listen)
     this.#kinds = KINDS.map((start) => start(client, options.clusterDomain, listen))
   }
@@ -106,7 +142,7 @@ export class Policies {
   }
 
   #reflectors(): readonly Reflector[] {
-    return [this.#namespaces, this.#settings.reflector, ...this.#kinds.map(({ reflector }) => reflector)]
+    return [this.#namespaces, this.#pods, this.#settings.reflector, ...this.#kinds.map(({ reflector }) => reflector)]
   }
 
   #schedule(): void {
@@ -124,7 +160,8 @@ export class Policies {
     const { clusterDomain } = this.#options
     const rootNamespace = settings?.rootNamespace ?? this.#options.rootNamespace
     const watched = [this.#settings, ...this.#kinds]
-    return watched.flatMap(({ judge }) => judge({ namespaces, clusterDomain, rootNamespace }))
+    const ground = { namespaces, clusterDomain, rootNamespace, pods: this.#joined.values }
+    return watched.flatMap(({ judge }) => judge(ground))
   }
 }
 
@@ -151,12 +188,16 @@ function open<T>(row: PolicyKind<T>): (client: KubeClient, clusterDomain: string
       listen.change()
     }
     const reflector = new Reflector({ ...source, path }, client, { ...listen, change })
-    const lossesOf = remembered(row.losses)
+    const readsPods = row.enforcement !== null
+    const lossesOf = remembered(row.losses, readsPods)
+    const enforcementsOf = row.enforcement === null ? null : remembered(row.enforcement, readsPods)
     const judge = (ground: Ground): Judged[] => {
       translations.flush()
-      const losses = lossesOf([...translations.values], ground)
+      const all = [...translations.values]
+      const losses = lossesOf(all, ground)
+      const kept = enforcementsOf?.(all, ground) ?? null
       return translations.each().map(({ object, translation }) => {
-        const verdict = verdictOf(row.kind, object, translation, losses)
+        const verdict = verdictOf(refOf(row.kind, object), translation, { losses, kept })
         return { object, verdict, hasStatus: true, ...placeOf(served, row.plural, object) }
       })
     }
@@ -178,20 +219,25 @@ function watchedSettings(
   const collection = `/api/v1/namespaces/${rootNamespace}/configmaps`
   const judge = (): Judged[] =>
     translations.each().map(({ object, translation }) => {
-      const verdict = verdictOf('ConfigMap', object, translation, new Map())
+      const found = { losses: new Map(), kept: null }
+      const verdict = verdictOf(refOf('ConfigMap', object), translation, found)
       const path = `${collection}/${object.metadata.name}`
       return { object, verdict, hasStatus: false, apiVersion: 'v1', collection, path }
     })
   return { reflector: new Reflector(meshSettings(rootNamespace), client, { ...listen, change }), judge }
 }
 
-/** As given, but asked again with the same objects and namespaces it answers as before: statuses change far more often. */
-function remembered<T>(lossesOf: PolicyKind<T>['losses']): PolicyKind<T>['losses'] {
-  let last: { readonly all: readonly T[]; readonly ground: Ground; readonly losses: Losses } | null = null
+/** As given, but asked again of the same it answers as before: statuses change far more often, and pods all the time. */
+function remembered<T, R>(find: Found<T, R>, readsPods: boolean): Found<T, R> {
+  let last: { readonly all: readonly T[]; readonly ground: Ground; readonly found: R } | null = null
   return (all, ground) => {
-    const isSame = last !== null && sameItems(last.all, all) && sameGround(last.ground, ground)
-    if (last === null || !isSame) last = { all, ground, losses: lossesOf(all, ground) }
-    return last.losses
+    const isSame =
+      last !== null &&
+      sameItems(last.all, all) &&
+      sameGround(last.ground, ground) &&
+      (!readsPods || last.ground.pods === ground.pods)
+    if (last === null || !isSame) last = { all, ground, found: find(all, ground) }
+    return last.found
   }
 }
 
@@ -201,18 +247,24 @@ const sameGround = (one: Ground, other: Ground): boolean =>
 const sameItems = (one: readonly unknown[], other: readonly unknown[]): boolean =>
   one.length === other.length && one.every((item, index) => item === other[index])
 
+/** What was found of the objects of a kind together; `kept` is null for a kind that demands nothing of pods. */
+interface Findings {
+  readonly losses: Losses
+  readonly kept: ReadonlyMap<string, Enforcement> | null
+}
+
 function verdictOf(
-  kind: string,
-  object: KubeObject,
+  object: ObjectRef,
   { rejected, problems }: Translation<unknown>,
-  losses: Losses,
+  { losses, kept }: Findings,
 ): Verdict {
-  const ref = refOf(kind, object)
+  const key = losesKey(object)
   return {
-    object: ref,
+    object,
     rejected: rejected ? (problems[0] ?? null) : null,
     unhonoured: rejected ? [] : problems,
-    losses: losses.get(losesKey(ref)) ?? [],
+    losses: losses.get(key) ?? [],
+    enforcement: kept === null ? null : (kept.get(key) ?? 'none'),
   }
 }
 

@@ -66,7 +66,7 @@ class Desk {
 function judged(object: KubeObject, fields: readonly string[]): Omit<Judged, 'path' | 'collection'> {
   const ref = { kind: 'VirtualService', namespace: 'default', name: object.metadata.name }
   const unhonoured = fields.map((field) => ({ object: ref, field, reason: 'not honoured' }))
-  const verdict: Verdict = { object: ref, rejected: null, unhonoured, losses: [] }
+  const verdict: Verdict = { object: ref, rejected: null, unhonoured, losses: [], enforcement: null }
   return { object, verdict, hasStatus: true, apiVersion: 'networking.istio.io/v1' }
 }
 

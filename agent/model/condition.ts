@@ -1,7 +1,7 @@
 // Status conditions as they stand in an object and as they should: Weft's own are brought up to date, others' are left.
 // Pure. Source: metav1.Condition; Istio's IstioCondition has the same fields.
 
-import { CONDITION_TYPES, isWarning, type Statement } from './verdict.ts'
+import { CONDITION_TYPES, isWorthSaying, type Statement } from './verdict.ts'
 
 /** A condition of an object's status, whoever wrote it, with whatever fields it has. */
 export interface Condition {
@@ -28,7 +28,8 @@ export function conditionsOf(status: unknown): readonly Condition[] {
 
 /**
  * The whole list as it should stand, or null where it does already. Others' conditions keep their place and content. What
- * is no warning is written of `Accepted` always, of the others only where an earlier warning stands to be taken back.
+ * is no warning is written of `Accepted` and `Enforced` always, of the others only where an earlier warning stands to be
+ * taken back; what is `Absent` is taken away.
  */
 export function conditionsWith(
   standing: readonly Condition[],
@@ -43,13 +44,13 @@ export function conditionsWith(
     if (statement === undefined) return [condition]
     const isTwice = seen.has(condition.type)
     seen.add(condition.type)
-    const next = isTwice ? [] : [updated(condition, statement, writing)]
+    const next = isTwice || statement.status === 'Absent' ? [] : [updated(condition, statement, writing)]
     if (next[0] !== condition) isChanged = true
     return next
   })
   const missing = CONDITION_TYPES.flatMap((type) => {
     const statement = own.get(type)
-    const isDue = statement !== undefined && !seen.has(type) && (type === 'Accepted' || isWarning(statement))
+    const isDue = statement !== undefined && !seen.has(type) && isWorthSaying(statement)
     return isDue ? [{ ...conditionOf(statement, writing), lastTransitionTime: writing.now }] : []
   })
   return isChanged || missing.length > 0 ? [...kept, ...missing] : null

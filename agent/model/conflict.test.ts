@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { destinationRuleLosses, type Ground, type Loss, type Losses, virtualServiceLosses } from './conflict.ts'
+import {
+  destinationRuleLosses,
+  type Ground,
+  type JoinedPod,
+  type Loss,
+  type Losses,
+  peerAuthenticationLosses,
+  virtualServiceLosses,
+} from './conflict.ts'
+import { peerModesOf, peersByNamespace } from './peer-authentication.ts'
 import { virtualServiceFor } from './route.ts'
 import { dialled, hostOf, ROOT_NAMESPACE, to, type VirtualServiceWish, type World, world } from './world.fixture.ts'
 
@@ -9,6 +18,7 @@ const GROUND: Ground = {
   namespaces: ['client', 'other', 'shop', ROOT_NAMESPACE],
   rootNamespace: ROOT_NAMESPACE,
   clusterDomain: 'cluster.local',
+  pods: [],
 }
 const HOST = hostOf('reviews', 'shop')
 const http = [{ destinations: [to(HOST)] }]
@@ -122,4 +132,74 @@ test('a thousand rules of one host in one namespace are told apart in a moment',
     mesh.destinationRule({ name: `d${index}`, namespace: 'shop', host: HOST, subsets: [{ name: 'v1' }] })
   }
   assert.equal(rules(mesh).size, 999)
+})
+
+const peers = (mesh: World, pods: readonly JoinedPod[] = []): Losses =>
+  peerAuthenticationLosses(mesh.inventory().peerAuthentications, { ...GROUND, pods })
+const contested = (losses: Losses): string[] =>
+  [...losses].flatMap(([key, list]) =>
+    list.map(
+      ({ host, winners, whole }) =>
+        `${key}: ${host}, ${winners.map(({ name }) => name).join()}${whole ? '' : ', in part'}`,
+    ),
+  )
+
+test('of two PeerAuthentications for all of a namespace, or of the mesh, the younger loses', () => {
+  const mesh = world()
+    .peerAuthentication({ name: 'young', namespace: 'shop', mode: 'STRICT', createdMs: 2 })
+    .peerAuthentication({ name: 'old', namespace: 'shop', createdMs: 1 })
+    .peerAuthentication({ name: 'a', namespace: ROOT_NAMESPACE, createdMs: 1 })
+    .peerAuthentication({ name: 'b', namespace: ROOT_NAMESPACE, createdMs: 1 })
+    .peerAuthentication({ name: 'alone', namespace: 'client', mode: 'STRICT' })
+    .peerAuthentication({ name: 'own', namespace: 'client', selector: { app: 'web' }, mode: 'DISABLE' })
+  assert.deepEqual(contested(peers(mesh)).sort(), [
+    `${ROOT_NAMESPACE}/b: the mesh, a`,
+    'shop/young: namespace shop, old',
+  ])
+})
+
+test('of two PeerAuthentications with selectors the younger loses all pods where the older wants no other label, else those that have both', () => {
+  const mesh = world()
+    .peerAuthentication({ name: 'web', namespace: 'shop', selector: { app: 'web' } })
+    .peerAuthentication({ name: 'db', namespace: 'shop', selector: { app: 'db' } })
+    .peerAuthentication({ name: 'web-v1', namespace: 'shop', selector: { version: 'v1', app: 'web' } })
+    .peerAuthentication({ name: 'v2', namespace: 'shop', selector: { version: 'v2' } })
+  const pod = (app: string, version: string, namespace = 'shop'): JoinedPod => {
+    return { namespace, name: app, labels: { app, version }, captured: null }
+  }
+  const always = 'shop/web-v1: pods with app=web, version=v1, web'
+  assert.deepEqual(contested(peers(mesh)), [always])
+  assert.deepEqual(contested(peers(mesh, [pod('other', 'v2'), pod('db', 'v2', 'client')])), [always])
+  const both = peers(mesh, [pod('web', 'v2'), pod('web', 'v2'), pod('db', 'v2')])
+  assert.deepEqual(contested(both), [
+    always,
+    'shop/v2: pods with app=web, version=v2, web, in part',
+    'shop/v2: pods with app=db, version=v2, db, in part',
+  ])
+})
+
+test('whoever decides for a pod as peer-authentication.ts has it does not lose every pod here', () => {
+  const label = fc.record({ app: fc.constantFrom('web', 'db'), version: fc.constantFrom('v1', 'v2') })
+  const selector = fc.record(
+    { app: fc.constantFrom('web', 'db'), version: fc.constantFrom('v1', 'v2') },
+    { requiredKeys: [] },
+  )
+  const wish = fc.record({ selector, createdMs: fc.nat(2) })
+  fc.assert(
+    fc.property(fc.array(wish, { maxLength: 5 }), fc.array(label, { maxLength: 4 }), (wishes, labels) => {
+      const mesh = world()
+      for (const { selector: given, createdMs } of wishes) {
+        const own = Object.keys(given).length === 0 ? null : given
+        mesh.peerAuthentication({ namespace: 'shop', mode: 'STRICT', createdMs, selector: own })
+      }
+      const pods = labels.map((own, index) => ({ namespace: 'shop', name: `p${index}`, labels: own, captured: null }))
+      const losses = peers(mesh, pods)
+      const byNamespace = peersByNamespace(mesh.inventory().peerAuthentications)
+      for (const pod of pods) {
+        const { by } = peerModesOf(pod, { byNamespace, rootNamespace: ROOT_NAMESPACE }).others
+        const own = losses.get(`shop/${by?.name}`) ?? []
+        assert.ok(!own.some(({ whole }) => whole), `${by?.name} decides and is told to be overridden`)
+      }
+    }),
+  )
 })

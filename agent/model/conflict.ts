@@ -1,13 +1,16 @@
-// Which policies speak of one host, and which of them are heard: the precedence of route.ts, told from the loser's side.
-// Pure. Only objects with the very same host contend: an exact host before a wildcard is how wildcards are meant.
+// Which policies speak of one thing, and which of them are heard: the precedence of route.ts and peer-authentication.ts,
+// told from the loser's side. Pure. Of routes only objects with the very same host contend, of PeerAuthentications those of
+// one level: an exact host before a wildcard, a workload's policy before its namespace's, is how they are meant.
 
+import { type PeerAuthentication, peersByNamespace, selects } from './peer-authentication.ts'
 import type { DestinationRule, VirtualService } from './policy.ts'
 import { isVisible, preferred } from './route.ts'
 import { byAge } from './host-index.ts'
-import type { ObjectRef } from './workload.ts'
+import type { ObjectRef, Workload } from './workload.ts'
 
 /** Where an object is not in force because another one is. */
 export interface Loss {
+  /** What it is not heard for: a host, or in words which workloads. */
   readonly host: string
   /** Those that are in force instead, in order of namespace and name. */
   readonly winners: readonly ObjectRef[]
@@ -26,7 +29,12 @@ export interface Ground {
   readonly namespaces: readonly string[]
   readonly rootNamespace: string
   readonly clusterDomain: string
+  /** Running pods that joined. The same array as long as none of them changed. */
+  readonly pods: readonly JoinedPod[]
 }
+
+/** What is known of a pod anywhere in the cluster. */
+export type JoinedPod = Pick<Workload, 'namespace' | 'name' | 'labels' | 'captured'>
 
 /** Losses by `losesKey` of the object. */
 export type Losses = ReadonlyMap<string, readonly Loss[]>
@@ -90,6 +98,67 @@ export function destinationRuleLosses(all: readonly DestinationRule[], ground: G
     }
   }
   return losses.read()
+}
+
+/**
+ * PeerAuthentications that are not in force for all that they are meant for: of several for one namespace, for the mesh,
+ * or for one workload the oldest counts. Selectors that contradict each other never meet; of others the joined pods tell.
+ */
+export function peerAuthenticationLosses(
+  all: readonly PeerAuthentication[],
+  { rootNamespace, pods }: Pick<Ground, 'rootNamespace' | 'pods'>,
+): Losses {
+  const losses = new Map<string, readonly Loss[]>()
+  const byNamespace = Map.groupBy(pods, ({ namespace }) => namespace)
+  for (const [namespace, list] of peersByNamespace(all)) {
+    const place = namespace === rootNamespace ? 'the mesh' : `namespace ${namespace}`
+    const [first, ...younger] = list.filter(({ selector }) => selector === null)
+    for (const { ref } of younger) {
+      if (first !== undefined) losses.set(losesKey(ref), [overridden(place, first.ref, true)])
+    }
+    const selecting = list.filter(({ selector }) => selector !== null)
+    for (const [index, one] of selecting.entries()) {
+      const found = selectorLosses(one, selecting.slice(0, index), byNamespace.get(namespace) ?? [])
+      if (found.length > 0) losses.set(losesKey(one.ref), found)
+    }
+  }
+  return losses
+}
+
+/** What an object with a selector loses to older ones of its namespace. */
+function selectorLosses(
+  one: PeerAuthentication,
+  older: readonly PeerAuthentication[],
+  pods: readonly JoinedPod[],
+): Loss[] {
+  const own = Object.entries(one.selector ?? {})
+  const rivals = older.filter(({ selector }) => own.every(([name, value]) => (selector?.[name] ?? value) === value))
+  // who wants no label that the loser does not want has all of its pods, whatever pods there are
+  const wider = rivals.find(({ selector }) =>
+    Object.keys(selector ?? {}).every((name) => one.selector?.[name] !== undefined),
+  )
+  if (wider !== undefined) return [overridden(`pods with ${labelsText(own)}`, wider.ref, true)]
+  if (rivals.length === 0) return []
+  const winners = new Set<PeerAuthentication>()
+  for (const pod of pods) {
+    const winner = selects(one, pod) ? rivals.find((rival) => selects(rival, pod)) : undefined
+    if (winner !== undefined) winners.add(winner)
+  }
+  return [...winners].map(({ ref, selector }) => {
+    const both = Object.entries({ ...one.selector, ...selector })
+    return overridden(`pods with ${labelsText(both)}`, ref, false)
+  })
+}
+
+function overridden(host: string, winner: ObjectRef, whole: boolean): Loss {
+  return { host, winners: [winner], whole, lostFor: [], keptFor: [], fields: [] }
+}
+
+function labelsText(labels: readonly (readonly [string, string])[]): string {
+  return labels
+    .map(([name, value]) => `${name}=${value}`)
+    .sort()
+    .join(', ')
 }
 
 /** Fields that count for nothing in merged rules, oldest first: an older one has said as much. */

@@ -50,6 +50,15 @@ export const FAILURES = {
     retry: false,
     details: 'tls_handshake_failed',
   },
+  // of a pod under a PeerAuthentication that is STRICT for the port
+  PLAINTEXT_REFUSED: {
+    step: 'authenticate',
+    blame: 'policy',
+    status: 0,
+    flag: '-',
+    retry: false,
+    details: 'plaintext_refused',
+  },
   BAD_REQUEST: {
     step: 'classify',
     blame: 'caller',
@@ -126,6 +135,15 @@ export const FAILURES = {
     flag: '-',
     retry: false,
     details: 'rbac_access_denied_matched_policy[none]',
+  },
+  // STRICT, and not captured: nothing leaves in plaintext. Another endpoint may be captured
+  UPSTREAM_NOT_SECURED: {
+    step: 'authorize',
+    blame: 'policy',
+    status: 503,
+    flag: 'UF',
+    retry: true,
+    details: 'upstream_not_secured',
   },
   CONNECT_REFUSED: {
     step: 'connect',

@@ -7,8 +7,9 @@ import { isWarning, MESSAGE_LIMIT_BYTES, type Statement, statementsOf, type Verd
 
 const object = { kind: 'VirtualService', namespace: 'shop', name: 'reviews' }
 const winner = (name: string) => ({ kind: 'VirtualService', namespace: 'shop', name })
-const GOOD: Verdict = { object, rejected: null, unhonoured: [], losses: [] }
+const GOOD: Verdict = { object, rejected: null, unhonoured: [], losses: [], enforcement: null }
 const LOSS: Loss = { host: 'r.shop', winners: [winner('old')], whole: true, lostFor: ['a'], keptFor: [], fields: [] }
+const UNKEPT = { pods: 3, uncaptured: 2, named: ['shop/a', 'shop/b'] }
 const field = (path: string) => ({ object, field: path, reason: 'this field is not honoured' })
 
 const said = (verdict: Partial<Verdict>): string[] =>
@@ -64,6 +65,25 @@ test('a conflict names host and winner, and where it does not hold everywhere th
     /r\.shop: spec\.trafficPolicy counts for nothing, VirtualService shop\/x, VirtualService shop\/y say it first$/,
   )
   assert.match(conflict({}, { host: 'z', whole: false }), /PartlyOverridden r\.shop: .*; z: /)
+})
+
+test('what demands something of pods says whether it is kept, and names those that do not', () => {
+  const enforced = (enforcement: Verdict['enforcement']): string | undefined => said({ enforcement })[3]
+  assert.equal(enforced(null), undefined)
+  assert.equal(
+    enforced(UNKEPT),
+    'Enforced False PodsNotCaptured 2 of 3 pods under it are not captured and may take plaintext: shop/a, shop/b',
+  )
+  assert.match(enforced({ ...UNKEPT, uncaptured: 9 }) ?? '', /shop\/b and 7 more$/)
+  assert.match(enforced({ pods: 3, uncaptured: 0, named: [] }) ?? '', /^Enforced True PodsCaptured /)
+  assert.match(enforced({ pods: 0, uncaptured: 0, named: [] }) ?? '', /^Enforced True NoPods /)
+  assert.match(said({ enforcement: UNKEPT, rejected: field('spec') })[3] ?? '', /^Enforced Unknown Rejected /)
+  const warnings = (enforcement: Verdict['enforcement']) => statementsOf({ ...GOOD, enforcement }).filter(isWarning)
+  assert.deepEqual(
+    warnings(UNKEPT).map(({ type }) => type),
+    ['Enforced'],
+  )
+  assert.deepEqual([warnings('none'), warnings({ pods: 1, uncaptured: 0, named: [] })], [[], []])
 })
 
 test('no message is longer than its limit, whatever was found, and what is left out is counted', () => {
@@ -130,6 +150,18 @@ test('another reason, message or generation is written, and is no transition', (
   )
 })
 
+test('Enforced is said as soon as it is so, and taken away once nothing is demanded; of other kinds it is another’s', () => {
+  const types = (conditions: readonly Condition[] | null) => (conditions ?? []).map(({ type }) => type)
+  const kept = with_([OTHERS], { ...GOOD, enforcement: { pods: 1, uncaptured: 0, named: [] } }) ?? []
+  assert.deepEqual(types(kept), ['Reconciled', 'Accepted', 'Enforced'])
+  const none = with_(kept, { ...GOOD, enforcement: 'none' }) ?? []
+  assert.deepEqual(types(none), ['Reconciled', 'Accepted'])
+  assert.equal(with_(none, { ...GOOD, enforcement: 'none' }), null)
+  assert.equal(with_(kept, GOOD), null)
+  const rejected = { ...GOOD, rejected: field('spec'), enforcement: UNKEPT }
+  assert.deepEqual(types(with_([], rejected)), ['Accepted'])
+})
+
 test('what others wrote keeps its place and content; a second one of ours goes', () => {
   const [accepted] = with_([], GOOD, at('t1')) ?? []
   assert.equal(with_([OTHERS, accepted as Condition], GOOD), null)
@@ -146,7 +178,7 @@ test('a status that is not one has no conditions', () => {
 test('whatever stands there, what is written once needs no second writing', () => {
   const standing = fc.array(
     fc.record({
-      type: fc.constantFrom('Accepted', 'Conflicted', 'PartiallyHonoured', 'Reconciled'),
+      type: fc.constantFrom('Accepted', 'Conflicted', 'PartiallyHonoured', 'Enforced', 'Reconciled'),
       status: fc.string(),
     }),
   )
@@ -154,13 +186,19 @@ test('whatever stands there, what is written once needs no second writing', () =
     rejected: fc.constantFrom(null, field('spec')),
     unhonoured: fc.array(fc.string().map(field)),
     losses: fc.constantFrom([], [LOSS]),
+    enforcement: fc.constantFrom<Verdict['enforcement'][]>(null, 'none', UNKEPT, {
+      ...UNKEPT,
+      uncaptured: 0,
+      named: [],
+    }),
   })
   fc.assert(
     fc.property(standing, verdict, (conditions, found) => {
       const statements: readonly Statement[] = statementsOf({ object, ...found })
       const written = conditionsWith(conditions, statements, at('t1')) ?? conditions
       assert.equal(conditionsWith(written, statements, at('t2')), null)
-      const others = (list: readonly Condition[]) => list.filter(({ type }) => type === 'Reconciled')
+      const others = (list: readonly Condition[]) =>
+        list.filter(({ type }) => type === 'Reconciled' || (type === 'Enforced' && found.enforcement === null))
       assert.deepEqual(others(written), others(conditions))
     }),
   )

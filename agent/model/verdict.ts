@@ -1,7 +1,8 @@
-// What is to be said of one policy object: three statements, each a status condition or an Event, from what translation
+// What is to be said of one policy object: a few statements, each a status condition or an Event, from what translation
 // and precedence found. Pure; texts are bounded, and equal findings give equal texts.
 
 import type { Loss } from './conflict.ts'
+import type { Enforcement } from './enforcement.ts'
 import type { Problem } from './policy.ts'
 import type { ObjectRef } from './workload.ts'
 
@@ -12,16 +13,19 @@ export interface Verdict {
   /** Fields that are not honoured. */
   readonly unhonoured: readonly Problem[]
   readonly losses: readonly Loss[]
+  /** Where it is kept; `none` while it demands nothing of pods, null for kinds that never do. */
+  readonly enforcement: Enforcement | 'none' | null
 }
 
 /** The condition types that are Weft's to write, in the order in which they are written. */
-export const CONDITION_TYPES = ['Accepted', 'Conflicted', 'PartiallyHonoured'] as const
+export const CONDITION_TYPES = ['Accepted', 'Conflicted', 'PartiallyHonoured', 'Enforced'] as const
 export type ConditionType = (typeof CONDITION_TYPES)[number]
 
 /** One condition less what only the object knows of it (metav1.Condition). `reason` is one word in CamelCase. */
 export interface Statement {
   readonly type: ConditionType
-  readonly status: 'True' | 'False' | 'Unknown'
+  /** `Absent`: no such condition is to stand there. */
+  readonly status: 'True' | 'False' | 'Unknown' | 'Absent'
   readonly reason: string
   readonly message: string
 }
@@ -33,12 +37,23 @@ const NAMED = 3
 
 /** All that is to be said, one statement a condition type, in their order. */
 export function statementsOf(verdict: Verdict): readonly Statement[] {
-  return [accepted(verdict), conflicted(verdict), partiallyHonoured(verdict)]
+  const { enforcement } = verdict
+  const enforcing = enforcement === null ? [] : [enforced(verdict, enforcement)]
+  return [accepted(verdict), conflicted(verdict), partiallyHonoured(verdict), ...enforcing]
+}
+
+/** What an object that is as its author wishes it says too: the other types appear with their first warning. */
+const ALWAYS_SAID: ReadonlySet<ConditionType> = new Set<ConditionType>(['Accepted', 'Enforced'])
+
+/** Whether a statement is written where nothing of its type stands yet. */
+export function isWorthSaying(statement: Statement): boolean {
+  const { type, status } = statement
+  return isWarning(statement) || (ALWAYS_SAID.has(type) && (status === 'True' || status === 'False'))
 }
 
 /** Whether a statement tells of something that its author would not expect. */
 export function isWarning({ type, status }: Statement): boolean {
-  return type === 'Accepted' ? status === 'False' : status === 'True'
+  return status === (ALWAYS_SAID.has(type) ? 'False' : 'True')
 }
 
 function accepted({ rejected }: Verdict): Statement {
@@ -67,6 +82,28 @@ function partiallyHonoured({ rejected, unhonoured }: Verdict): Statement {
   return { type, status: 'True', reason: 'FieldsNotHonoured', message: joined(unhonoured.map(problemText)) }
 }
 
+function enforced({ rejected }: Verdict, enforcement: Enforcement | 'none'): Statement {
+  const type = 'Enforced'
+  if (rejected !== null) {
+    return { type, status: 'Unknown', reason: 'Rejected', message: 'not known of an object that is not accepted' }
+  }
+  if (enforcement === 'none') return { type, status: 'Absent', reason: 'NotStrict', message: '' }
+  const { pods, uncaptured, named } = enforcement
+  if (pods === 0) return { type, status: 'True', reason: 'NoPods', message: 'no running pod of the mesh is under it' }
+  if (uncaptured === 0) {
+    return {
+      type,
+      status: 'True',
+      reason: 'PodsCaptured',
+      message: 'all pods of the mesh that are under it are captured',
+    }
+  }
+  const more = uncaptured > named.length ? ` and ${uncaptured - named.length} more` : ''
+  const are = uncaptured === 1 ? 'is' : 'are'
+  const message = `${uncaptured} of ${pods} pods under it ${are} not captured and may take plaintext: ${named.join(', ')}${more}`
+  return { type, status: 'False', reason: 'PodsNotCaptured', message: shortened(message) }
+}
+
 function problemText({ field, reason }: Problem): string {
   return field === '' ? reason : `${field}: ${reason}`
 }
@@ -78,7 +115,7 @@ function lossText({ host, winners, whole, lostFor, keptFor, fields }: Loss): str
     const counts = fields.length === 1 ? 'counts' : 'count'
     return `${host}: ${listed(fields)} ${counts} for nothing, ${by} ${says} it first`
   }
-  if (whole) return `${host}: ${by} ${is} in force instead`
+  if (whole || lostFor.length === 0) return `${host}: ${by} ${is} in force instead`
   if (keptFor.length > 0 && keptFor.length <= lostFor.length) {
     return `${host}: in force only for callers in ${listed(keptFor)}; for others ${by} ${is}`
   }

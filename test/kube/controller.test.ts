@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Cluster, DESTINATION_RULES, LEASES, until, VIRTUAL_SERVICES } from './replica.ts'
+import { Cluster, DESTINATION_RULES, LEASES, PEER_AUTHENTICATIONS, until, VIRTUAL_SERVICES } from './replica.ts'
 
 const HOST = 'reviews.shop.svc.cluster.local'
 const route = (host = 'reviews') => ({ route: [{ destination: { host } }] })
@@ -221,6 +221,48 @@ void describe('weft controller', { concurrency: 2 }, () => {
     assert.equal(overriding('shop/two'), rooted, 'the last good one is in force')
     assert.equal(await replica.metric('weft_controller_write_errors_total'), 0)
     assert.equal(cluster.store.get('configmaps', 'istio-system', 'weft')?.status, undefined)
+  })
+
+  test('of a PeerAuthentication that is STRICT it says which pods are not captured, as they come and change', async (t) => {
+    const cluster = await Cluster.start(t)
+    const { store } = cluster
+    store.modify('namespaces', null, 'shop', ({ metadata }) => void (metadata.labels = { 'weft.dev/mesh': 'enabled' }))
+    const pod = (name: string, phase: string): void => {
+      const spec = { nodeName: 'node-1', containers: [{ name: 'app', image: 'app' }] }
+      store.create('pods', { metadata: { namespace: 'shop', name, labels: { app: 'web' } }, spec })
+      store.modify('pods', 'shop', name, (object) => void (object.status = { phase }), { subresource: 'status' })
+    }
+    const announce = (name: string, annotations: Record<string, string>): void =>
+      void store.modify('pods', 'shop', name, ({ metadata }) => void (metadata.annotations = annotations))
+    pod('web-1', 'Running')
+    pod('web-2', 'Running')
+    pod('job', 'Succeeded')
+    const selector = { matchLabels: { app: 'web' } }
+    cluster.apply(PEER_AUTHENTICATIONS, 'web', { selector, mtls: { mode: 'STRICT' } })
+    cluster.apply(PEER_AUTHENTICATIONS, 'db', { selector: { matchLabels: { app: 'db' } }, mtls: { mode: 'STRICT' } })
+    await sleep(1100) // creationTimestamps count whole seconds
+    cluster.apply(PEER_AUTHENTICATIONS, 'web-again', { selector, mtls: { mode: 'DISABLE' } })
+    const enforced = (name = 'web') => cluster.said(PEER_AUTHENTICATIONS, name)['Enforced']
+    const replica = await cluster.replica(t, 'one')
+    await until('all are said', () => enforced()?.status === 'False' && enforced('db')?.status === 'True')
+    assert.match(enforced()?.message ?? '', /^2 of 2 pods under it are not captured .*: shop\/web-1, shop\/web-2$/)
+    assert.equal(enforced('db')?.reason, 'NoPods')
+    await until('the younger one loses', () => 'Conflicted' in cluster.said(PEER_AUTHENTICATIONS, 'web-again'))
+    assert.deepEqual(Object.keys(cluster.said(PEER_AUTHENTICATIONS, 'web-again')), ['Accepted', 'Conflicted'])
+    announce('web-1', { 'weft.dev/captured': 'agent-1' })
+    announce('web-2', { 'weft.dev/captured': 'agent-1', 'weft.dev/service-account': 'default' })
+    await until('one is captured', () => enforced()?.message.startsWith('1 of 2 pods under it is not') ?? false)
+    assert.match(enforced()?.message ?? '', /: shop\/web-1$/)
+    const series = 'weft_controller_warnings{kind="PeerAuthentication",condition="Enforced"}'
+    assert.equal(await replica.metric(series), 1)
+    store.modify('pods', 'shop', 'web-1', (object) => void (object.status = { phase: 'Failed' }), {
+      subresource: 'status',
+    })
+    await until('all are captured', () => enforced()?.status === 'True')
+    assert.equal(enforced()?.reason, 'PodsCaptured')
+    cluster.apply(PEER_AUTHENTICATIONS, 'web', { selector, mtls: { mode: 'PERMISSIVE' } })
+    await until('nothing is demanded', () => enforced() === undefined)
+    assert.equal(cluster.said(PEER_AUTHENTICATIONS, 'web')['Accepted']?.status, 'True')
   })
 
   test('a thousand objects are written no faster than it is told', async (t) => {

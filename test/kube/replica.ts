@@ -19,6 +19,7 @@ import { kubeconfig, PROJECT } from '../../lab/state.ts'
 
 export const VIRTUAL_SERVICES = 'virtualservices.networking.istio.io'
 export const DESTINATION_RULES = 'destinationrules.networking.istio.io'
+export const PEER_AUTHENTICATIONS = 'peerauthentications.security.istio.io'
 export const LEASES = 'leases.coordination.k8s.io'
 const CRDS = readFileSync(join(PROJECT, 'lab/api/istio-crds.yaml'), 'utf8')
 
