@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { DestinationRule } from '../model/policy.ts'
+import type { ClientTls, DestinationRule } from '../model/policy.ts'
 import { translateDestinationRule } from './destination-rule.ts'
 import { istio } from './objects.fixture.ts'
 import type { Translation } from './translate.ts'
@@ -41,9 +41,10 @@ test('every honoured field arrives in the mesh’s own words', () => {
     exportTo: ['default'],
     policy: {
       balancer: 'RANDOM',
+      tls: null,
       ports: [
-        { port: 9080, balancer: 'LEAST_REQUEST' },
-        { port: 80, balancer: null },
+        { port: 9080, balancer: 'LEAST_REQUEST', tls: null },
+        { port: 80, balancer: null, tls: null },
       ],
     },
     subsets: [
@@ -52,7 +53,7 @@ test('every honoured field arrives in the mesh’s own words', () => {
       {
         name: 'v2',
         labels: { version: 'v2', track: 'b' },
-        policy: { balancer: 'LEAST_REQUEST', ports: [{ port: 80, balancer: 'ROUND_ROBIN' }] },
+        policy: { balancer: 'LEAST_REQUEST', tls: null, ports: [{ port: 80, balancer: 'ROUND_ROBIN', tls: null }] },
       },
     ],
   })
@@ -116,8 +117,60 @@ test('settings for a port that is not named hold for no port', () => {
   const portLevelSettings = [simple('RANDOM'), { port: { number: 80 }, ...simple('ROUND_ROBIN') }]
   assert.deepEqual(translate({ host: 'a', trafficPolicy: { portLevelSettings } }).value?.policy, {
     balancer: null,
-    ports: [{ port: 80, balancer: 'ROUND_ROBIN' }],
+    tls: null,
+    ports: [{ port: 80, balancer: 'ROUND_ROBIN', tls: null }],
   })
+})
+
+const NO_TLS: ClientTls = {
+  ...{ mode: 'DISABLE', sni: '', subjectAltNames: [], clientCertificate: '', privateKey: '' },
+  ...{ caCertificates: '', credentialName: '', insecureSkipVerify: false },
+}
+
+test('TLS settings arrive at every level, and are told as long as no connection is secured by them', () => {
+  const files = { clientCertificate: '/c.pem', privateKey: '/k.pem', caCertificates: '/ca.pem' }
+  const { value, problems } = translate({
+    host: 'a',
+    trafficPolicy: {
+      tls: { mode: 'MUTUAL', ...files, sni: 'a.example', subjectAltNames: ['a', 'b'], insecureSkipVerify: true },
+      portLevelSettings: [{ port: { number: 80 }, tls: {} }],
+    },
+    subsets: [{ name: 'v1', trafficPolicy: { tls: { mode: 'SIMPLE', credentialName: 'secret' } } }],
+  })
+  assert.deepEqual(value?.policy?.tls, {
+    ...{ ...NO_TLS, mode: 'MUTUAL', ...files, sni: 'a.example', subjectAltNames: ['a', 'b'] },
+    insecureSkipVerify: true,
+  })
+  assert.deepEqual(value.policy.ports[0]?.tls, NO_TLS)
+  assert.deepEqual(value.subsets[0]?.policy?.tls, { ...NO_TLS, mode: 'SIMPLE', credentialName: 'secret' })
+  assert.deepEqual(
+    problems.map(({ field }) => field),
+    ['spec.trafficPolicy.tls', 'spec.trafficPolicy.portLevelSettings[0].tls', 'spec.subsets[0].trafficPolicy.tls'],
+  )
+})
+
+test('TLS that cannot be is refused, by the name of the field', () => {
+  const table: [object, string | null][] = [
+    [{ mode: 'MUTUAL' }, 'clientCertificate'],
+    [{ mode: 'MUTUAL', clientCertificate: '/c' }, 'privateKey'],
+    [{ mode: 'MUTUAL', credentialName: 's' }, null],
+    [{ mode: 'MUTUAL', credentialName: 's', privateKey: '/k' }, 'privateKey'],
+    [{ mode: 'SIMPLE', credentialName: 's', caCertificates: '/ca' }, 'caCertificates'],
+    [{ mode: 'SIMPLE', credentialName: 's', caCrl: '/crl' }, 'caCrl'],
+    [{ mode: 'SIMPLE' }, null],
+    [{ mode: 'ISTIO_MUTUAL' }, null],
+  ]
+  for (const [tls, field] of table) {
+    const at = (spec: object, path: string): void => {
+      const { rejected, problems } = translate({ host: 'a', ...spec })
+      assert.equal(rejected, field !== null, JSON.stringify(spec))
+      assert.equal(problems[0]?.field, field === null ? `spec.${path}` : `spec.${path}.${field}`)
+    }
+    at({ trafficPolicy: { tls } }, 'trafficPolicy.tls')
+    const portLevelSettings = [{ port: { number: 80 }, tls }]
+    at({ trafficPolicy: { portLevelSettings } }, 'trafficPolicy.portLevelSettings[0].tls')
+    at({ subsets: [{ name: 'v1', trafficPolicy: { tls } }] }, 'subsets[0].trafficPolicy.tls')
+  }
 })
 
 test('what the schema refuses is not in force, and the field is named', () => {

@@ -2,6 +2,7 @@
 // schemas spell every oneOf as a union, too large for the type-aware linter.
 
 import type { GivenMode } from '../model/peer-authentication.ts'
+import type { ClientTls } from '../model/policy.ts'
 
 /** networking.istio.io StringMatch. */
 export interface GivenMatch {
@@ -65,12 +66,17 @@ export interface VirtualServiceSpec {
   readonly http?: readonly GivenHttpRule[]
 }
 
+/** networking.istio.io ClientTLSSettings. */
+export type GivenTls = Partial<ClientTls> & { readonly caCrl?: string }
+
 /** networking.istio.io TrafficPolicy. */
 export interface GivenPolicy {
   readonly loadBalancer?: { readonly simple?: string }
+  readonly tls?: GivenTls
   readonly portLevelSettings?: readonly {
     readonly port?: { readonly number?: number }
     readonly loadBalancer?: { readonly simple?: string }
+    readonly tls?: GivenTls
   }[]
 }
 

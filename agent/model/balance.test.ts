@@ -38,6 +38,7 @@ function backends(count: number, balancer: Balancer, key = 'reviews'): Backends 
     balancer,
     endpoints,
     isUnknown: false,
+    tls: null,
     affinitySeconds: null,
   }
 }

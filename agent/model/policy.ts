@@ -82,11 +82,32 @@ export interface VirtualService {
 /** How an endpoint is picked (Istio LoadBalancerSettings.simple). */
 export type Balancer = 'ROUND_ROBIN' | 'LEAST_REQUEST' | 'RANDOM'
 
-/** The part of a DestinationRule that says how to talk to endpoints; null where the object does not say. */
-export interface TrafficPolicy {
+/** How a connection to an endpoint is secured (Istio ClientTLSSettings). Texts are '' where the object does not say. */
+export interface ClientTls {
+  /** ISTIO_MUTUAL: by the caller's own identity of the mesh. */
+  readonly mode: 'DISABLE' | 'SIMPLE' | 'MUTUAL' | 'ISTIO_MUTUAL'
+  readonly sni: string
+  /** Whom the certificate may name; empty: whoever was dialled. */
+  readonly subjectAltNames: readonly string[]
+  /** Files. */
+  readonly clientCertificate: string
+  readonly privateKey: string
+  readonly caCertificates: string
+  /** A Secret, in place of files. */
+  readonly credentialName: string
+  readonly insecureSkipVerify: boolean
+}
+
+/** How to talk to endpoints at one port, or at any; null where the object does not say. */
+export interface PortPolicy {
   readonly balancer: Balancer | null
+  readonly tls: ClientTls | null
+}
+
+/** The part of a DestinationRule that says how to talk to endpoints. */
+export interface TrafficPolicy extends PortPolicy {
   /** By port number; overrides what stands above. */
-  readonly ports: readonly { readonly port: number; readonly balancer: Balancer | null }[]
+  readonly ports: readonly (PortPolicy & { readonly port: number })[]
 }
 
 export interface Subset {

@@ -81,6 +81,7 @@ function routeHeadless(
     host: service.host,
     port: port.port,
     isUnknown: false,
+    tls: null,
     endpoints: endpoint === undefined ? dialled.endpoints : [endpoint],
   }
   if (rules === null) return forward(backends, null)

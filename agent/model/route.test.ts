@@ -2,12 +2,21 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { addressText } from './address.ts'
-import type { Balancer, HttpRule, RequestMatch } from './policy.ts'
+import type { Balancer, ClientTls, HttpRule, RequestMatch } from './policy.ts'
 import { drawn, request, seeded } from './request.fixture.ts'
 import { backendsFor, type HttpRoute, keptFrom, type Random, routeHttp, routeTcp, virtualServiceFor } from './route.ts'
 import { resolve, type Snapshot } from './snapshot.ts'
 import type { Workload } from './workload.ts'
-import { dialled, hostOf, match, ROOT_NAMESPACE, to, type World, world } from './world.fixture.ts'
+import {
+  dialled,
+  type DestinationRuleWish,
+  hostOf,
+  match,
+  ROOT_NAMESPACE,
+  to,
+  type World,
+  world,
+} from './world.fixture.ts'
 
 type Forward = HttpRoute & { readonly kind: 'forward' }
 interface Ask {
@@ -451,6 +460,32 @@ test('a balancer is the subset’s before the rule’s and the port’s before t
   for (const [wish, subset, expected] of table) {
     const found = balancerWith((mesh) => (wish ? mesh.destinationRule(wish) : mesh), { subset: subset ?? undefined! })
     assert.equal(found, expected, JSON.stringify([wish, subset]))
+  }
+})
+
+test('TLS is the subset’s before the rule’s and the port’s before the top level’s, else nothing', () => {
+  const tls = (mode: ClientTls['mode']): ClientTls => ({
+    ...{ mode, sni: '', subjectAltNames: [], clientCertificate: '', privateKey: '' },
+    ...{ caCertificates: '', credentialName: '', insecureSkipVerify: false },
+  })
+  const simple = { tls: tls('SIMPLE') }
+  const table: [wish: Partial<DestinationRuleWish>, subset: string | null, mode: string | undefined][] = [
+    [{}, null, undefined],
+    [{ policy: simple }, null, 'SIMPLE'],
+    [{ policy: { ...simple, ports: [{ port: 80, tls: tls('DISABLE') }] } }, null, 'DISABLE'],
+    [{ policy: { ...simple, ports: [{ port: 80 }] } }, null, undefined],
+    [{ policy: { ...simple, ports: [{ port: 81, tls: tls('DISABLE') }] } }, null, 'SIMPLE'],
+    [{ policy: simple, subsets: [{ name: 'v1', policy: { tls: tls('ISTIO_MUTUAL') } }] }, 'v1', 'ISTIO_MUTUAL'],
+    [{ policy: simple, subsets: [{ name: 'v1', policy: { balancer: 'RANDOM' } }] }, 'v1', 'SIMPLE'],
+    [{ policy: simple, subsets: [{ name: 'v1' }] }, null, 'SIMPLE'],
+  ]
+  for (const [wish, subset, mode] of table) {
+    const mesh = world()
+      .service('app')
+      .pods('app-v1')
+      .destinationRule({ host: 'app', ...wish })
+    const destination = { host: hostOf('app'), subset, port: null }
+    assert.equal(backendsFor(mesh.snapshot(), destination, fromDefault)?.tls?.mode, mode, JSON.stringify(wish))
   }
 })
 

@@ -5,8 +5,10 @@ import { type FailureCode, MeshError } from './failure.ts'
 import { pathOf, type RequestFacts } from './match.ts'
 import type {
   Balancer,
+  ClientTls,
   DestinationRule,
   HttpRule,
+  PortPolicy,
   RequestMatch,
   Rewrite,
   TrafficPolicy,
@@ -48,6 +50,8 @@ export interface Backends {
   readonly isUnknown: boolean
   /** How long a client keeps its endpoint, in seconds, or null: as the Service says where no policy says more. */
   readonly affinitySeconds: number | null
+  /** How a policy wants connections secured, or null where none says. */
+  readonly tls: ClientTls | null
 }
 
 export type HttpRoute =
@@ -219,7 +223,8 @@ export function backendsFor(
     if (subset !== null && chosen === null) return null
     const labels = chosen?.labels ?? {}
     const policy = rules.find((rule) => rule.policy !== null)?.policy ?? null
-    const balancer = balancerOf([chosen?.policy ?? null, policy], port.port)
+    const policies = [chosen?.policy ?? null, policy]
+    const balancer = saidOf(policies, port.port, (one) => one.balancer, DEFAULT_BALANCER)
     const onlyNode = service.localOnly && !at.external ? snapshot.settings.node : null
     return {
       key: `${host}|${subset ?? ''}|${port.port}|${family}`,
@@ -230,6 +235,7 @@ export function backendsFor(
       isUnknown: false,
       balancer: balancer ?? DEFAULT_BALANCER,
       affinitySeconds: balancer === null && subset === null ? service.affinitySeconds : null,
+      tls: saidOf(policies, port.port, (one) => one.tls, null),
       endpoints: serving(service, port, { family, onlyNode }).filter((endpoint) => carries(snapshot, endpoint, labels)),
     }
   })
@@ -295,12 +301,21 @@ function carries(snapshot: Snapshot, endpoint: Endpoint, labels: Readonly<Record
 /** Istio's default. */
 const DEFAULT_BALANCER: Balancer = 'LEAST_REQUEST'
 
-/** Port over top level, subset over rule; null where nobody says. What a port's own settings leave out is Istio's default, never inherited. */
-function balancerOf(policies: readonly (TrafficPolicy | null)[], port: number): Balancer | null {
+/**
+ * One setting. Port over top level, subset over rule; null where nobody says. What a port's own settings leave out is
+ * Istio's default, never inherited.
+ */
+function saidOf<T>(
+  policies: readonly (TrafficPolicy | null)[],
+  port: number,
+  read: (policy: PortPolicy) => T | null,
+  byDefault: T | null,
+): T | null {
   for (const policy of policies) {
     const byPort = policy?.ports.find((entry) => entry.port === port)
-    if (byPort !== undefined) return byPort.balancer ?? DEFAULT_BALANCER
-    if (policy?.balancer) return policy.balancer
+    if (byPort !== undefined) return read(byPort) ?? byDefault
+    const said = policy === null ? null : read(policy)
+    if (said !== null) return said
   }
   return null
 }
@@ -316,6 +331,7 @@ export function direct(address: SocketAddress, workload: string | null): Backend
     balancer: 'ROUND_ROBIN',
     isUnknown: workload === null,
     affinitySeconds: null,
+    tls: null,
     endpoints: [{ address, workload, ready: true, serving: true, terminating: false, node: null }],
   }
 }

@@ -4,6 +4,7 @@
 import type {
   DestinationRule,
   HttpRule,
+  PortPolicy,
   RequestMatch,
   Subset,
   TrafficPolicy,
@@ -50,12 +51,22 @@ export interface VirtualServiceWish extends Partial<Pick<VirtualService, 'export
   readonly http: readonly Partial<HttpRule>[]
 }
 
+/** What is not said is null, of ports too. */
+export interface PolicyWish extends Partial<PortPolicy> {
+  readonly ports?: readonly (Partial<PortPolicy> & { readonly port: number })[]
+}
+
+export interface SubsetWish extends Partial<Omit<Subset, 'policy'>> {
+  readonly name: string
+  readonly policy?: PolicyWish | null
+}
+
 export interface DestinationRuleWish extends Partial<Pick<DestinationRule, 'exportTo' | 'createdMs'>> {
   readonly name?: string
   readonly namespace?: string
   readonly host: string
-  readonly policy?: TrafficPolicy
-  readonly subsets?: readonly (Pick<Subset, 'name'> & Partial<Subset>)[]
+  readonly policy?: PolicyWish
+  readonly subsets?: readonly SubsetWish[]
 }
 
 /** Without a selector for all of its namespace; `ports` by number. */
@@ -179,8 +190,10 @@ export class World {
       createdMs: wish.createdMs ?? (this.#clockMs += 1000),
       host: qualified(wish.host, namespace),
       exportTo: wish.exportTo ?? ['*'],
-      policy: wish.policy ?? null,
-      subsets: (wish.subsets ?? []).map((subset) => ({ labels: { version: subset.name }, policy: null, ...subset })),
+      policy: policyOf(wish.policy),
+      subsets: (wish.subsets ?? []).map(({ name, labels = { version: name }, policy }) => {
+        return { name, labels, policy: policyOf(policy) }
+      }),
     })
     return this
   }
@@ -289,6 +302,12 @@ export function match(wish: Partial<RequestMatch>): RequestMatch {
     sourceNamespace: null,
     ...wish,
   }
+}
+
+function policyOf(wish: PolicyWish | null | undefined): TrafficPolicy | null {
+  if (wish === undefined || wish === null) return null
+  const unsaid = { balancer: null, tls: null }
+  return { ...unsaid, ...wish, ports: (wish.ports ?? []).map((port) => ({ ...unsaid, ...port })) }
 }
 
 function qualified(host: string, namespace: string): string {
