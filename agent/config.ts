@@ -194,7 +194,12 @@ export const AGENT_SETTINGS = {
 /** Null as a default means: found out at start, as the description says. */
 export const CONTROLLER_SETTINGS = {
   kubeconfig: KUBECONFIG,
-  namespace: { type: 'string', default: 'weft-system', describe: 'Namespace of the lease' },
+  namespace: {
+    type: 'string',
+    default: 'weft-system',
+    describe:
+      'Namespace of the lease, the authority (Secret weft-root), the roots (ConfigMap weft-roots) and the agents',
+  },
   'lease-name': {
     type: 'string',
     default: 'weft-controller',
@@ -242,6 +247,25 @@ export const CONTROLLER_SETTINGS = {
     min: 1,
     max: 1440,
     describe: 'After how long an Event that still holds is told again',
+  },
+  'agent-account': {
+    type: 'string',
+    default: 'weft-agent',
+    describe: 'Service account of the agents, in --namespace: it may ask for the certificates of pods on its node',
+  },
+  'certificate-seconds': {
+    type: 'number',
+    default: 86_400,
+    min: 10,
+    max: 86_400,
+    describe: 'How long a certificate lasts, unless its request asks for less',
+  },
+  'root-settle-seconds': {
+    type: 'number',
+    default: 60,
+    min: 0,
+    max: 3600,
+    describe: 'How long agents are given to hear of a new root before it signs',
   },
   'admin-address': { type: 'string', default: null, describe: 'Address of health checks, metrics and status [all]' },
   'admin-port': { type: 'number', default: 15021, min: 1, max: 65535, describe: 'Port of the same' },

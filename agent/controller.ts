@@ -1,5 +1,6 @@
 // Root of the cluster-wide part: a small Deployment whose replicas all watch and judge; the one that leads writes what
-// is to be said of each policy object. It is on no data path: while none runs, only conditions grow old.
+// is to be said of each policy object, and signs certificates. It is on no data path: while none runs, conditions grow old,
+// and nobody gets a certificate who has none.
 
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
@@ -10,6 +11,7 @@ import { Leadership } from './kube/lease.ts'
 import { type Judged, Policies } from './kube/policies.ts'
 import { Reporter } from './kube/report.ts'
 import { isWarning, statementsOf } from './model/verdict.ts'
+import { Signing } from './signing/signing.ts'
 import { type AdminPages, startAdmin } from './telemetry/admin.ts'
 import { type ControllerFacts, renderControllerSeries } from './telemetry/controller-series.ts'
 
@@ -40,6 +42,7 @@ class Controller {
   readonly #leadership: Leadership
   readonly #reporter: Reporter
   readonly #policies: Policies
+  readonly #signing: Signing
   #judged: readonly Judged[] | null = null
 
   constructor(config: ControllerConfig, identity: string, log: Logger) {
@@ -57,6 +60,7 @@ class Controller {
       change: (leads) => {
         log.info({ leads, holder: this.#leadership.holder() }, leads ? 'leading' : 'following')
         this.#reporter.lead(leads)
+        this.#signing.lead(leads)
       },
       log,
     })
@@ -77,6 +81,15 @@ class Controller {
       this.#reporter.want(all)
     }
     this.#policies = new Policies(client, options, { judged, log })
+    const signing = {
+      namespace: config.namespace,
+      agentAccount: config['agent-account'],
+      certificateSeconds: config['certificate-seconds'],
+      settleMs: config['root-settle-seconds'] * 1000,
+      trustDomain: () => this.#policies.meshSettings.trustDomain,
+      lease: this.#leadership,
+    }
+    this.#signing = new Signing(client, signing, log)
   }
 
   start(): void {
@@ -88,7 +101,7 @@ class Controller {
   /** Resolves when no write is on its way and the lease is let go: in this order, or another would write beside it. */
   async stop(): Promise<void> {
     this.#policies.stop()
-    await this.#reporter.stop()
+    await Promise.all([this.#reporter.stop(), this.#signing.stop()])
     await this.#leadership.stop()
   }
 
@@ -102,6 +115,7 @@ class Controller {
           leads: this.#leadership.leads(),
           holder: this.#leadership.holder(),
           ...this.#reporter.counts(),
+          signing: this.#signing.status(),
         }),
       snapshot: () => JSON.stringify((this.#judged ?? []).map(({ verdict }) => verdict)),
     }
@@ -124,6 +138,13 @@ class Controller {
       failures,
       pending,
       warnings: [...byLabels.values()],
+      signing: this.#signingFacts(),
     }
+  }
+
+  #signingFacts(): ControllerFacts['signing'] {
+    const { authority, ...counts } = this.#signing.status()
+    const ends = authority?.inForce?.notAfter
+    return { ...counts, notAfterSeconds: ends === undefined ? null : Date.parse(ends) / 1000 }
   }
 }

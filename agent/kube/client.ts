@@ -86,9 +86,9 @@ function clientOf(config: KubeConfig, source: string): KubeClient {
   if (cluster === null) throw new KubeError(0, `${source} names no current cluster`)
   const base = cluster.server.replace(/\/$/, '')
   const write = async (path: string, request: Omit<Request, 'body'>, body: unknown): Promise<unknown> =>
-    JSON.parse(await send(config, base + path, { ...request, body: JSON.stringify(body) })) as unknown
+    parsed(await send(config, base + path, { ...request, body: JSON.stringify(body) }))
   return {
-    get: async (path, withinMs) => JSON.parse(await send(config, base + path, { method: 'GET', withinMs })) as unknown,
+    get: async (path, withinMs) => parsed(await send(config, base + path, { method: 'GET', withinMs })),
     list: (path, query, metadataOnly) =>
       list(config, `${base}${path}?${new URLSearchParams(query).toString()}`, metadataOnly),
     watch: (ask, onEvent, signal) => watch(metadataOnlyConfig(config, ask.metadataOnly), ask, { onEvent, signal }),
@@ -101,7 +101,7 @@ function clientOf(config: KubeConfig, source: string): KubeClient {
 
 async function list(config: KubeConfig, url: string, metadataOnly: boolean): Promise<KubeList> {
   const accept = metadataOnly ? PARTIAL_LIST : 'application/json'
-  const answer = JSON.parse(await send(config, url, { method: 'GET', accept })) as {
+  const answer = parsed(await send(config, url, { method: 'GET', accept })) as {
     metadata: { resourceVersion: string }
     items: KubeObject[] | null
   }
@@ -212,6 +212,15 @@ async function readAnswer(response: http.IncomingMessage): Promise<string> {
   const status = response.statusCode ?? 0
   if (status >= 200 && status < 300) return text
   throw new KubeError(status, reasonOf(text) ?? `HTTP ${status}`)
+}
+
+/** Throws KubeError where it is no JSON, without a word of it: the answer may be a Secret. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new KubeError(0, `an answer of ${text.length} characters is no JSON`)
+  }
 }
 
 /** The message of a metav1.Status, where the answer is one. */

@@ -9,7 +9,7 @@ import {
   virtualServiceLosses,
 } from '../model/conflict.ts'
 import { type Enforcement, enforcements } from '../model/enforcement.ts'
-import type { MeshSettings } from '../model/mesh-settings.ts'
+import { DEFAULT_MESH_SETTINGS, type MeshSettings } from '../model/mesh-settings.ts'
 import type { Verdict } from '../model/verdict.ts'
 import type { ObjectRef } from '../model/workload.ts'
 import type { KubeClient } from './client.ts'
@@ -134,6 +134,13 @@ export class Policies {
     this.#schedule()
   }
 
+  /** What holds for the whole mesh at this moment. */
+  get meshSettings(): MeshSettings {
+    this.#meshSettings.flush()
+    const [settings] = this.#meshSettings.values
+    return settings ?? DEFAULT_MESH_SETTINGS
+  }
+
   /** Ends all watches; nothing is told after. */
   stop(): void {
     this.#stopped = true
@@ -155,10 +162,8 @@ export class Policies {
 
   #judge(): Judged[] {
     const namespaces = [...this.#namespaces.objects.values()].map(({ metadata }) => metadata.name)
-    this.#meshSettings.flush()
-    const [settings] = this.#meshSettings.values
     const { clusterDomain } = this.#options
-    const rootNamespace = settings?.rootNamespace ?? this.#options.rootNamespace
+    const rootNamespace = this.meshSettings.rootNamespace ?? this.#options.rootNamespace
     const watched = [this.#settings, ...this.#kinds]
     const ground = { namespaces, clusterDomain, rootNamespace, pods: this.#joined.values }
     return watched.flatMap(({ judge }) => judge(ground))

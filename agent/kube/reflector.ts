@@ -11,6 +11,8 @@ export interface ReflectorSource {
   readonly path: () => Promise<string | null>
   readonly query: Record<string, string>
   readonly metadataOnly: boolean
+  /** What is kept of an object, by its metadata's uid and resourceVersion; without it all of it is. */
+  readonly keep?: (object: KubeObject) => KubeObject
 }
 
 /** One object before and after; null where it was not, or is no more. */
@@ -112,18 +114,23 @@ export class Reflector<T extends KubeObject = KubeObject> {
     if (this.#resourceVersion === null) {
       const { items, resourceVersion } = await this.#client.list(path, this.#source.query, this.#source.metadataOnly)
       this.#resourceVersion = resourceVersion
-      this.#replace(items as readonly T[])
+      this.#replace(items.map((item) => this.#kept(item)))
     }
     const query = { ...this.#source.query, resourceVersion: this.#resourceVersion }
     const ask = { path, query, metadataOnly: this.#source.metadataOnly }
-    await this.#client.watch(ask, (event) => this.#apply(event.type, event.object as T), this.#stop.signal)
+    await this.#client.watch(ask, (event) => this.#apply(event.type, event.object), this.#stop.signal)
     return { kind: 'ended', reason: 'the watch ended at once' }
   }
 
-  #apply(type: string, object: T): void {
-    this.#resourceVersion = object.metadata.resourceVersion
+  #kept(object: KubeObject): T {
+    return (this.#source.keep?.(object) ?? object) as T
+  }
+
+  #apply(type: string, given: KubeObject): void {
+    this.#resourceVersion = given.metadata.resourceVersion
     this.#events++
     if (type === 'BOOKMARK') return
+    const object = this.#kept(given)
     const { uid } = object.metadata
     const before = this.objects.get(uid) ?? null
     if (type === 'DELETED') this.objects.delete(uid)

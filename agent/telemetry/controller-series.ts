@@ -1,4 +1,4 @@
-// Series of the controller: whether it leads, what it wrote, and what it has to say. Values are read at scrape time.
+// Series of the controller: whether it leads, what it wrote, what it has to say, and what it signed. Values are read at scrape time.
 
 import { Counter, Gauge, Registry } from 'prom-client'
 
@@ -11,6 +11,15 @@ export interface ControllerFacts {
   readonly pending: number
   /** Warnings that hold, by kind and condition type. */
   readonly warnings: readonly { readonly kind: string; readonly condition: string; readonly count: number }[]
+  readonly signing: {
+    readonly signed: number
+    readonly denied: number
+    readonly failures: number
+    /** Requests without an answer. */
+    readonly pending: number
+    /** When the authority by which it signs ends, in seconds since 1970; null where there is none. */
+    readonly notAfterSeconds: number | null
+  }
 }
 
 /** Renders the controller's series as Prometheus text. */
@@ -33,5 +42,14 @@ export async function renderControllerSeries(facts: ControllerFacts): Promise<st
   new Counter(failures).inc(facts.failures)
   const warnings = gauge('weft_controller_warnings', 'Objects with a warning, by condition', ['kind', 'condition'])
   for (const { kind, condition, count } of facts.warnings) warnings.set({ kind, condition }, count)
+  const counter = (name: string, help: string, count: number): void => new Counter({ name, help, registers }).inc(count)
+  const { signed, denied, failures: signingFailures, pending, notAfterSeconds } = facts.signing
+  counter('weft_certificates_signed_total', 'Certificates that were issued', signed)
+  counter('weft_certificate_requests_denied_total', 'Requests for certificates that were denied', denied)
+  counter('weft_certificate_errors_total', 'Failures to answer a request for a certificate', signingFailures)
+  gauge('weft_certificate_requests_pending', 'Requests for certificates without an answer').set(pending)
+  if (notAfterSeconds !== null) {
+    gauge('weft_authority_not_after_seconds', 'When the authority by which it signs ends').set(notAfterSeconds)
+  }
   return registry.metrics()
 }

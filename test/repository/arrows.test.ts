@@ -54,6 +54,15 @@ const rows: Record<string, { never: string[]; may: string[] }> = {
     ],
     may: ["import { Watch } from '@kubernetes/client-node'", "import { route } from '../model/route.ts'"],
   },
+  'agent/signing': {
+    never: [
+      "import { kernel } from '../kernel/bpf.ts'",
+      "import { serve } from '../proxy/connection.ts'",
+      "import forge from 'node-forge'",
+      "import { Watch } from '@kubernetes/client-node'",
+    ],
+    may: ["import { judge } from '../identity/judge.ts'", "import { Reflector } from '../kube/reflector.ts'"],
+  },
   'agent/proxy': {
     never: [
       "import { watch } from '../kube/watch.ts'",

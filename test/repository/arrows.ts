@@ -46,6 +46,11 @@ export const arrows: Readonly<Record<string, Arrow>> = {
     node: true,
     door: 'kube turns API objects into model: agent.ts carries them on',
   },
+  'agent/signing': {
+    rooms: ['agent/model', 'agent/identity', 'agent/kube'],
+    node: true,
+    door: 'signing joins identity and kube: agent.ts and controller.ts bring what else it needs as values',
+  },
   'agent/proxy': {
     rooms: ['agent/model', 'agent/telemetry'],
     types: ['agent/kernel', 'agent/identity'],
