@@ -1,5 +1,5 @@
 // Which sockets listen, and which are connected, in a pod's network namespace, by sock_diag: for those that no program
-// saw start, and for what open connections have carried so far.
+// saw start, and for what open connections have carried so far. And the end of connections that nobody may judge.
 #include "../bpf/mesh.h"
 #include "addon.h"
 #include "sockets.h"
@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
+#include <unordered_set>
 #include <vector>
 
 constexpr size_t MOST_LISTENERS = 4096;      // a namespace; with more the answer is -E2BIG
@@ -109,16 +110,28 @@ static int dump(int fd, uint8_t family, uint32_t states, const int *maps, const 
   return -E2BIG;
 }
 
-// Dumps both families in a namespace. 0, or -errno.
-static int dumpIn(int netns, int home, uint32_t states, const int *maps, const Take &take) {
+// A socket to ask in a namespace by. An fd, or -errno.
+static int openIn(int netns, int home) {
   int fd = socketInside(netns, home, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
   if (fd < 0) return fd;
   timeval patience{1, 0}; // the kernel answers while it is asked: nothing is ever waited for
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+  return fd;
+}
+
+// Dumps both families. 0, or -errno.
+static int dumpAll(int fd, uint32_t states, const int *maps, const Take &take) {
   int status = dump(fd, AF_INET, states, maps, take);
   if (status == 0) status = dump(fd, AF_INET6, states, maps, take);
-  close(fd);
   return status == -ENOENT ? 0 : status; // a kernel without IPv6
+}
+
+static int dumpIn(int netns, int home, uint32_t states, const int *maps, const Take &take) {
+  int fd = openIn(netns, home);
+  if (fd < 0) return fd;
+  int status = dumpAll(fd, states, maps, take);
+  close(fd);
+  return status;
 }
 
 template <typename Row> static Napi::Object toRows(Napi::Env env, int status, const std::vector<Row> &found) {
@@ -155,6 +168,8 @@ struct connection {
   tally_key key;   // all 0 where it belongs to no tally
   uint32_t own;    // 1: the proxy's, or a probe's
   uint32_t inside; // 1: it does not leave the namespace
+  address local;
+  address remote;
 };
 
 // What is left of a connection after its socket (a half-closed one in TIME_WAIT's place) comes without a tcp_info.
@@ -189,8 +204,9 @@ static void readStorages(const rtattr *nest, const uint32_t *ids, connection &ro
 
 static connection toConnection(const nlmsghdr *header, const uint32_t *ids) {
   auto *socket = static_cast<const inet_diag_msg *>(NLMSG_DATA(header));
-  address local = addressOf(*socket, socket->id.idiag_src, 0), remote = addressOf(*socket, socket->id.idiag_dst, 0);
   connection row{};
+  address &local = row.local = addressOf(*socket, socket->id.idiag_src, socket->id.idiag_sport);
+  address &remote = row.remote = addressOf(*socket, socket->id.idiag_dst, socket->id.idiag_dport);
   row.socket = cookieOf(*socket);
   row.inside = isLoopback(local) || isLoopback(remote) || memcmp(local.ip, remote.ip, sizeof(local.ip)) == 0;
   int left = int(header->nlmsg_len - NLMSG_LENGTH(sizeof(*socket)));
@@ -225,7 +241,57 @@ static Napi::Value connectionsIn(const Napi::CallbackInfo &info) {
   return toRows(info.Env(), status, found);
 }
 
+// Resets one connection: its application gets ECONNABORTED, the other end a reset. 0, or -errno: -ENOENT and -ESTALE
+// where it has ended, and its ends are perhaps another's.
+static int destroy(int fd, const inet_diag_msg &socket) {
+  struct {
+    nlmsghdr header;
+    inet_diag_req_v2 request;
+  } message{};
+  message.header.nlmsg_len = sizeof(message);
+  message.header.nlmsg_type = SOCK_DESTROY;
+  message.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+  message.request.sdiag_family = socket.idiag_family;
+  message.request.sdiag_protocol = IPPROTO_TCP;
+  message.request.id = socket.id; // the cookie and a device that it is bound to are in there
+  if (send(fd, &message, sizeof(message), 0) < 0) return -errno;
+  alignas(nlmsghdr) char bytes[1 << 10]; // the answer repeats the request
+  ssize_t length;
+  do
+    length = recv(fd, bytes, sizeof(bytes), 0);
+  while (length < 0 && errno == EINTR);
+  if (length < 0) return -errno;
+  auto *header = reinterpret_cast<const nlmsghdr *>(bytes);
+  if (!NLMSG_OK(header, unsigned(length)) || header->nlmsg_type != NLMSG_ERROR) return -EPROTO;
+  return static_cast<const nlmsgerr *>(NLMSG_DATA(header))->error;
+}
+
+// resetIn(netns, home, cookies): how many connections with these cookies were reset, or -errno where the first that is
+// still there could not be
+static Napi::Value resetIn(const Napi::CallbackInfo &info) {
+  auto cookies = info[2].As<Napi::BigUint64Array>();
+  std::unordered_set<uint64_t> wanted(cookies.Data(), cookies.Data() + cookies.ElementLength());
+  std::vector<inet_diag_msg> found;
+  int fd = openIn(info[0].As<Napi::Number>().Int32Value(), info[1].As<Napi::Number>().Int32Value());
+  if (fd < 0) return Napi::Number::New(info.Env(), fd);
+  int status = dumpAll(fd, CONNECTED, nullptr, [&found, &wanted](const nlmsghdr *header) {
+    auto *socket = static_cast<const inet_diag_msg *>(NLMSG_DATA(header));
+    // once each: a dump may tell one twice
+    if (wanted.erase(cookieOf(*socket)) > 0) found.push_back(*socket);
+    return 0;
+  });
+  int count = 0;
+  for (auto socket = found.begin(); status == 0 && socket != found.end(); socket++) {
+    status = destroy(fd, *socket);
+    if (status == 0) count++;
+    if (status == -ENOENT || status == -ESTALE) status = 0;
+  }
+  close(fd);
+  return Napi::Number::New(info.Env(), count > 0 || status == 0 ? count : status);
+}
+
 void exportDiag(Napi::Env env, Napi::Object exports) {
   exports["listenersIn"] = Napi::Function::New(env, listenersIn);
   exports["connectionsIn"] = Napi::Function::New(env, connectionsIn);
+  exports["resetIn"] = Napi::Function::New(env, resetIn);
 }

@@ -10,6 +10,7 @@ type End = Pick<Tally, 'direction' | 'passage' | 'remote'>
 const NOTHING = { opened: 0, closed: 0, sentBytes: 0, receivedBytes: 0, retransmits: 0, srttUs: 0 }
 const COUNTS = Object.keys(NOTHING) as (keyof typeof NOTHING)[]
 const SHOP: SocketAddress = { ip: '10.96.0.1', port: 80 }
+const POD: SocketAddress = { ip: '10.0.0.7', port: 40_000 }
 const [OUT, PAST, IN]: readonly [End, End, End] = [
   { direction: 'outbound', passage: 'proxy', remote: SHOP },
   { direction: 'outbound', passage: 'direct', remote: SHOP },
@@ -27,7 +28,7 @@ const ENDS: readonly End[] = [
 
 const tally = (end: End, counts: Partial<typeof NOTHING> = {}): Tally => ({ uid: 'a', ...end, ...NOTHING, ...counts })
 const open = (end: End | null, sentBytes: number, receivedBytes = 0): OpenConnection => ({
-  ...{ socket: 1n, tally: end, sentBytes, receivedBytes },
+  ...{ socket: 1n, local: POD, remote: SHOP, tally: end, sentBytes, receivedBytes },
 })
 const way = ({ direction, passage }: Pick<End, 'direction' | 'passage'>): string => `${direction} ${passage}`
 const text = (end: End): string => `${way(end)} ${end.remote?.ip} ${end.remote?.port}`
@@ -94,7 +95,7 @@ class SimulatedPod {
 
   connections(): OpenConnection[] {
     return this.#open.map(({ end, sentBytes, receivedBytes }, index) => {
-      return { socket: BigInt(index), sentBytes, receivedBytes, tally: end }
+      return { socket: BigInt(index), local: POD, remote: SHOP, sentBytes, receivedBytes, tally: end }
     })
   }
 

@@ -1,5 +1,6 @@
 // The real body of Kernel: eBPF programs at the root of cgroup2 and one more in each captured pod's network namespace.
 import { closeSync, openSync } from 'node:fs'
+import type { SocketAddress } from '../model/address.ts'
 import { cookieIn } from './cookie.ts'
 import type { Captured, Counters, Handles, Kernel, Listener, OpenConnection, PodSource, Tally } from './kernel.ts'
 import { ENTRIES_BOUND, KernelError, ORIGINS_BOUND, TALLIES_BOUND } from './kernel.ts'
@@ -212,6 +213,18 @@ class BpfKernel implements Kernel {
 
   connections(uid: string): readonly OpenConnection[] {
     return this.#captures.get(uid)?.connections() ?? []
+  }
+
+  listeningPorts(uid: string): ReadonlySet<number> {
+    return this.#captures.get(uid)?.listeningPorts() ?? new Set()
+  }
+
+  localEnds(uid: string): readonly SocketAddress[] {
+    return this.#captures.get(uid)?.localEnds() ?? []
+  }
+
+  reset(uid: string, sockets: readonly bigint[]): number {
+    return this.#captures.get(uid)?.reset(sockets) ?? 0
   }
 
   handles(): Handles {

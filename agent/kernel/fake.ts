@@ -25,6 +25,11 @@ export class FakeKernel implements Kernel {
     ...{ excluded: 0, probes: 0, spilled: 0 },
   }
   readonly lasting = false
+  /** Connections that dial() and reach() made past any listener of ours, as the dialling application holds them. */
+  readonly #past = new Set<PastConnection>()
+  #sockets = 0n
+  /** By uid: the last of #sockets when its capture began. */
+  readonly #since = new Map<string, bigint>()
   /** Pods that are left half: what they dial is no longer turned. */
   readonly #loose = new Set<string>()
   #cookies = 0
@@ -43,6 +48,7 @@ export class FakeKernel implements Kernel {
     }))
     const captured = { uid: pod.uid, ips: pod.ips, cookie: `${++this.#cookies}`, netns: -1, listeners }
     this.#pods.set(pod.uid, captured)
+    this.#since.set(pod.uid, this.#sockets)
     return captured
   }
 
@@ -59,6 +65,7 @@ export class FakeKernel implements Kernel {
     if (!pod) return
     this.#pods.delete(uid)
     this.#loose.delete(uid)
+    this.#since.delete(uid)
     for (const { fd } of pod.listeners) native().closeFd(fd)
   }
 
@@ -88,8 +95,37 @@ export class FakeKernel implements Kernel {
     return []
   }
 
-  connections(): readonly OpenConnection[] {
-    return []
+  /** Those older than the capture alone: the others it counts nowhere. */
+  connections(uid: string): readonly OpenConnection[] {
+    const [ip] = this.#pods.get(uid)?.ips ?? []
+    const since = this.#since.get(uid) ?? 0n
+    const none = { sentBytes: 0, receivedBytes: 0, tally: null }
+    const older = [...this.#past].filter(({ dialled }) => dialled <= since)
+    return older.flatMap(({ from, to, dialled, accepted }) => [
+      ...(from.ip === ip ? [{ ...none, socket: dialled, local: from, remote: to }] : []),
+      ...(to.ip === ip ? [{ ...none, socket: accepted, local: to, remote: from }] : []),
+    ])
+  }
+
+  /** Those at which somebody was accepted. */
+  listeningPorts(uid: string): ReadonlySet<number> {
+    const [ip] = this.#pods.get(uid)?.ips ?? []
+    return new Set([...this.#past].filter(({ to }) => to.ip === ip).map(({ to }) => to.port))
+  }
+
+  localEnds(uid: string): readonly SocketAddress[] {
+    return this.connections(uid).map(({ local }) => local)
+  }
+
+  reset(uid: string, sockets: readonly bigint[]): number {
+    const ofPod = new Set(this.connections(uid).map(({ socket }) => socket))
+    const wanted = new Set(sockets.filter((socket) => ofPod.has(socket)))
+    const met = [...this.#past].filter(({ dialled, accepted }) => wanted.has(dialled) || wanted.has(accepted))
+    for (const connection of met) {
+      this.#past.delete(connection)
+      connection.client.resetAndDestroy()
+    }
+    return met.length
   }
 
   captured(): ReadonlyMap<string, Captured> {
@@ -165,7 +201,14 @@ export class FakeKernel implements Kernel {
     socket.connect({ host: turned.ip, port: turned.port }, () => resolve(socket))
     await promise
     socket.off('error', reject)
+    if (turned === to) this.#notePast(socket, native().ends(fd).localPort, fromIp, to)
     return socket
+  }
+
+  #notePast(client: net.Socket, port: number, ip: string, to: SocketAddress): void {
+    const connection = { client, from: { ip, port }, to, dialled: ++this.#sockets, accepted: ++this.#sockets }
+    this.#past.add(connection)
+    client.once('close', () => this.#past.delete(connection))
   }
 
   #arrive(fd: number, direction: Direction): void {
@@ -177,6 +220,15 @@ export class FakeKernel implements Kernel {
     if (direction === 'outbound') this.#counters[to ? 'handed' : 'missing']++
     if (to) (direction === 'outbound' ? this.#origins : this.#destinations).set(fd, to)
   }
+}
+
+/** A connection that no listener of ours took, with what names the socket of either end. */
+interface PastConnection {
+  readonly client: net.Socket
+  readonly from: SocketAddress
+  readonly to: SocketAddress
+  readonly dialled: bigint
+  readonly accepted: bigint
 }
 
 /** Listens at any free port of an address. */

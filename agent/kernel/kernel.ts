@@ -148,6 +148,9 @@ export interface OpenConnection {
   readonly socket: bigint
   readonly sentBytes: number
   readonly receivedBytes: number
+  /** Its ends as they are on the wire; `local` is the pod's. */
+  readonly local: SocketAddress
+  readonly remote: SocketAddress
   /** What it will be summed under; null: nothing, it is older than the capture. */
   readonly tally: TallyKey | null
 }
@@ -218,6 +221,16 @@ export interface Kernel {
   tallies(uid: string): readonly Tally[]
   /** Throws KernelError. */
   connections(uid: string): readonly OpenConnection[]
+  /** Ports of a captured pod that somebody outside could dial now. Throws KernelError. */
+  listeningPorts(uid: string): ReadonlySet<number>
+  /** A captured pod's own ends of all connections that are open in it, the proxy's among them. Throws KernelError. */
+  localEnds(uid: string): readonly SocketAddress[]
+  /**
+   * Resets connections of a captured pod, named by OpenConnection.socket: both ends hear of it. What has ended meanwhile is
+   * passed over. Returns how many were reset. Throws KernelError where none could be: EOPNOTSUPP, where the kernel cannot
+   * do it at all.
+   */
+  reset(uid: string, sockets: readonly bigint[]): number
   /** Whether captures outlive this process, and with them a pod's fail-closed. */
   readonly lasting: boolean
   handles(): Handles

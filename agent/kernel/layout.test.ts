@@ -241,15 +241,17 @@ test('a tally is six counts, also those beyond 32 bits', () => {
 })
 
 test('connections are read one after the other, with whose they are', () => {
+  const ends = `${V4}1f900000${V6}9c400000`
   const row = (socket: bigint, key: string, isOwn: number, isInside: number): string =>
-    `${u64(socket)}${u64(2 ** 40)}${u64(17)}${key}${u32(isOwn)}${u32(isInside)}`
+    `${u64(socket)}${u64(2 ** 40)}${u64(17)}${key}${u32(isOwn)}${u32(isInside)}${ends}`
   const none = '0'.repeat(2 * TALLY_KEY_BYTES)
   const bytes = Buffer.from(
     [row(2n ** 63n + 1n, tallyKey(V6, '01bb', 0, 1), 0, 0), row(2n, none, 1, 0), row(3n, none, 0, 1)].join(''),
     'hex',
   )
   assert.equal(bytes.length, 3 * CONNECTION_BYTES)
-  const carried = { sentBytes: 2 ** 40, receivedBytes: 17 }
+  const told = { local: { ip: '10.1.2.3', port: 8080 }, remote: { ip: 'fd00:1000::a42', port: 40000 } }
+  const carried = { sentBytes: 2 ** 40, receivedBytes: 17, ...told }
   const tally = { remote: { ip: 'fd00:1000::a42', port: 443 }, direction: 'outbound', passage: 'direct' }
   assert.deepEqual(readConnections(bytes), [
     { socket: 2n ** 63n + 1n, ...carried, tally, own: false, inside: false },

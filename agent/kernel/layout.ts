@@ -19,7 +19,7 @@ export const TALLY_BYTES = 48
 export const LISTENING_BYTES = 16
 export const PORTS_BYTES = 264
 /** sizeof(struct connection) in native/diag.cc */
-export const CONNECTION_BYTES = 56
+export const CONNECTION_BYTES = 96
 
 /** #defines of bpf/mesh.h */
 export const PORTS_GROUPS = 64
@@ -249,6 +249,8 @@ export function readConnections(bytes: Uint8Array): ConnectionRow[] {
       tally: hasTally ? readTallyKey(bytes, at + 24) : null,
       own: view.getUint32(at + 48, LITTLE) !== 0,
       inside: view.getUint32(at + 52, LITTLE) !== 0,
+      local: readAddress(view, at + 56),
+      remote: readAddress(view, at + 56 + ADDRESS_BYTES),
     }
   })
 }

@@ -163,6 +163,7 @@ export interface Native {
   connectionsIn(
     ...where: readonly [netns: number, home: number, counted: number, own: number, countedId: number, ownId: number]
   ): NativeRows
+  resetIn(netns: number, home: number, cookies: BigUint64Array): number
   unixListen(path: string): number
   unixConnect(path: string, waitMs: number): number
   blockFor(fd: number, waitMs: number): number

@@ -46,6 +46,10 @@ class Arrivals {
   }
 }
 
+/** Waits for the end of a connection, whatever it ends by. */
+const closing = (socket: net.Socket): Promise<void> =>
+  new Promise((resolve) => void socket.on('error', () => undefined).once('close', () => resolve()))
+
 function captureAndHold(world: World): { captured: Captured; pod: PodSockets; source: ReturnType<World['pod']> } {
   const source = world.pod()
   const captured = world.kernel.capture(source)
@@ -235,6 +239,30 @@ export const CONTRACT: readonly { readonly states: string; readonly run: (world:
       assert.throws(() => pod.socket({ family: 4 }), KernelError)
       world.sockets.close(out.fds[0]!)
       client.destroy()
+    },
+  },
+  {
+    states: 'a connection older than the capture is told with both its ends, and can be reset',
+    run: async (world) => {
+      const source = world.pod()
+      const { promise: accepted, resolve } = Promise.withResolvers<net.Socket>()
+      world.serve(source, 8080, resolve)
+      const client = await world.reach({ ip: source.ip, port: 8080 })
+      const from = { ip: client.localAddress, port: client.localPort }
+      const served = await accepted
+      world.kernel.capture(source)
+      const [older, ...others] = world.kernel.connections(source.uid)
+      assert.ok(older)
+      assert.deepEqual(others, [])
+      assert.deepEqual([older.local, older.remote, older.tally], [{ ip: source.ip, port: 8080 }, from, null])
+      assert.deepEqual(world.kernel.localEnds(source.uid), [older.local])
+      assert.ok(world.kernel.listeningPorts(source.uid).has(8080))
+      assert.equal(world.kernel.reset(source.uid, [older.socket + 1000n]), 0, 'another’s name')
+      const closed = Promise.all([client, served].map(closing))
+      assert.equal(world.kernel.reset(source.uid, [older.socket]), 1)
+      await closed
+      assert.equal(world.kernel.reset(source.uid, [older.socket]), 0, 'ended meanwhile')
+      assert.deepEqual(world.kernel.connections(source.uid), [])
     },
   },
   {

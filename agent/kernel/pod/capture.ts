@@ -4,7 +4,7 @@
 import type { Captured, Counters, Listener, OpenConnection, PodSource, Tally } from '../kernel.ts'
 import { KernelError } from '../kernel.ts'
 import { cookieIn } from '../cookie.ts'
-import { familyOf } from '../../model/address.ts'
+import { familyOf, type SocketAddress } from '../../model/address.ts'
 import { FLAG, INBOUND_COUNTERS, POD_BYTES, cookieKey, intBytes, podValue, readInt } from '../layout.ts'
 import { must, native, NO_MARK } from '../native.ts'
 import { readCounters } from '../programs/counters.ts'
@@ -12,10 +12,11 @@ import { type Fds, loadPrograms, provideMaps } from '../programs/load.ts'
 import { ATTACH, type NodePrograms } from '../programs/node.ts'
 import { INBOUND } from '../programs/objects.ts'
 import { type Pins, UNPINNED } from '../programs/pins.ts'
+import { type Place, readListeningPorts, readLocalEnds, readOpen, resetConnections } from './connections.ts'
 import { Listening } from './listening.ts'
 import { type OlderListeners, olderListeners } from './older.ts'
 import { provable, proveInbound, proveOutbound } from './prove.ts'
-import { keepSpill, readOpen, readTallies } from './tallies.ts'
+import { keepSpill, readTallies } from './tallies.ts'
 import { PodTerms } from './terms.ts'
 
 /** What capturing needs of the agent. */
@@ -197,7 +198,19 @@ export class PodCapture {
   }
 
   connections(): OpenConnection[] {
-    return readOpen(this.#netns, this.#ground.home, this.#ground.programs)
+    return readOpen(this.#place, this.#ground.programs)
+  }
+
+  listeningPorts(): ReadonlySet<number> {
+    return readListeningPorts(this.#place)
+  }
+
+  localEnds(): SocketAddress[] {
+    return readLocalEnds(this.#place, this.#ground.programs)
+  }
+
+  reset(sockets: readonly bigint[]): number {
+    return resetConnections(this.#place, sockets)
   }
 
   /** Takes everything down, in the reverse order. Open connections go on. */
@@ -226,6 +239,10 @@ export class PodCapture {
     this.#link = this.#program = -1
     for (const fd of this.#maps.values()) native().closeFd(fd)
     native().closeFd(this.#netns)
+  }
+
+  get #place(): Place {
+    return { netns: this.#netns, home: this.#ground.home }
   }
 
   #map(name: string): number {
