@@ -4,12 +4,15 @@
 import { Accounts, type PodSum } from './kernel/accounts.ts'
 import type { Kernel, OpenConnection, Tally } from './kernel/kernel.ts'
 import type { Workload } from './model/workload.ts'
+import type { StrictGrace } from './strict-grace.ts'
 import type { PodTraffic } from './telemetry/node-series.ts'
 import type { DataSide } from './workers.ts'
 
 export interface AccountingOptions {
   readonly data: Pick<DataSide, 'account'>
   readonly everyMs: number
+  /** Is shown each captured pod's open connections, and told which pods are captured no more. */
+  readonly grace: Pick<StrictGrace, 'look' | 'forget'>
   readonly log: { warn(fields: object, message: string): void }
 }
 
@@ -53,7 +56,7 @@ export class Accounting {
     this.#isReading = true
     for (const uid of this.#kernel?.captured().keys() ?? []) {
       try {
-        this.#readPod(uid)
+        await this.#readPod(uid)
       } catch (error) {
         this.#options.log.warn({ uid, reason: (error as Error).message }, 'a pod’s connections cannot be read')
       }
@@ -62,17 +65,20 @@ export class Accounting {
     this.#isReading = false
   }
 
-  #readPod(uid: string): void {
+  async #readPod(uid: string): Promise<void> {
     if (this.#kernel?.captured().has(uid) !== true) return // released meanwhile
     // in this order: see Accounts.read
     const tallies = this.#kernel.tallies(uid)
-    this.#take(uid, tallies, this.#kernel.connections(uid))
+    const open = this.#kernel.connections(uid)
+    this.#take(uid, tallies, open)
+    await this.#options.grace.look(uid, open)
   }
 
   /** Takes what a pod's connections carried at the last: it is being released. */
   readonly close = (uid: string, tallies: readonly Tally[], open: readonly OpenConnection[]): void => {
     this.#take(uid, tallies, open)
     this.#accounts.gone(uid, performance.now())
+    this.#options.grace.forget(uid)
   }
 
   /** Open connections older than the pod's capture, as of the last reading. */

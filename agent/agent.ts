@@ -2,24 +2,36 @@
 
 import { readFileSync } from 'node:fs'
 import type { Server } from 'node:http'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino, type Logger } from 'pino'
 import { Accounting } from './accounting.ts'
 import { Captures } from './captures.ts'
+import { ClientTlsMaterials } from './client-tls.ts'
 import { type AgentConfig, listOf, pinRootOf, runDirOf, workersOf } from './config.ts'
+import { LocalIdentities } from './identities.ts'
+import { HeldFolder } from './identity/held.ts'
 import { announce } from './kube/announce.ts'
 import { connectKube } from './kube/client.ts'
 import { Cluster, type ClusterView } from './kube/cluster.ts'
+import { followSecret } from './kube/secret.ts'
 import { openKernel } from './kernel/bpf.ts'
 import { findCgroupRoot, findKubeletCgroup, findPods } from './kernel/discover.ts'
 import { handOverPath, isLived, offerHandOver, takeOver } from './kernel/hand-over.ts'
 import type { Kernel } from './kernel/kernel.ts'
+import { identityOf } from './model/identity.ts'
+import type { Problem } from './model/policy.ts'
+import type { Workload } from './model/workload.ts'
+import { ProblemLog } from './problem-log.ts'
 import { probe, thisMachine } from './kernel/probe.ts'
 import { limitsOf } from './proxy/plane/limits.ts'
+import { askForCertificate } from './signing/certificates.ts'
+import { Roots } from './signing/published-roots.ts'
+import { StrictGrace } from './strict-grace.ts'
 import { type AdminPages, startAdmin } from './telemetry/admin.ts'
 import { renderMetrics } from './telemetry/metrics.ts'
 import { renderNodeSeries } from './telemetry/node-series.ts'
-import { agentStatus } from './telemetry/status.ts'
+import { agentStatus, type PodStatus } from './telemetry/status.ts'
 import { DataSide } from './workers.ts'
 
 /** How long the port of the admin endpoint is waited for while the agent before gives it up. */
@@ -28,6 +40,18 @@ const ADMIN_POLL_MS = 50
 /** An agent that lives on this node and does not hand over is spoken of after so long. */
 const HAND_OVER_PATIENCE_MS = 30_000
 const HAND_OVER_POLL_MS = 100
+/** How much longer than its pod an identity is kept: others hear of the pod's end a little later. */
+const IDENTITY_LINGER_MS = 30_000
+
+const CLOCK = {
+  nowMs: () => Date.now(),
+  after: (ms: number, work: () => void): (() => void) => {
+    const timer = setTimeout(work, Math.min(ms, LONGEST_TIMER_MS))
+    return () => clearTimeout(timer)
+  },
+}
+/** What a timer takes: whoever would wait longer looks earlier. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 /**
  * Runs the agent of one node until SIGTERM or SIGINT, or until another has taken its place. On a machine that cannot
@@ -78,15 +102,23 @@ class Agent {
   readonly #kernel: Kernel
   readonly #data: DataSide
   readonly #captures: Captures
+  readonly #identities: LocalIdentities
+  readonly #roots: Roots
+  readonly #grace: StrictGrace
+  readonly #clientTls: ClientTlsMaterials
   readonly #accounting: Accounting
   readonly #cluster: Cluster
   readonly #handOverPath: string
+  readonly #problemLog: ProblemLog
   #view: ClusterView | null = null
+  /** It can carry and secure what its pods do: it has been so once. */
+  #isAble = false
 
   constructor(parts: AgentParts) {
     const { config, node, name, cgroupRoot, log } = parts
     this.#parts = parts
     this.#handOverPath = handOverPath(runDirOf(config))
+    this.#problemLog = new ProblemLog(log)
     const client = connectKube(config.kubeconfig)
     this.#kernel = openKernel({
       cgroupRoot,
@@ -104,14 +136,45 @@ class Agent {
       workers: workersOf(config),
       log,
     })
-    this.#accounting = new Accounting({ data: this.#data, everyMs: config['account-seconds'] * 1000, log })
+    this.#grace = new StrictGrace({
+      kernel: this.#kernel,
+      graceMs: config['strict-grace-seconds'] * 1000,
+      modesOf: (pod) => this.#cluster.peerModesOf(pod),
+      nowMs: () => performance.now(),
+      log,
+    })
+    const everyMs = config['account-seconds'] * 1000
+    this.#accounting = new Accounting({ data: this.#data, everyMs, grace: this.#grace, log })
     this.#accounting.watch(this.#kernel)
+    this.#identities = new LocalIdentities({
+      data: this.#data,
+      ask: (requestPem) =>
+        askForCertificate(client, requestPem, {
+          late: (name) => log.warn({ request: name }, 'nobody has signed yet: is a controller running?'),
+        }),
+      folder: new HeldFolder(join(runDirOf(config), 'identities')),
+      lingerMs: config['leave-seconds'] * 1000 + IDENTITY_LINGER_MS,
+      clock: CLOCK,
+      random: Math.random,
+      changed: () => this.#captures.look(),
+      log,
+    })
+    this.#roots = new Roots(client, config.namespace, { change: (pem) => this.#identities.believe(pem), log })
+    this.#clientTls = new ClientTlsMaterials({
+      data: this.#data,
+      folder: config['client-tls-root'],
+      follow: (at, on) => followSecret(client, at, on),
+      changed: () => this.#problemLog.take(this.#problems()),
+      nowMs: () => performance.now(),
+    })
     this.#captures = new Captures({
       kernel: this.#kernel,
       data: this.#data,
       find: (uids) => findPods(uids, config['pods-cgroup'] ?? cgroupRoot),
       retryMs: config['retry-capture-ms'],
       leaveMs: config['leave-seconds'] * 1000,
+      lackOf: (pod) => this.#identities.lackOf(pod),
+      securityOf: (pod) => this.#securityOf(pod),
       older: (uid) => this.#accounting.older(uid),
       agentName: name,
       announce: (workload, agent) => announce(client, workload, agent),
@@ -121,6 +184,7 @@ class Agent {
       node,
       clusterDomain: config['cluster-domain'],
       rootNamespace: config['root-namespace'],
+      namespace: config.namespace,
       sandboxedRuntimes: listOf(config['sandboxed-runtimes']),
       settleMs: config['settle-ms'],
     }
@@ -132,11 +196,19 @@ class Agent {
     const stopped = stopSignal()
     const isSuccessor = isLived(this.#handOverPath)
     const early = isSuccessor ? null : await this.#startAdmin()
-    void this.#cluster.start() // never rejects: reflectors log and try again
+    void this.#roots.start() // never rejects, as the next: reflectors log and try again
+    void this.#cluster.start()
+    this.#clientTls.start()
     log.info({ node, version: process.version, isSuccessor }, 'agent started')
-    const ended = stopped.then(() => 'told' as const)
-    // only who could carry connections takes them from the agent before
-    const begun = await Promise.race([ended, this.#data.whenApplied().then(() => 'able' as const)])
+    let isTold = false
+    const ended = stopped.then(() => {
+      isTold = true
+      return 'told' as const
+    })
+    // only who could carry connections, and secure them, takes them from the agent before
+    const able = this.#data.whenApplied().then(() => this.#identities.settle(() => isTold))
+    const begun = await Promise.race([ended, able.then(() => 'able' as const)])
+    this.#isAble = begun === 'able'
     const isFree = begun === 'able' && (await this.#takeOver(ended))
     // captures have not begun: whatever is in force is another's
     if (!isFree) return this.#stop(early, 'unbegun')
@@ -198,6 +270,9 @@ class Agent {
       closeAdmin() // its port is waited for
     }
     this.#cluster.stop()
+    this.#roots.stop()
+    this.#identities.stop()
+    this.#clientTls.stop()
     await this.#captures.stop(how)
     if (why === 'told' && how === 'keep') this.#kernel.deafen()
     await this.#data.stop(config['drain-seconds'] * 1000)
@@ -210,11 +285,19 @@ class Agent {
   #take(view: ClusterView): void {
     const before = this.#view
     this.#view = view
+    this.#clientTls.take(view.delta.destinationRules, view.delta.from === 0) // ahead of the rules that will go by it
     this.#data.change(view.delta, () => this.#cluster.inventory())
-    if (view.problems !== before?.problems) reportProblems(this.#parts.log, before, view)
-    if (view.localPods === before?.localPods) return
+    if (view.problems !== before?.problems) this.#problemLog.take(this.#problems())
+    const { mesh } = view.delta.settings
+    if (view.localPods === before?.localPods && mesh === before.delta.settings.mesh) return
+    this.#identities.want(view.localPods, mesh)
     this.#accounting.know(view.localPods)
+    this.#grace.know(view.localPods)
     this.#captures.want(view.localPods)
+  }
+
+  #problems(): readonly Problem[] {
+    return [...(this.#view?.problems ?? []), ...this.#clientTls.problems]
   }
 
   /** Listens; a port that is taken is waited for so long. Throws where it cannot. */
@@ -243,7 +326,7 @@ class Agent {
         const facts = { node, agent: name, version: ownVersion(), pods: this.#captures.standings() }
         return agentStatus({ ...facts, unready: this.#unready(), lacks: [...silent, ...this.#lacks()] })
       },
-      snapshot: () => JSON.stringify({ ...this.#cluster.inventory(), problems: this.#view?.problems ?? [] }),
+      snapshot: () => JSON.stringify({ ...this.#cluster.inventory(), problems: this.#problems() }),
     }
   }
 
@@ -254,9 +337,11 @@ class Agent {
       capturedPods: this.#kernel.captured().size,
       uncaptured: this.#captures.uncaptured(),
       kernel: { ...this.#kernel.counters() },
-      problems: this.#view?.problems ?? [],
+      problems: this.#problems(),
       traffic: this.#accounting.traffic(),
       older: this.#accounting.olderByPod(),
+      olderClosed: this.#grace.closed,
+      certificates: this.#identities.standings(),
       lacks: this.#lacks(),
     }
     const carried = await renderMetrics(counters)
@@ -266,29 +351,42 @@ class Agent {
   /** What the agent serves without. */
   #lacks(): readonly string[] {
     const closed = this.#captures.standings().filter(({ onLoss }) => onLoss === 'closed').length
-    if (this.#kernel.lasting || closed === 0) return this.#captures.lacks
-    const sentence = `${closed} fail-closed pods would go direct without this agent: there is no bpffs at --pin-root`
-    return [sentence, ...this.#captures.lacks]
+    const lacks = [...this.#captures.lacks, ...this.#grace.lacks]
+    if (this.#kernel.lasting || closed === 0) return lacks
+    return [`${closed} fail-closed pods would go direct without this agent: there is no bpffs at --pin-root`, ...lacks]
   }
 
   /** What the agent waits for before it serves, or null. */
   #unready(): string | null {
     if (this.#view === null) return 'waiting for the first list of the cluster'
-    return this.#data.appliedVersion === 0 ? 'waiting for the first snapshot' : null
+    if (this.#data.appliedVersion === 0) return 'waiting for the first snapshot'
+    // pods that come later wait for themselves alone
+    if (!this.#isAble) return this.#identities.unsettled()
+    return this.#captures.hasBegun ? null : 'bringing captures in line'
+  }
+
+  #securityOf(pod: Workload): Pick<PodStatus, 'modes' | 'certificate'> {
+    const { others, ports } = this.#cluster.peerModesOf(pod)
+    const standing = this.#identities.standingOf(pod)
+    const notAfterMs = standing?.notAfterMs ?? null
+    const mesh = this.#view?.delta.settings.mesh
+    return {
+      modes: {
+        others: others.mode,
+        ports: Object.fromEntries([...ports].map(([port, { mode }]) => [String(port), mode])),
+      },
+      certificate: {
+        identity: mesh === undefined ? null : identityOf(pod, mesh),
+        notAfter: notAfterMs === null ? null : new Date(notAfterMs).toISOString(),
+        failure: standing?.failure ?? null,
+      },
+    }
   }
 }
 
 /** The version of this very Weft: package.json lies at the same place beside the sources and beside the build. */
 function ownVersion(): string {
   return (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version
-}
-
-/** Logs the problems that were not there in the view before. */
-function reportProblems(log: Logger, before: ClusterView | null, now: ClusterView): void {
-  const textOf = ({ object, field, reason }: ClusterView['problems'][number]): string =>
-    `${object.kind} ${object.namespace}/${object.name} ${field}: ${reason}`
-  const known = new Set(before?.problems.map(textOf))
-  for (const problem of now.problems) if (!known.has(textOf(problem))) log.warn({ ...problem }, 'policy not honoured')
 }
 
 function stopSignal(): Promise<void> {

@@ -21,6 +21,9 @@ export class Announcements {
   /** Pods whose announcement failed: how often in a row, and until when they are left alone. */
   readonly #refused = new Map<string, { readonly times: number; readonly untilMs: number }>()
 
+  /** Addresses that pods were announced with by this agent. */
+  readonly #addresses = new Map<string, string>()
+
   constructor(options: AnnouncementsOptions) {
     this.#options = options
   }
@@ -36,9 +39,10 @@ export class Announcements {
     return isSaid ? null : this.tell(pod, isCaptured)
   }
 
-  /** Whether it says so in our name and with the right account: callers would demand another's identity. */
+  /** Whether it says so in our name, with the right account (callers would demand another's identity), and where it is now. */
   #isWhole(pod: Workload): boolean {
-    return this.isOurs(pod) && pod.announcedAccount === pod.serviceAccount
+    const told = this.#addresses.get(pod.uid) ?? pod.ips.join()
+    return this.isOurs(pod) && pod.announcedAccount === pod.serviceAccount && told === pod.ips.join()
   }
 
   /** Returns null where it is done, else after how many milliseconds to try again. */
@@ -50,6 +54,8 @@ export class Announcements {
     try {
       await this.#options.announce(pod, isCaptured ? this.#options.agentName : null)
       this.#refused.delete(uid)
+      if (isCaptured) this.#addresses.set(uid, pod.ips.join())
+      else this.#addresses.delete(uid)
       return null
     } catch (error) {
       const waitMs = Math.min(this.#options.retryMs * 2 ** times, LONGEST_WAIT_MS)
@@ -66,6 +72,7 @@ export class Announcements {
   }
 
   forgetAllBut(uids: ReadonlySet<string>): void {
-    for (const uid of this.#refused.keys()) if (!uids.has(uid)) this.#refused.delete(uid)
+    for (const map of [this.#refused, this.#addresses])
+      for (const uid of map.keys()) if (!uids.has(uid)) map.delete(uid)
   }
 }

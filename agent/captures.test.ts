@@ -17,7 +17,15 @@ function pod(uid: string, more: Partial<Workload> = {}): Workload {
   return {
     ...{ uid, name: `pod-${uid}`, namespace: 'shop', node: 'node-1', ips: ['127.9.0.1'], labels: {} },
     ...{ serviceAccount: 'default', owner: uid, hostNetwork: false, unfit: null, terms: PLAIN_TERMS },
-    ...{ joined: true, terminating: false, captured: null, announcedAccount: 'default', ...more },
+    ...{
+      joined: true,
+      terminating: false,
+      captured: null,
+      announcedAccount: 'default',
+      agentReady: true,
+      placedBy: 'spec',
+      ...more,
+    },
   }
 }
 
@@ -68,6 +76,11 @@ class TroubledKernel extends FakeKernel {
   }
 }
 
+const SECURITY = {
+  modes: { others: 'PERMISSIVE', ports: {} },
+  certificate: { identity: null, notAfter: null, failure: null },
+} as const
+
 /** Captures over the fake kernel; `events` tells in order what kernel, data side and cluster were told. */
 function setUp(t: { after(end: () => void | Promise<void>): void }, leaveMs = LEAVE_MS) {
   const events: string[] = []
@@ -77,11 +90,14 @@ function setUp(t: { after(end: () => void | Promise<void>): void }, leaveMs = LE
   const looks = { count: 0 }
   const warnings: string[] = []
   const older = new Map<string, number>()
+  const lacking = new Map<string, string>()
   const captures = new Captures({
     kernel,
     agentName: 'agent-1',
     retryMs: RETRY_MS,
     leaveMs,
+    lackOf: ({ uid }) => lacking.get(uid) ?? null,
+    securityOf: () => SECURITY,
     older: (uid) => older.get(uid) ?? 0,
     find: (uids) => {
       looks.count++
@@ -119,7 +135,7 @@ function setUp(t: { after(end: () => void | Promise<void>): void }, leaveMs = LE
   t.after(() => kernel.close())
   t.after(() => captures.stop('release'))
   const stateOf = (uid: string) => captures.standings().find((standing) => standing.uid === uid)
-  return { captures, kernel, events, absent, refusals, looks, warnings, older, stateOf }
+  return { captures, kernel, events, absent, refusals, looks, warnings, older, lacking, stateOf }
 }
 
 /** As setUp(), and started. */
@@ -174,7 +190,7 @@ test('a joined pod is captured, given to the data side, proved, and only then an
   older.set('a', 2)
   const of = { namespace: 'shop', name: 'pod-a', uid: 'a', ips: ['127.9.0.1'] }
   assert.deepEqual(captures.standings(), [
-    { ...of, state: 'captured', reason: null, onLoss: 'open', olderConnections: 2 },
+    { ...of, state: 'captured', reason: null, onLoss: 'open', olderConnections: 2, ...SECURITY },
   ])
   assert.equal(captures.uncaptured().size, 0)
 })
@@ -593,4 +609,29 @@ test('a look at the programs that fails keeps no captured pod from the data side
   captures.want([pod('a')])
   await settled(() => warnings.length > 0)
   assert.deepEqual(events, ['capture a'])
+})
+
+test('a pod that may go direct waits for its certificate; one that may not is captured, and announced with it', async (t) => {
+  const { captures, events, lacking, stateOf } = started(t)
+  for (const uid of ['a', 'b']) lacking.set(uid, 'its certificate is asked for')
+  captures.want([pod('a'), pod('b', { ips: ['127.9.0.2'], terms: { ...PLAIN_TERMS, onLoss: 'closed' } })])
+  await settled(() => events.length === 2)
+  assert.deepEqual(events.splice(0), ['capture b', 'prove b'])
+  assert.deepEqual([stateOf('a')?.state, stateOf('a')?.reason], ['pending', 'its certificate is asked for'])
+  assert.deepEqual([stateOf('b')?.state, stateOf('b')?.reason], ['pending', 'its certificate is asked for'])
+  lacking.clear()
+  captures.look()
+  await settled(() => events.length >= 4) // its announcement is told again until it is seen
+  assert.deepEqual(new Set(events), new Set(['announce b agent-1', ...joining('a')]))
+})
+
+test('a captured pod whose certificate lapsed stays captured and announced: calls to it fail, and are not plaintext', async (t) => {
+  const { captures, kernel, events, lacking, stateOf } = await withCapturedPod(t)
+  lacking.set('a', 'it has no certificate: nobody has signed')
+  captures.want([pod('a', { captured: 'agent-1', announcedAccount: pod('a').serviceAccount })])
+  captures.look()
+  await sleep(5 * RETRY_MS)
+  assert.deepEqual(events, [])
+  assert.equal(stateOf('a')?.reason, 'it has no certificate: nobody has signed')
+  assert.ok(kernel.captured().has('a'))
 })

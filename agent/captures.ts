@@ -6,7 +6,7 @@
 
 import { Announcements, type AnnouncementsOptions } from './announcements.ts'
 import type { Captured, Kernel } from './kernel/kernel.ts'
-import { type Find, reconcile, type Standing, type Wanted } from './kernel/reconcile.ts'
+import { type Find, reconcile, type Standing } from './kernel/reconcile.ts'
 import type { Workload } from './model/workload.ts'
 import type { PodStatus } from './telemetry/status.ts'
 import type { DataSide } from './workers.ts'
@@ -23,6 +23,10 @@ export interface CapturesOptions extends AnnouncementsOptions {
    * Milliseconds.
    */
   readonly leaveMs: number
+  /** Why what a pod does cannot be secured now, or null. */
+  readonly lackOf: (pod: Workload) => string | null
+  /** How it stands with what secures a pod. */
+  readonly securityOf: (pod: Workload) => Pick<PodStatus, 'modes' | 'certificate'>
   /** Open connections of a captured pod that are older than its capture. */
   readonly older: (uid: string) => number
   readonly log: {
@@ -59,6 +63,7 @@ export class Captures {
   #running: Promise<void> | null = null
   #stale = false
   #started = false
+  #hasBegun = false
   #stopped = false
   #next: NodeJS.Timeout | null = null
 
@@ -78,6 +83,16 @@ export class Captures {
     const isSame = this.#pods !== null && textOf(localPods) === textOf(this.#pods)
     this.#pods = localPods
     if (!isSame) this.#wake()
+  }
+
+  /** Whether they have been brought in line once since the start. */
+  get hasBegun(): boolean {
+    return this.#hasBegun
+  }
+
+  /** What bears on captures beside the pods has changed. */
+  look(): void {
+    this.#wake()
   }
 
   /** What keeps the node from capturing as it should, a sentence each. */
@@ -103,7 +118,11 @@ export class Captures {
       const reason = isLeaving ? 'it left the mesh' : this.#reasonAgainst(pod)
       const state = isLeaving ? 'leaving' : pod.unfit !== null ? 'uncaptured' : reason === null ? 'captured' : 'pending'
       return [
-        { namespace, name, uid, ips, state, reason, onLoss: terms.onLoss, olderConnections: this.#options.older(uid) },
+        {
+          ...{ namespace, name, uid, ips, state, reason, onLoss: terms.onLoss },
+          olderConnections: this.#options.older(uid),
+          ...this.#options.securityOf(pod),
+        },
       ]
     })
   }
@@ -155,7 +174,7 @@ export class Captures {
   async #bringInLine(pods: readonly Workload[]): Promise<number> {
     const { kernel, find } = this.#options
     this.#forgetAllBut(new Set(pods.map(({ uid }) => uid)))
-    const wanted = pods.flatMap(wantedOf)
+    const wanted = pods.filter((pod) => this.#isToBeCaptured(pod)).map(({ uid, ips, terms }) => ({ uid, ips, terms }))
     const wantedUids = new Set(wanted.map(({ uid }) => uid))
     const others = pods.filter(({ uid }) => !wantedUids.has(uid))
     // an announcement is withdrawn before the capture ends, whichever agent of this node made it
@@ -170,6 +189,7 @@ export class Captures {
     if (this.#stopped) return LOOK_OVER_MS
     this.#letGo(pods)
     this.#tellDataSide()
+    this.#hasBegun = true
     this.#lookOver()
     if (wanted.every(({ uid }) => this.#standings.get(uid)?.captured === true)) kernel.dropOtherLayouts()
     const staying = pods.filter(({ uid }) => wantedUids.has(uid))
@@ -177,6 +197,16 @@ export class Captures {
     const waits = [...withdrawn, ...told].filter((ms) => ms !== null)
     const untilLeft = leaving.size > 0 ? [this.#options.leaveMs / 4] : []
     return Math.min(LOOK_OVER_MS, ...waits, ...untilLeft)
+  }
+
+  /**
+   * One that is not captured yet and may go direct waits for its certificate: calls that leave it would only fail. What is
+   * captured stays so.
+   */
+  #isToBeCaptured(pod: Workload): boolean {
+    const { uid, ips, terms, joined, unfit, captured } = pod
+    if (!joined || unfit !== null || ips.length === 0) return false
+    return terms.onLoss === 'closed' || captured !== null || this.#told.has(uid) || this.#options.lackOf(pod) === null
   }
 
   /** The programs themselves, and what others have put before them. */
@@ -263,7 +293,10 @@ export class Captures {
     if (isCaptured && !isProved) this.#prove(standing.pod)
     // what an agent before us has announced stands until we know better
     if (isCaptured && !isProved && !this.#refuted.has(pod.uid)) return null
-    const waitMs = await this.#announcements.bringInLine(pod, isProved)
+    // it is announced once it can take the mesh's TLS, and stays so when its certificate is over: calls to it are to fail
+    // then, and not to go on in plaintext
+    const isReady = this.#announcements.isOurs(pod) || this.#options.lackOf(pod) === null
+    const waitMs = await this.#announcements.bringInLine(pod, isProved && isReady)
     return waitMs ?? (isCaptured ? null : this.#options.retryMs)
   }
 
@@ -293,11 +326,12 @@ export class Captures {
   #reasonAgainst(pod: Workload): string | null {
     if (pod.unfit !== null) return pod.unfit
     if (pod.ips.length === 0) return 'no address yet'
+    const lack = this.#options.lackOf(pod)
     const standing = this.#standings.get(pod.uid)
-    if (standing === undefined) return 'not looked for yet'
+    if (standing === undefined) return lack ?? 'not looked for yet'
     if (!standing.captured) return standing.why
     const isProved = this.#proved.get(pod.uid) === standing.pod.cookie
-    return isProved ? null : (this.#reasons.get(pod.uid) ?? 'not proved yet')
+    return isProved ? lack : (this.#reasons.get(pod.uid) ?? 'not proved yet')
   }
 }
 
@@ -308,9 +342,4 @@ function textOf(pods: readonly Workload[]): string {
       return [uid, ips, joined, unfit, captured, serviceAccount, announcedAccount, terms]
     }),
   )
-}
-
-/** The pod as something to capture, or nothing: it did not join, cannot be captured, or has no address yet. */
-function wantedOf({ uid, ips, terms, joined, unfit }: Workload): Wanted[] {
-  return joined && unfit === null && ips.length > 0 ? [{ uid, ips, terms }] : []
 }

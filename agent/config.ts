@@ -22,6 +22,12 @@ const ROOT_NAMESPACE = {
   default: 'istio-system',
   describe: 'Namespace of mesh-wide Istio objects',
 } as const satisfies Setting
+const NAMESPACE = {
+  type: 'string',
+  default: 'weft-system',
+  describe:
+    'Namespace of Weft itself: of the lease, the authority (Secret weft-root), the roots (ConfigMap weft-roots) and the agents',
+} as const satisfies Setting
 const LOG_LEVEL = {
   type: 'string',
   default: 'info',
@@ -46,6 +52,11 @@ export const AGENT_SETTINGS = {
     default: null,
     describe: 'Folder in which an agent hands its listeners to the next one [/run/weft/<node>]',
   },
+  'client-tls-root': {
+    type: 'string',
+    default: '/etc/weft/tls',
+    describe: 'Folder with the certificates, keys and roots that DestinationRules may name as files',
+  },
   'prober-cgroup': {
     type: 'string',
     default: null,
@@ -57,6 +68,7 @@ export const AGENT_SETTINGS = {
     choices: ['keep', 'release'],
     describe: 'What becomes of captures when it stops: kept for the next agent (what outlives it), or released',
   },
+  namespace: NAMESPACE,
   'cluster-domain': CLUSTER_DOMAIN,
   'root-namespace': ROOT_NAMESPACE,
   'sandboxed-runtimes': {
@@ -102,6 +114,13 @@ export const AGENT_SETTINGS = {
     min: 1,
     max: 300,
     describe: 'How often the kernel’s counts of pods’ connections are read',
+  },
+  'strict-grace-seconds': {
+    type: 'number',
+    default: 300,
+    min: 0,
+    max: 86_400,
+    describe: 'How long plaintext older than its pod’s capture may go on at a STRICT port; 0: as long as it lives',
   },
   'connect-timeout-ms': {
     type: 'number',
@@ -153,6 +172,27 @@ export const AGENT_SETTINGS = {
     max: 10_000,
     describe: 'How long a caller’s first bytes are waited for where a port declares no protocol',
   },
+  'handshake-timeout-ms': {
+    type: 'number',
+    default: 10_000,
+    min: 100,
+    max: 60_000,
+    describe: 'How long a TLS handshake may take, between nodes or with a server that a rule has TLS spoken to',
+  },
+  'pod-handshakes': {
+    type: 'number',
+    default: 1000,
+    min: 1,
+    max: 100_000,
+    describe: 'Handshakes of the TLS between nodes that one pod may have under way at once, in each worker',
+  },
+  'pod-handshakes-per-second': {
+    type: 'number',
+    default: 500,
+    min: 1,
+    max: 100_000,
+    describe: 'Handshakes that one pod may begin in a second, in each worker; after a pause twice as many',
+  },
   'pool-idle-seconds': {
     type: 'number',
     default: 30,
@@ -194,12 +234,7 @@ export const AGENT_SETTINGS = {
 /** Null as a default means: found out at start, as the description says. */
 export const CONTROLLER_SETTINGS = {
   kubeconfig: KUBECONFIG,
-  namespace: {
-    type: 'string',
-    default: 'weft-system',
-    describe:
-      'Namespace of the lease, the authority (Secret weft-root), the roots (ConfigMap weft-roots) and the agents',
-  },
+  namespace: NAMESPACE,
   'lease-name': {
     type: 'string',
     default: 'weft-controller',

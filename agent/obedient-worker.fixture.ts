@@ -44,6 +44,12 @@ function obey(port: MessagePort): void {
       case 'capture':
         told.push(`capture ${message.pod.uid}`)
         break
+      case 'material':
+        told.push(`material ${message.material.name}`)
+        break
+      case 'identity':
+      case 'no-identity':
+      case 'no-material':
       case 'flows':
         break
       case 'release':

@@ -16,7 +16,9 @@ export interface SeatOptions {
   readonly log: SeatLog
   /** Everything there is, or null before the first of it. */
   readonly whole: () => Whole | null
-  /** What else a worker is told that has nothing yet. */
+  /** What a worker is told first that has nothing yet: it needs no inventory, and what is newer is told at once. */
+  readonly ahead: () => Iterable<ToWorker>
+  /** What else it is told, behind the inventory. */
   readonly also: () => Iterable<ToWorker>
   readonly onApplied: () => void
   /** The worker has ended and counts no more. `last` is what it had counted when it was asked last. */
@@ -111,7 +113,7 @@ export class Seat {
   }
 
   #spawn(): { worker: Worker; outbox: Outbox } {
-    const { code, start, log, whole, also } = this.#options
+    const { code, start, log, whole, ahead, also } = this.#options
     const worker = new Worker(code, { resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB } })
     const outbox = new Outbox(
       (message) => worker.postMessage(message),
@@ -128,6 +130,7 @@ export class Seat {
       if (!this.#isStopping && worker === this.#worker) this.#replace(`it ended with code ${exitCode}`)
     })
     worker.postMessage(start)
+    for (const message of ahead()) worker.postMessage(message)
     if (whole() !== null) outbox.begin()
     for (const message of also()) outbox.tell(message)
     return { worker, outbox }

@@ -75,6 +75,18 @@ function tell(to: DataPlane, message: Exclude<ToWorker, { type: 'start' }>): voi
     case 'release':
       to.release(message.uid, message.gone)
       return
+    case 'identity':
+      to.identify(message.credentials)
+      return
+    case 'no-identity':
+      to.node.identities.forget(message.uri)
+      return
+    case 'material':
+      to.equip(message.material)
+      return
+    case 'no-material':
+      to.node.materials.forget(message.name)
+      return
     case 'flows':
       to.account(message.flows)
       return

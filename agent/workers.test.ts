@@ -79,11 +79,14 @@ test('a worker that crashed is replaced, and told all of the last inventory and 
   side.data.capture(captured('a'))
   side.data.capture(captured('b'))
   side.data.release('a', false)
+  side.data.equip({ name: 'one', failure: 'there is none' })
+  side.data.equip({ name: 'other', failure: 'there is none' })
+  side.data.unequip('other')
   side.change(CRASH)
   await settled(() => side.logged.some((reason) => reason.startsWith('it ended')))
   side.change(4) // there is no worker at this moment
   await settled(() => side.data.appliedVersion === 4)
-  assert.deepEqual(await side.told(), ['0: all of 4, capture b'])
+  assert.deepEqual(await side.told(), ['0: material one, all of 4, capture b'])
 })
 
 test('a worker that fell silent is replaced', async (t) => {

@@ -10,6 +10,8 @@ import type { Service } from './model/service.ts'
 import type { Inventory } from './model/snapshot.ts'
 import { Counts } from './proxy/plane/counts.ts'
 import type { Counters, Start, ToWorker } from './proxy/plane/feed.ts'
+import type { IdentityCredentials } from './proxy/plane/identities.ts'
+import type { ClientTlsMaterial } from './proxy/plane/materials.ts'
 import { Seat, type SeatLog } from './seat.ts'
 import { addCounters } from './telemetry/sum.ts'
 
@@ -30,6 +32,8 @@ export class DataSide {
   readonly #endpoints: EndpointRows
   readonly #seats: readonly Seat[]
   readonly #captured = new Map<string, Captured>()
+  readonly #identities = new Map<string, IdentityCredentials>()
+  readonly #materials = new Map<string, ClientTlsMaterial>()
   readonly #applied = Promise.withResolvers<void>()
   #inventory: (() => Inventory) | null = null
   #version = 0
@@ -44,7 +48,8 @@ export class DataSide {
       return new Seat({
         ...{ start: own, code, log },
         whole: () => this.#inventory && { inventory: this.#inventory(), rows: this.#endpoints.all() },
-        also: () => this.#captures(),
+        ahead: () => this.#ahead(),
+        also: () => this.#also(),
         onApplied: () => this.#hearApplied(),
         onEnded: (last) => {
           this.#rows.clear(column)
@@ -75,6 +80,30 @@ export class DataSide {
   capture(captured: Captured): void {
     this.#captured.set(captured.uid, captured)
     for (const { outbox } of this.#seats) outbox.tell(this.#captureOf(captured))
+  }
+
+  /** What pods of an identity show and believe from now on. */
+  identify(credentials: IdentityCredentials): void {
+    this.#identities.set(credentials.uri, credentials)
+    for (const seat of this.#seats) seat.tell({ type: 'identity', credentials })
+  }
+
+  /** No pod of the identity is left. */
+  forget(uri: string): void {
+    this.#identities.delete(uri)
+    for (const seat of this.#seats) seat.tell({ type: 'no-identity', uri })
+  }
+
+  /** What TLS that rules ask for is made of from now on. */
+  equip(material: ClientTlsMaterial): void {
+    this.#materials.set(material.name, material)
+    for (const seat of this.#seats) seat.tell({ type: 'material', material })
+  }
+
+  /** No rule asks for it any more. */
+  unequip(name: string): void {
+    this.#materials.delete(name)
+    for (const seat of this.#seats) seat.tell({ type: 'no-material', name })
   }
 
   /** `gone`: the pod itself has ended, so what is open of it ends too. */
@@ -113,7 +142,12 @@ export class DataSide {
     await Promise.all(this.#seats.map((seat) => seat.stop(graceMs)))
   }
 
-  *#captures(): Generator<ToWorker> {
+  *#ahead(): Generator<ToWorker> {
+    for (const credentials of this.#identities.values()) yield { type: 'identity', credentials }
+    for (const material of this.#materials.values()) yield { type: 'material', material }
+  }
+
+  *#also(): Generator<ToWorker> {
     for (const captured of this.#captured.values()) yield this.#captureOf(captured)
   }
 

@@ -1,6 +1,7 @@
 // The control plane of a lab, one process in the root namespace: API, controllers, and the programs it starts on nodes.
 // Started by `weft lab up` with an IPC channel; lives on when that command has gone. `weft lab down` ends it.
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import http from 'node:http'
 import type { Server, Socket } from 'node:net'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -54,6 +55,8 @@ export interface LabOrder {
   readonly controller: boolean
   /** NAME=VALUE, for every agent. */
   readonly agentFlags: readonly string[]
+  /** The same, for the controller. */
+  readonly controllerFlags: readonly string[]
 }
 
 /** What the control plane tells `weft lab up`. */
@@ -65,6 +68,9 @@ export type LabWord =
 /** A node process must be there within this time. */
 export const NODE_START_MS = 20_000
 const ENTER_POLL_MS = 5
+/** Where the mesh's programs answer for themselves. */
+const ADMIN_PORTS: Readonly<Record<Program['role'], number>> = { agent: 15_020, controller: 15_021 }
+const READYZ_TIMEOUT_MS = 1_000
 
 const log = (sentence: string): void => {
   process.stderr.write(`${new Date().toISOString()} ${sentence}\n`)
@@ -114,8 +120,9 @@ class ControlPlane {
     await Promise.all(indexes.map((index) => this.#startNode(index, (socket) => api.attach(socket))))
     if (mesh) {
       tell({ kind: 'progress', text: 'agents' })
-      for (const index of indexes) await this.#startAgent(index, client)
+      // first, for agents wait for their certificates
       if (controller) await this.#startController(client)
+      for (const index of indexes) await this.#startAgent(index, client)
     }
     tell({ kind: 'up', url: api.url })
   }
@@ -169,6 +176,25 @@ class ControlPlane {
     return dialler.dial(address, port)
   }
 
+  /** Whether a program answers as the kubelet's readiness probe wants it. */
+  #isReady({ role, node }: Program): Promise<boolean> {
+    return new Promise((resolve) => {
+      const say = (isReady: boolean): void => resolve(isReady)
+      this.#dial(node, '127.0.0.1', ADMIN_PORTS[role]).then(
+        (socket) => {
+          const options = { createConnection: () => socket, path: '/readyz', timeout: READYZ_TIMEOUT_MS }
+          const asked = http.get(options, (response) => {
+            response.resume()
+            say(response.statusCode === 200)
+          })
+          asked.on('timeout', () => asked.destroy())
+          asked.on('error', () => say(false))
+        },
+        () => say(false),
+      )
+    })
+  }
+
   async #startAgent(index: number, client: Api): Promise<void> {
     const name = nodeName(index)
     const which: Program = { role: 'agent', node: name, address: nodeAddress(index) }
@@ -182,9 +208,13 @@ class ControlPlane {
     await entered(agent, join(this.#cgroup, name, 'agent'))
   }
 
-  /** Nobody waits for it: a mesh without it carries traffic all the same. */
   async #startController(client: Api): Promise<void> {
-    await this.#startProgram({ role: 'controller', node: nodeName(1), address: nodeAddress(1) }, client)
+    const which: Program = { role: 'controller', node: nodeName(1), address: nodeAddress(1) }
+    await this.#startProgram(
+      which,
+      client,
+      this.#order.controllerFlags.map((flag) => `--${flag}`),
+    )
   }
 
   /** Starts a program of the mesh as what its service account is, and shows it as a pod. */
@@ -195,6 +225,7 @@ class ControlPlane {
       cgroup: join(this.#cgroup, node, role),
       credentials: this.#place.credentials,
       server: `http://127.0.0.1:${String(API_PORT)}`,
+      readyz: () => this.#isReady(which),
     })
     const words = [program('agent/main'), role, '--kubeconfig', await mirror.make(), ...given]
     const child = await this.#spawn(node, role, words)

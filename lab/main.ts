@@ -90,7 +90,8 @@ const upOptions = (of: Argv) =>
     controller: {
       type: 'boolean',
       default: true,
-      describe: 'Run the controller, which writes the status of policies (--no-controller: without)',
+      describe:
+        'Run the controller, which signs certificates and writes the status of policies (--no-controller: without)',
     },
     'agent-flag': {
       type: 'string',
@@ -98,6 +99,14 @@ const upOptions = (of: Argv) =>
       nargs: 1,
       default: [] as string[],
       describe: 'NAME=VALUE, given to every agent as --NAME VALUE; may be repeated (names: `weft agent --help`)',
+    },
+    'controller-flag': {
+      type: 'string',
+      array: true,
+      nargs: 1,
+      default: [] as string[],
+      describe:
+        'NAME=VALUE, given to the controller as --NAME VALUE; may be repeated (names: `weft controller --help`)',
     },
     timeout: { type: 'number', default: DEFAULT_READY_SECONDS, describe: 'Seconds to wait for all to be ready' },
   })

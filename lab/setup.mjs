@@ -62,6 +62,7 @@ const tools = {
     wrk: ['wrk'],
     iperf3: ['iperf3'],
     taskset: ['util-linux'],
+    tcpdump: ['tcpdump'],
   },
   kernels: {
     'qemu-system-x86_64': ['qemu-system-x86'],

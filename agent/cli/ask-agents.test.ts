@@ -75,7 +75,7 @@ test('a node that does not answer as its agent would is silent, with the reason'
       'error trying to reach service: connection refused',
       'its port 15020 answers HTTP 404',
       'the agent there serves another node, elsewhere',
-      'its port 15020 answers with something else',
+      'an answer of 5 characters is no JSON',
       'what answers on its port 15020 is no agent we know',
       'what answers on its port 15020 is no agent we know',
     ],

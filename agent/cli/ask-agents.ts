@@ -78,16 +78,12 @@ async function askAgent(client: KubeClient, node: string, withinMs: number): Pro
     if (status.node !== node) return { node, silent: `the agent there serves another node, ${status.node}` }
     return { node, status }
   } catch (error) {
-    const { status, message } = asKubeError(error)
+    if (!(error instanceof KubeError)) throw error
+    const { status, message } = error
     if (status === 401 || status === 403) throw new Error(`cannot ask the agents (get nodes/proxy): ${message}`)
     if (/^HTTP \d+$/.test(message)) return { node, silent: `its port ${AGENT_PORT} answers ${message}` }
     return { node, silent: status === 0 ? message.replace(/^GET \S+: /, '') : message }
   }
-}
-
-/** A document that is no JSON is an answer of something else. */
-function asKubeError(error: unknown): KubeError {
-  return error instanceof KubeError ? error : new KubeError(0, `its port ${AGENT_PORT} answers with something else`)
 }
 
 const STATES = {

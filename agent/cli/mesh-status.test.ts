@@ -8,7 +8,9 @@ import { type Answer, exitCode, meshStatus } from './mesh-status.ts'
 function told(name: string, more: Partial<PodStatus> = {}): PodStatus {
   return {
     ...{ namespace: 'shop', name, uid: `uid-${name}`, ips: ['10.0.0.1'], state: 'captured', reason: null },
-    ...{ onLoss: 'open', olderConnections: 0, ...more },
+    ...{ onLoss: 'open', olderConnections: 0, modes: { others: 'PERMISSIVE', ports: {} } },
+    certificate: { identity: null, notAfter: null, failure: null },
+    ...more,
   }
 }
 

@@ -21,12 +21,14 @@ export interface NodeStatus extends Omit<AgentStatus, 'pods' | 'agent' | 'versio
   readonly state: AgentStatus['state'] | 'no agent'
 }
 
-export interface MeshPod extends Omit<PodStatus, 'onLoss' | 'olderConnections'> {
+export interface MeshPod extends Omit<PodStatus, 'onLoss' | 'olderConnections' | 'modes' | 'certificate'> {
   /** Null while it is not scheduled. */
   readonly node: string | null
   /** Null, as the number of connections, where no agent speaks for the pod. */
   readonly onLoss: PodStatus['onLoss'] | null
   readonly olderConnections: number | null
+  readonly modes: PodStatus['modes'] | null
+  readonly certificate: PodStatus['certificate'] | null
 }
 
 export interface MeshStatus {
@@ -45,7 +47,7 @@ const { compare } = new Intl.Collator('en', { numeric: true })
 export function meshStatus({ answers, joined }: Seen, namespace: string | null = null): MeshStatus {
   const isTold = (pod: { readonly namespace: string }): boolean => namespace === null || pod.namespace === namespace
   const told = answers.flatMap((answer): MeshPod[] =>
-    'status' in answer ? answer.status.pods.map((pod) => ({ ...pod, node: answer.node })) : [],
+    'status' in answer ? answer.status.pods.map((pod) => ({ ...UNTOLD, ...pod, node: answer.node })) : [],
   )
   const known = new Set(told.map(({ uid }) => uid))
   const untold = joined.filter(({ uid }) => !known.has(uid)).map((pod) => untoldPod(pod, answers))
@@ -67,10 +69,12 @@ function nodeStatus(answer: Answer): NodeStatus {
   return { node, agent, version, state, reasons }
 }
 
+const UNTOLD = { onLoss: null, olderConnections: null, modes: null, certificate: null }
+
 /** A joined pod that no agent told of. */
 function untoldPod(pod: Workload, answers: readonly Answer[]): MeshPod {
   const { namespace, name, uid, ips, node } = pod
-  return { namespace, name, uid, ips, node, ...standing(pod, answers), onLoss: null, olderConnections: null }
+  return { namespace, name, uid, ips, node, ...standing(pod, answers), ...UNTOLD }
 }
 
 function standing(pod: Workload, answers: readonly Answer[]): Pick<MeshPod, 'state' | 'reason'> {

@@ -4,13 +4,27 @@ import { meshStatus } from './mesh-status.ts'
 import { statusText } from './status-text.ts'
 
 const READY = { version: '0.1.0', state: 'ready', reasons: [] } as const
-const POD = { namespace: 'shop', ips: [], reason: null, onLoss: 'open', olderConnections: 0 } as const
+const POD = {
+  ...{ namespace: 'shop', ips: [], reason: null, onLoss: 'open' as const, olderConnections: 0 },
+  modes: { others: 'PERMISSIVE' as const, ports: {} },
+  certificate: { identity: 'spiffe://a/ns/shop/sa/b', notAfter: '2040-01-02T03:04:05.000Z', failure: null },
+}
+const STRICT_AT_80 = { others: 'PERMISSIVE', ports: { '80': 'STRICT', '81': 'PERMISSIVE' } } as const
+const NO_CERTIFICATE = { identity: null, notAfter: null, failure: 'nobody has signed' }
 
 test('agents, then pods, then one line; each column as wide as its longest cell', () => {
   const pods = [
     { ...POD, name: 'front-7', uid: '1', state: 'captured', olderConnections: 2 },
-    { ...POD, name: 'customer', uid: '2', state: 'uncaptured', reason: 'hostNetwork', onLoss: 'closed' },
-    { ...POD, name: 'old', uid: '3', state: 'leaving' },
+    {
+      ...POD,
+      name: 'customer',
+      uid: '2',
+      state: 'uncaptured',
+      reason: 'hostNetwork',
+      onLoss: 'closed',
+      modes: STRICT_AT_80,
+    },
+    { ...POD, name: 'old', uid: '3', state: 'leaving', certificate: NO_CERTIFICATE },
   ] as const
   const answers = [
     { node: 'node-1', status: { ...READY, node: 'node-1', agent: 'weft-agent-1', pods } },
@@ -22,12 +36,12 @@ test('agents, then pods, then one line; each column as wide as its longest cell'
 node-2   -              -         no agent   connection refused
 node-1   weft-agent-1   0.1.0     ready      -
 
-NAMESPACE   POD        NODE     STATE        ON-LOSS   OLDER   REASON
-shop        customer   node-1   uncaptured   closed    0       hostNetwork
-shop        old        node-1   leaving      open      0       -
-shop        front-7    node-1   captured     open      2       -
+NAMESPACE   POD        NODE     STATE        MODE                     CERTIFICATE               ON-LOSS   OLDER   REASON
+shop        customer   node-1   uncaptured   PERMISSIVE (80 STRICT)   until 2040-01-02T03:04Z   closed    0       hostNetwork
+shop        old        node-1   leaving      PERMISSIVE               -                         open      0       -
+shop        front-7    node-1   captured     PERMISSIVE               until 2040-01-02T03:04Z   open      2       -
 
-1 of 2 agents ready, 1 of 2 joined pods captured, 1 leaving, 2 open connections are older than the capture and bypass the proxy
+1 of 2 agents ready, 1 of 2 joined pods captured, 1 leaving, 1 under STRICT is not captured, 2 open connections are older than the capture and bypass the proxy
 `,
   )
 })

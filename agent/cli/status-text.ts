@@ -10,7 +10,7 @@ export function statusText(status: MeshStatus): string {
   const { agents, pods } = status
   const parts = [table([['NODE', 'AGENT', 'VERSION', 'STATE', 'REASON'], ...agents.map(agentRow)])]
   if (pods.length > 0) {
-    const head = ['NAMESPACE', 'POD', 'NODE', 'STATE', 'ON-LOSS', 'OLDER', 'REASON']
+    const head = ['NAMESPACE', 'POD', 'NODE', 'STATE', 'MODE', 'CERTIFICATE', 'ON-LOSS', 'OLDER', 'REASON']
     parts.push(table([head, ...pods.map(podRow)]))
   }
   return `${[...parts, summary(status)].join('\n\n')}\n`
@@ -20,9 +20,30 @@ function agentRow({ node, agent, version, state, reasons }: NodeStatus): string[
   return [node, agent ?? NOTHING, version ?? NOTHING, state, reasons.join('; ') || NOTHING]
 }
 
-function podRow({ namespace, name, node, state, onLoss, olderConnections, reason }: MeshPod): string[] {
+function podRow(pod: MeshPod): string[] {
+  const { namespace, name, node, state, onLoss, olderConnections, reason } = pod
   const older = olderConnections === null ? NOTHING : String(olderConnections)
-  return [namespace, name, node ?? NOTHING, state, onLoss ?? NOTHING, older, reason ?? NOTHING]
+  const shown = [state, modeText(pod), certificateText(pod), onLoss ?? NOTHING, older, reason ?? NOTHING]
+  return [namespace, name, node ?? NOTHING, ...shown]
+}
+
+/** `STRICT`, or with other modes at some ports: `PERMISSIVE (8080 STRICT)`. */
+function modeText({ modes }: MeshPod): string {
+  if (modes === null) return NOTHING
+  const others = Object.entries(modes.ports).filter(([, mode]) => mode !== modes.others)
+  return others.length === 0 ? modes.others : `${modes.others} (${others.map((each) => each.join(' ')).join(', ')})`
+}
+
+/** Until when there is one, to the minute. */
+function certificateText({ certificate }: MeshPod): string {
+  const { notAfter = null } = certificate ?? {}
+  return notAfter === null ? NOTHING : `until ${notAfter.slice(0, 16)}Z`
+}
+
+/** Whether it is to refuse plaintext somewhere, and nobody sees to that. */
+function isUnguarded({ modes, state }: MeshPod): boolean {
+  const isStrict = modes?.others === 'STRICT' || Object.values(modes?.ports ?? {}).includes('STRICT')
+  return isStrict && (state === 'uncaptured' || state === 'pending')
 }
 
 /** `2 of 2 agents ready, 5 of 6 joined pods captured`, and what else is worth a look. */
@@ -30,11 +51,13 @@ function summary({ agents, pods }: MeshStatus): string {
   const ready = agents.filter(({ state }) => state === 'ready').length
   const leaving = pods.filter(({ state }) => state === 'leaving').length
   const captured = pods.filter(({ state }) => state === 'captured').length
+  const unguarded = pods.filter(isUnguarded).length
   const older = pods.reduce((sum, pod) => sum + (pod.olderConnections ?? 0), 0)
   return [
     `${ready} of ${agents.length} agents ready`,
     `${captured} of ${pods.length - leaving} joined pods captured`,
     ...(leaving > 0 ? [`${leaving} leaving`] : []),
+    ...(unguarded > 0 ? [`${unguarded} under STRICT ${unguarded === 1 ? 'is' : 'are'} not captured`] : []),
     ...(older > 0 ? [`${older} open connections are older than the capture and bypass the proxy`] : []),
   ].join(', ')
 }

@@ -1,7 +1,7 @@
 // A certificate with its key, as a node holds it; and the folder in which it outlives the agent.
 
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto'
-import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Lifetime } from './renewal.ts'
 
@@ -54,6 +54,15 @@ export class HeldFolder {
     const file = this.#fileOf(uri)
     writeFileSync(`${file}.new`, certificatePem + privateKeyPem, { mode: FILE_MODE })
     renameSync(`${file}.new`, file)
+  }
+
+  /** Removes what is kept for others than these: keys of accounts that went while no agent ran. */
+  keepOnly(uris: ReadonlySet<string>): void {
+    const wanted = new Set([...uris].map((uri) => this.#fileOf(uri)))
+    for (const name of readdirSync(this.#path)) {
+      const file = join(this.#path, name)
+      if (!wanted.has(file)) rmSync(file, { force: true })
+    }
   }
 
   remove(uri: string): void {

@@ -186,6 +186,18 @@ test('what is kept is the agent’s alone; what is spoilt is asked for anew, and
   assert.equal(keeper.get(CART), null)
 })
 
+test('keys of accounts that went while no agent ran are removed with the first word of who is wanted', async (t) => {
+  const before = rig(t)
+  before.keeper.want(new Set([CART, STOCK]))
+  await before.clock.go(1000)
+  before.keeper.stop()
+  assert.equal(readdirSync(before.path).length, 2)
+  const after = rig(t, before.path, before.clock)
+  after.keeper.want(new Set([CART]))
+  assert.equal(readdirSync(before.path).length, 1)
+  assert.notEqual(after.keeper.get(CART), null)
+})
+
 test('a folder that cannot be written to costs the copy alone', async (t) => {
   const { keeper, clock, path, warned } = rig(t)
   rmSync(path, { recursive: true })

@@ -26,7 +26,7 @@ export interface KeepOptions {
    * Denied where that is the answer.
    */
   readonly ask: (requestPem: string) => Promise<string>
-  readonly folder: Pick<HeldFolder, 'load' | 'save' | 'remove'>
+  readonly folder: Pick<HeldFolder, 'load' | 'save' | 'remove' | 'keepOnly'>
   /** Hears of each certificate that is held from now on. */
   readonly held: (held: Held) => void
   readonly clock: {
@@ -71,6 +71,7 @@ export class Keeper {
   readonly #kept = new Map<string, Kept>()
   readonly #waiting: Kept[] = []
   #asking = 0
+  #hasBegun = false
   /** What peers believe, the one by which is signed first; null while nobody has said. */
   #roots: readonly Root[] | null = null
 
@@ -80,6 +81,8 @@ export class Keeper {
 
   /** These identities and no others. The keys of those that are not wanted any more are forgotten. */
   want(uris: ReadonlySet<string>): void {
+    if (!this.#hasBegun) this.#clear(uris)
+    this.#hasBegun = true
     for (const kept of this.#kept.values()) if (!uris.has(kept.uri)) this.#forget(kept)
     for (const uri of uris) if (!this.#kept.has(uri)) this.#begin(uri)
   }
@@ -182,6 +185,14 @@ export class Keeper {
       const waitMs = retryAfterMs(++kept.failures)
       log.warn({ uri, reason: kept.failure, waitMs, held: this.get(uri) !== null }, 'no certificate')
       kept.callOff = clock.after(waitMs, () => this.#queue(kept))
+    }
+  }
+
+  #clear(uris: ReadonlySet<string>): void {
+    try {
+      this.#options.folder.keepOnly(uris)
+    } catch (error) {
+      this.#options.log.warn({ reason: (error as Error).message }, 'old certificates not removed')
     }
   }
 

@@ -182,6 +182,18 @@ export class FakeKernel implements Kernel {
     return this.#connect(fromIp, to, pod ? listenerOf(pod, 'inbound') : to)
   }
 
+  /**
+   * A socket of another node, bound to `from`, is to be connected to a pod: returns where it is connected instead, as this
+   * node's kernel would turn it.
+   */
+  steer(from: SocketAddress, to: SocketAddress): SocketAddress {
+    const pod = [...this.#pods.values()].find((one) => one.ips[0] === to.ip)
+    if (!pod) return to
+    this.#counters.steered++
+    this.#flying.set(addressText(from), to)
+    return listenerOf(pod, 'inbound')
+  }
+
   #refused(pod: Captured, to: SocketAddress): boolean {
     const own = to.ip === pod.ips[0] && pod.listeners.some(({ port }) => port === to.port)
     if (!own) return false

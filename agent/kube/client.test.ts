@@ -72,7 +72,7 @@ test('a kubeconfig that is not there is said to be missing', () => {
   assert.throws(() => connectKube('/nonexistent/kubeconfig'), /nonexistent/)
 })
 
-test('an announcement is a merge patch of two annotations, on the very pod that was captured', async (t) => {
+test('an announcement is a merge patch of annotations, on the very pod that was captured', async (t) => {
   const api = new ToldApi()
   const client = await api.start(t)
   const pod = world().pods('web-v1', { namespace: 'shop', serviceAccount: 'web' }).pod('web-v1-1', 'shop')
@@ -87,13 +87,17 @@ test('an announcement is a merge patch of two annotations, on the very pod that 
       ['PATCH', path, 'application/merge-patch+json'],
     ],
   )
-  const sent = (agent: string | null, account: string | null) => {
-    const annotations = { 'weft.dev/captured': agent, 'weft.dev/service-account': account }
+  const sent = (agent: string | null, account: string | null, addresses: string | null) => {
+    const annotations = {
+      'weft.dev/captured': agent,
+      'weft.dev/service-account': account,
+      'weft.dev/addresses': addresses,
+    }
     return { metadata: { uid: pod.uid, annotations } }
   }
   assert.deepEqual(
     api.asks.map(({ body }) => JSON.parse(body) as unknown),
-    [sent('weft-agent-1', 'web'), sent(null, null)],
+    [sent('weft-agent-1', 'web', '10.244.0.1'), sent(null, null, null)],
   )
 })
 

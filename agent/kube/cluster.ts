@@ -2,10 +2,17 @@
 
 import type { Changes, Delta } from '../model/delta.ts'
 import { DEFAULT_MESH_SETTINGS } from '../model/mesh-settings.ts'
-import { isStrictSomewhere, type PeerGround, peerModesOf, peersByNamespace } from '../model/peer-authentication.ts'
+import {
+  isStrictSomewhere,
+  type PeerGround,
+  type PeerModes,
+  peerModesOf,
+  peersByNamespace,
+} from '../model/peer-authentication.ts'
 import type { DestinationRule, Problem, VirtualService } from '../model/policy.ts'
 import type { Inventory } from '../model/snapshot.ts'
 import type { Workload } from '../model/workload.ts'
+import { AgentList } from './agent-list.ts'
 import type { KubeClient } from './client.ts'
 import { translateDestinationRule } from './destination-rule.ts'
 import { sources } from './kinds.ts'
@@ -24,6 +31,8 @@ export interface ClusterOptions {
   readonly clusterDomain: string
   /** Where the ConfigMap of the mesh's settings is; and of the mesh's policies, while that names no other. */
   readonly rootNamespace: string
+  /** Of Weft itself, with the Service of the agents. */
+  readonly namespace: string
   /** How names of RuntimeClasses begin whose pods cannot be captured; in any case of letters. */
   readonly sandboxedRuntimes: readonly string[]
   /** Changes that come within so many milliseconds become one delta. */
@@ -47,6 +56,7 @@ export class Cluster {
   readonly #reflectors: readonly Reflector[]
   readonly #services: ServiceList
   readonly #workloads: WorkloadList
+  readonly #agents: AgentList
   readonly #virtualServices: Translations<VirtualService>
   readonly #destinationRules: Translations<DestinationRule>
   readonly #peerAuthentications = new Translations('PeerAuthentication', translatePeerAuthentication)
@@ -72,6 +82,7 @@ export class Cluster {
     this.#onView = on.view
     const { clusterDomain, sandboxedRuntimes } = options
     this.#services = new ServiceList(clusterDomain)
+    this.#agents = new AgentList(options.namespace)
     this.#virtualServices = new Translations('VirtualService', (object) =>
       translateVirtualService(object, clusterDomain),
     )
@@ -96,11 +107,14 @@ export class Cluster {
     const services = this.#services
     const isStrict = ({ metadata: { namespace = '', labels = {} } }: Pod): boolean =>
       isStrictSomewhere(peerModesOf({ namespace, labels }, this.#peers))
-    this.#workloads = new WorkloadList({ local: localPods, all: pods, services, sandboxedRuntimes, isStrict })
+    this.#workloads = new WorkloadList({
+      ...{ local: localPods, all: pods, services, sandboxedRuntimes, isStrict },
+      isReady: (agent) => this.#agents.isReady(agent),
+    })
     this.#reflectors = [
       watched('namespaces', (changes) => this.#workloads.takeNamespaces(changes)),
       watched<KubeService>('services', (changes) => services.takeServices(changes)),
-      watched<EndpointSlice>('slices', (changes) => services.takeSlices(changes), 'at once'),
+      watched<EndpointSlice>('slices', (changes) => this.#takeSlices(changes), 'at once'),
       localPods,
       pods,
       watched('meshSettings', (changes) => this.#meshSettings.take(changes)),
@@ -108,6 +122,11 @@ export class Cluster {
       watched('destinationRules', (changes) => this.#destinationRules.take(changes)),
       watched('peerAuthentications', (changes) => this.#peerAuthentications.take(changes)),
     ] as readonly Reflector[]
+  }
+
+  #takeSlices(changes: readonly ObjectChange<EndpointSlice>[]): void {
+    this.#services.takeSlices(changes)
+    this.#workloads.agentsMoved(this.#agents.take(changes))
   }
 
   /** Starts all watches; resolves when every kind was listed once. */
@@ -136,6 +155,11 @@ export class Cluster {
       destinationRules: [...this.#destinationRules.values],
       peerAuthentications: [...this.#peerAuthentications.values],
     }
+  }
+
+  /** What a pod takes at each of its ports, by the policies as of now. */
+  peerModesOf(pod: Workload): PeerModes {
+    return peerModesOf(pod, this.#peers)
   }
 
   #settings(): Delta['settings'] {

@@ -69,10 +69,10 @@ test('every version of the API means the same', () => {
 })
 
 test('a field that is not honoured is named and the rest is in force', () => {
-  const tls = { mode: 'ISTIO_MUTUAL' }
+  const tls = { mode: 'SIMPLE', caCrl: '/crl.pem' }
   const subset = { name: 'v1', labels: { version: 'v1' } }
   const table: [object, string[]][] = [
-    [{ trafficPolicy: { tls } }, ['trafficPolicy.tls']],
+    [{ trafficPolicy: { tls } }, ['trafficPolicy.tls.caCrl']],
     [{ trafficPolicy: { connectionPool: { tcp: { maxConnections: 1 } } } }, ['trafficPolicy.connectionPool']],
     [{ trafficPolicy: { outlierDetection: { consecutive5xxErrors: 1 } } }, ['trafficPolicy.outlierDetection']],
     [{ trafficPolicy: { tunnel: { targetHost: 'a', targetPort: 1 } } }, ['trafficPolicy.tunnel']],
@@ -88,14 +88,14 @@ test('a field that is not honoured is named and the rest is in force', () => {
     ],
     [
       { trafficPolicy: { portLevelSettings: [{ port: { number: 80 }, tls }] } },
-      ['trafficPolicy.portLevelSettings[0].tls'],
+      ['trafficPolicy.portLevelSettings[0].tls.caCrl'],
     ],
     [
       { trafficPolicy: { portLevelSettings: [{ port: { number: 80 }, ...simple('PASSTHROUGH') }] } },
       ['trafficPolicy.portLevelSettings[0].loadBalancer.simple'],
     ],
     [{ trafficPolicy: { portLevelSettings: [simple('RANDOM')] } }, ['trafficPolicy.portLevelSettings[0]']],
-    [{ subsets: [subset, { ...subset, trafficPolicy: { tls } }] }, ['subsets[1].trafficPolicy.tls']],
+    [{ subsets: [subset, { ...subset, trafficPolicy: { tls } }] }, ['subsets[1].trafficPolicy.tls.caCrl']],
     [
       { subsets: [{ ...subset, trafficPolicy: simple('PASSTHROUGH') }] },
       ['subsets[0].trafficPolicy.loadBalancer.simple'],
@@ -122,31 +122,62 @@ test('settings for a port that is not named hold for no port', () => {
   })
 })
 
-const NO_TLS: ClientTls = {
+const NO_TLS: Omit<ClientTls, 'by'> = {
   ...{ mode: 'DISABLE', sni: '', subjectAltNames: [], clientCertificate: '', privateKey: '' },
   ...{ caCertificates: '', credentialName: '', insecureSkipVerify: false },
 }
 
-test('TLS settings arrive at every level, and are told as long as no connection is secured by them', () => {
+test('TLS settings arrive at every level, and say where they stand', () => {
   const files = { clientCertificate: '/c.pem', privateKey: '/k.pem', caCertificates: '/ca.pem' }
   const { value, problems } = translate({
     host: 'a',
     trafficPolicy: {
-      tls: { mode: 'MUTUAL', ...files, sni: 'a.example', subjectAltNames: ['a', 'b'], insecureSkipVerify: true },
-      portLevelSettings: [{ port: { number: 80 }, tls: {} }],
+      tls: { mode: 'MUTUAL', ...files, sni: 'a.example', subjectAltNames: ['a', 'b'] },
+      portLevelSettings: [{ loadBalancer: {} }, { port: { number: 80 }, tls: {} }],
     },
-    subsets: [{ name: 'v1', trafficPolicy: { tls: { mode: 'SIMPLE', credentialName: 'secret' } } }],
+    subsets: [
+      { name: 'v0' },
+      { name: 'v1', trafficPolicy: { tls: { mode: 'SIMPLE', credentialName: 'secret', insecureSkipVerify: true } } },
+    ],
   })
-  assert.deepEqual(value?.policy?.tls, {
-    ...{ ...NO_TLS, mode: 'MUTUAL', ...files, sni: 'a.example', subjectAltNames: ['a', 'b'] },
-    insecureSkipVerify: true,
-  })
-  assert.deepEqual(value.policy.ports[0]?.tls, NO_TLS)
-  assert.deepEqual(value.subsets[0]?.policy?.tls, { ...NO_TLS, mode: 'SIMPLE', credentialName: 'secret' })
+  const by = (field: string): Pick<ClientTls, 'by'> => {
+    return {
+      by: { object: { kind: 'DestinationRule', namespace: 'default', name: 'reviews' }, field: `spec.${field}` },
+    }
+  }
+  const mutual = { mode: 'MUTUAL', ...files, sni: 'a.example', subjectAltNames: ['a', 'b'] }
+  assert.deepEqual(value?.policy?.tls, { ...NO_TLS, ...mutual, ...by('trafficPolicy.tls') })
+  assert.deepEqual(value.policy.ports[0]?.tls, { ...NO_TLS, ...by('trafficPolicy.portLevelSettings[1].tls') })
+  const simple = { mode: 'SIMPLE', credentialName: 'secret', insecureSkipVerify: true }
+  assert.deepEqual(value.subsets[1]?.policy?.tls, { ...NO_TLS, ...simple, ...by('subsets[1].trafficPolicy.tls') })
   assert.deepEqual(
     problems.map(({ field }) => field),
-    ['spec.trafficPolicy.tls', 'spec.trafficPolicy.portLevelSettings[0].tls', 'spec.subsets[0].trafficPolicy.tls'],
+    ['spec.trafficPolicy.portLevelSettings[0]'],
   )
+})
+
+test('a TLS field that does nothing beside the others is named', () => {
+  const table: [object, string[]][] = [
+    [{ mode: 'DISABLE', sni: 'a', subjectAltNames: ['a'], insecureSkipVerify: false }, ['sni', 'subjectAltNames']],
+    [{ sni: 'a' }, ['sni']],
+    [{ mode: 'ISTIO_MUTUAL', sni: 'a', caCertificates: '/ca', subjectAltNames: ['a'] }, ['sni', 'caCertificates']],
+    [{ mode: 'ISTIO_MUTUAL', credentialName: 'a', insecureSkipVerify: true }, ['credentialName', 'insecureSkipVerify']],
+    [{ mode: 'SIMPLE', clientCertificate: '/c', privateKey: '/k', sni: 'a' }, ['clientCertificate', 'privateKey']],
+    [
+      { mode: 'SIMPLE', caCertificates: '/c', subjectAltNames: ['a'], insecureSkipVerify: true },
+      ['caCertificates', 'subjectAltNames'],
+    ],
+    [{ mode: 'SIMPLE', subjectAltNames: [], insecureSkipVerify: true }, []],
+  ]
+  for (const [tls, fields] of table) {
+    const { problems, rejected } = translate({ host: 'a', trafficPolicy: { tls } })
+    assert.equal(rejected, false)
+    assert.deepEqual(
+      problems.map(({ field }) => field),
+      fields.map((field) => `spec.trafficPolicy.tls.${field}`),
+    )
+    for (const { reason } of problems) assert.match(reason, /^has no effect with /)
+  }
 })
 
 test('TLS that cannot be is refused, by the name of the field', () => {
@@ -154,6 +185,8 @@ test('TLS that cannot be is refused, by the name of the field', () => {
     [{ mode: 'MUTUAL' }, 'clientCertificate'],
     [{ mode: 'MUTUAL', clientCertificate: '/c' }, 'privateKey'],
     [{ mode: 'MUTUAL', credentialName: 's' }, null],
+    [{ mode: 'SIMPLE', credentialName: 's,metadata.name=t' }, 'credentialName'],
+    [{ mode: 'SIMPLE', credentialName: '../s' }, 'credentialName'],
     [{ mode: 'MUTUAL', credentialName: 's', privateKey: '/k' }, 'privateKey'],
     [{ mode: 'SIMPLE', credentialName: 's', caCertificates: '/ca' }, 'caCertificates'],
     [{ mode: 'SIMPLE', credentialName: 's', caCrl: '/crl' }, 'caCrl'],
@@ -164,7 +197,7 @@ test('TLS that cannot be is refused, by the name of the field', () => {
     const at = (spec: object, path: string): void => {
       const { rejected, problems } = translate({ host: 'a', ...spec })
       assert.equal(rejected, field !== null, JSON.stringify(spec))
-      assert.equal(problems[0]?.field, field === null ? `spec.${path}` : `spec.${path}.${field}`)
+      assert.equal(problems[0]?.field, field === null ? undefined : `spec.${path}.${field}`)
     }
     at({ trafficPolicy: { tls } }, 'trafficPolicy.tls')
     const portLevelSettings = [{ port: { number: 80 }, tls }]

@@ -67,7 +67,7 @@ export interface VirtualServiceSpec {
 }
 
 /** networking.istio.io ClientTLSSettings. */
-export type GivenTls = Partial<ClientTls> & { readonly caCrl?: string }
+export type GivenTls = Partial<Omit<ClientTls, 'by'>> & { readonly caCrl?: string }
 
 /** networking.istio.io TrafficPolicy. */
 export interface GivenPolicy {

@@ -50,6 +50,8 @@ async function ask<T>(client: KubeClient, path: string): Promise<T | null> {
   }
 }
 
+const LIVING = 'status.phase!=Succeeded,status.phase!=Failed'
+
 /** Everything a node watches. Pods of other nodes as metadata only. */
 export function sources(client: KubeClient, node: string, rootNamespace: string) {
   return {
@@ -57,7 +59,8 @@ export function sources(client: KubeClient, node: string, rootNamespace: string)
     services: builtIn('services', '/api/v1/services'),
     slices: builtIn('endpointslices', '/apis/discovery.k8s.io/v1/endpointslices'),
     localPods: builtIn('local pods', '/api/v1/pods', { query: { fieldSelector: `spec.nodeName=${node}` } }),
-    pods: builtIn('pods', '/api/v1/pods', { metadataOnly: true }),
+    // without those that have ended: their addresses are others' by now, and metadata does not tell
+    pods: builtIn('pods', '/api/v1/pods', { metadataOnly: true, query: { fieldSelector: LIVING } }),
     meshSettings: meshSettings(rootNamespace),
     virtualServices: custom(client, 'virtualservices', NETWORKING),
     destinationRules: custom(client, 'destinationrules', NETWORKING),

@@ -70,7 +70,7 @@ outboundTrafficPolicy.mode: ALLOW_ANY`
     enableTracing: true,
   })
   const fields = [
-    ...['outboundTrafficPolicy.meshExternal', 'enableTracing', 'trustDomain', 'trustDomainAliases'],
+    ...['outboundTrafficPolicy.meshExternal', 'enableTracing'],
     ...['extensionProviders', 'defaultProviders', 'constructor', '"outboundTrafficPolicy.mode"'],
   ]
   assert.deepEqual(
@@ -118,6 +118,9 @@ test('what cannot be meant is refused, with the field and the reason', () => {
     ['rootNamespace: Not_A_Name', /data\.mesh\.rootNamespace must be the name of a namespace/],
     ['enableTracing: "true"', /data\.mesh\.enableTracing must be true or false/],
     ['trustDomain: 7', /data\.mesh\.trustDomain must be text/],
+    ['trustDomain: a/b', /data\.mesh\.trustDomain must be a trust domain/],
+    ['trustDomain: ""', /data\.mesh\.trustDomain must be a trust domain/],
+    ['trustDomainAliases: [a, B]', /data\.mesh\.trustDomainAliases\[1\] must be a trust domain/],
     ['trustDomainAliases: [a, 7]', /data\.mesh\.trustDomainAliases\[1\] must be text/],
     ['trustDomainAliases: a', /data\.mesh\.trustDomainAliases must be a list/],
     ['extensionProviders: { a: b }', /data\.mesh\.extensionProviders must be a list/],

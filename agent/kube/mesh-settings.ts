@@ -5,6 +5,7 @@ import { parseDocument } from 'yaml'
 import { compileFormat } from '../model/access-format.ts'
 import { DEFAULT_MESH_SETTINGS, type MeshSettings } from '../model/mesh-settings.ts'
 import type { Problem } from '../model/policy.ts'
+import { isTrustDomain } from '../model/spiffe.ts'
 import type { KubeObject } from './object.ts'
 import { refOf, Rejected, type Translation, withoutNulls } from './translate.ts'
 
@@ -27,7 +28,6 @@ interface Field {
   readonly lack: (value: unknown) => string | null
 }
 
-const NO_IDENTITIES = 'has no effect: workloads have no identities yet'
 const NO_PROVIDERS = 'has no effect: no provider is served yet'
 const MODES = ['ALLOW_ANY', 'REGISTRY_ONLY'] as const
 const ENCODINGS = ['JSON', 'TEXT'] as const
@@ -78,15 +78,15 @@ const FIELDS: ReadonlyMap<string, Field> = new Map<string, Field>([
   [
     'trustDomain',
     {
-      take: (settings, value, path) => ({ ...settings, trustDomain: textOf(value, path) }),
-      lack: (value) => (value === DEFAULT_MESH_SETTINGS.trustDomain ? null : NO_IDENTITIES),
+      take: (settings, value, path) => ({ ...settings, trustDomain: trustDomain(value, path) }),
+      lack: () => null,
     },
   ],
   [
     'trustDomainAliases',
     {
-      take: (settings, value, path) => ({ ...settings, trustDomainAliases: listOf(value, path, textOf) }),
-      lack: (value) => (isEmpty(value) ? null : NO_IDENTITIES),
+      take: (settings, value, path) => ({ ...settings, trustDomainAliases: listOf(value, path, trustDomain) }),
+      lack: () => null,
     },
   ],
   [
@@ -200,6 +200,12 @@ function textOf(value: unknown, path: string): string {
 function truthOf(value: unknown, path: string): boolean {
   if (typeof value === 'boolean') return value
   throw new Rejected(path, 'must be true or false')
+}
+
+function trustDomain(value: unknown, path: string): string {
+  const name = textOf(value, path)
+  if (isTrustDomain(name)) return name
+  throw new Rejected(path, 'must be a trust domain: lower-case letters, digits, dots, dashes and underscores')
 }
 
 function namespace(value: unknown, path: string): string | null {

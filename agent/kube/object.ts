@@ -97,7 +97,7 @@ export interface EndpointSlice extends KubeObject {
     readonly addresses: readonly string[]
     readonly conditions?: { readonly ready?: boolean; readonly serving?: boolean; readonly terminating?: boolean }
     readonly nodeName?: string
-    readonly targetRef?: { readonly kind?: string; readonly uid?: string }
+    readonly targetRef?: { readonly kind?: string; readonly name?: string; readonly uid?: string }
   }[]
   readonly ports?: readonly { readonly name?: string; readonly port?: number; readonly protocol?: string }[]
 }

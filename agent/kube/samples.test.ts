@@ -165,7 +165,7 @@ function valueFor(schema: Schema): unknown {
 }
 
 const ROUTE = { destination: { host: 'a' } }
-const POLICY = ['trafficPolicy', 'trafficPolicy.loadBalancer', 'trafficPolicy.portLevelSettings[]']
+const POLICY = ['trafficPolicy', 'trafficPolicy.loadBalancer', 'trafficPolicy.portLevelSettings[]', 'trafficPolicy.tls']
 /** Where fields are looked up in a CRD, and an object that has one there. */
 const PLACES: Record<Kind, { at: string; around: (field: object) => object }[]> = {
   VirtualService: [
@@ -197,6 +197,13 @@ const PLACES: Record<Kind, { at: string; around: (field: object) => object }[]> 
       at: POLICY[2]!,
       around: (field) => ({ host: 'a', trafficPolicy: { portLevelSettings: [{ port: { number: 1 }, ...field }] } }),
     },
+    {
+      at: POLICY[3]!,
+      around: (field) => ({
+        host: 'a',
+        trafficPolicy: { tls: { mode: 'MUTUAL', clientCertificate: '/c', privateKey: '/k', ...field } },
+      }),
+    },
     { at: 'subsets[]', around: (field) => ({ host: 'a', subsets: [{ name: 'a', ...field }] }) },
   ],
   PeerAuthentication: [
@@ -222,9 +229,11 @@ const HONOURED: Readonly<Record<string, readonly string[]>> = {
   'PeerAuthentication selector': ['matchLabels'],
   'PeerAuthentication mtls': ['mode'],
   'DestinationRule ': ['host', 'exportTo', 'trafficPolicy', 'subsets'],
-  'DestinationRule trafficPolicy': ['loadBalancer', 'portLevelSettings'],
+  'DestinationRule trafficPolicy': ['loadBalancer', 'portLevelSettings', 'tls'],
   'DestinationRule trafficPolicy.loadBalancer': ['simple'],
-  'DestinationRule trafficPolicy.portLevelSettings[]': ['port', 'loadBalancer'],
+  'DestinationRule trafficPolicy.portLevelSettings[]': ['port', 'loadBalancer', 'tls'],
+  'DestinationRule trafficPolicy.tls':
+    'mode sni subjectAltNames clientCertificate privateKey caCertificates credentialName insecureSkipVerify'.split(' '),
   'DestinationRule subsets[]': ['name', 'labels', 'trafficPolicy'],
 }
 

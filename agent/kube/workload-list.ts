@@ -8,7 +8,7 @@ import type { KubeObject, Metadata, Pod } from './object.ts'
 import type { ObjectChange, Reflector } from './reflector.ts'
 import type { ServiceList } from './service-list.ts'
 import { attempt, refOf } from './translate.ts'
-import { hasEnded, localWorkload, podProblems, remoteWorkload } from './workload.ts'
+import { CAPTURED, hasEnded, localWorkload, podProblems, remoteWorkload } from './workload.ts'
 
 export interface WorkloadSources {
   readonly local: Pick<Reflector<Pod>, 'objects'>
@@ -18,6 +18,8 @@ export interface WorkloadSources {
   readonly sandboxedRuntimes: readonly string[]
   /** Whether a pod of this node refuses plaintext at one port at least. readTermsAnew() is told of another answer. */
   readonly isStrict: (pod: Pod) => boolean
+  /** Whether an agent is there to keep what it has announced; agentsMoved() is told of another answer. */
+  readonly isReady: (agent: string) => boolean
 }
 
 export class WorkloadList {
@@ -73,6 +75,14 @@ export class WorkloadList {
   /** Other policies hold: what they ask of this node's pods bears on their captures. */
   readTermsAnew(): void {
     for (const uid of this.#from.local.objects.keys()) this.#dirty.add(uid)
+  }
+
+  /** These agents are ready now, or no more: what they have announced counts, or does not. */
+  agentsMoved(agents: ReadonlySet<string>): void {
+    if (agents.size === 0) return
+    for (const [uid, { metadata }] of this.#from.all.objects) {
+      if (agents.has(metadata.annotations?.[CAPTURED] ?? '')) this.#dirty.add(uid)
+    }
   }
 
   /** The endpoints have other places for these pods. */
@@ -131,7 +141,11 @@ export class WorkloadList {
 
   #remote(pod: KubeObject, namespace: Metadata | undefined): Workload {
     const { ips, node } = this.#from.services.placeOf(pod.metadata.uid)
-    return { ...remoteWorkload(pod, namespace), ips, node }
+    const announced = remoteWorkload(pod, namespace)
+    const agentReady = announced.captured !== null && this.#from.isReady(announced.captured)
+    if (ips.length > 0) return { ...announced, agentReady, ips, placedBy: 'endpoints', node }
+    // what was announced is believed of a member alone; also when its agent is lost, or what is under STRICT were a stranger
+    return { ...announced, agentReady, ips: announced.joined ? announced.ips : [], node }
   }
 
   #putLocal(uid: string, now: Workload | undefined): boolean {

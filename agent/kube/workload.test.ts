@@ -107,6 +107,8 @@ test('a pod of this node is known whole', () => {
     owner: 'web-1',
     hostNetwork: true,
     unfit: 'hostNetwork',
+    agentReady: true,
+    placedBy: 'spec',
     terms: { ...PLAIN_TERMS, excludeInboundPorts: [9090] },
     joined: true,
     terminating: false,
@@ -161,6 +163,27 @@ test('a pod of another node whose account is not announced is not captured; one 
       [remote, local],
     )
   }
+})
+
+test('a pod of another node is where its agent has announced it, once its account is announced too', () => {
+  const at = (annotations: Record<string, string>): readonly string[] =>
+    remoteWorkload({ metadata: { ...metadata, annotations } }, undefined).ips
+  const metadata = { name: 'a', uid: '1', resourceVersion: '1' }
+  const account = { 'weft.dev/service-account': 'web' }
+  assert.deepEqual(at({ ...account, 'weft.dev/addresses': '10.0.0.1,FD00::0:1' }), ['10.0.0.1', 'fd00::1'])
+  assert.deepEqual(at({ ...account, 'weft.dev/addresses': 'none,10.0.0.1,10.0.0.2,10.0.0.3' }), ['10.0.0.1'])
+  assert.deepEqual(at({ 'weft.dev/addresses': '10.0.0.1' }), [])
+  assert.deepEqual(at(account), [])
+})
+
+test('of a pod of another node it is known which ports go past its proxy, by its own word or its namespace’s', () => {
+  const metadata = { name: 'a', uid: '1', resourceVersion: '1' }
+  const annotations = { 'weft.dev/exclude-inbound-ports': '9000, none' }
+  const portsOf = (own: object, namespace: object): readonly number[] =>
+    remoteWorkload({ metadata: { ...metadata, ...own } }, { ...metadata, ...namespace }).terms.excludeInboundPorts
+  assert.deepEqual(portsOf({ annotations }, {}), [9000])
+  assert.deepEqual(portsOf({}, { annotations }), [9000])
+  assert.equal(remoteWorkload({ metadata }, undefined).terms, PLAIN_TERMS)
 })
 
 test('a pod that can never be captured says why', () => {

@@ -2,7 +2,7 @@
 
 import { canonicalIp } from '../model/address.ts'
 import type { Problem } from '../model/policy.ts'
-import { PLAIN_TERMS } from '../model/terms.ts'
+import { type CaptureTerms, PLAIN_TERMS } from '../model/terms.ts'
 import type { Workload } from '../model/workload.ts'
 import type { KubeObject, Metadata, Pod } from './object.ts'
 import { readTerms } from './terms.ts'
@@ -12,6 +12,8 @@ import { refOf } from './translate.ts'
 export const MESH = 'weft.dev/mesh'
 /** Written on a pod by the agent that captured it; names that agent. */
 export const CAPTURED = 'weft.dev/captured'
+/** Written with it: the pod's addresses, which no Service need have. */
+export const ADDRESSES = 'weft.dev/addresses'
 /** Written beside it: the service account that callers demand of whoever answers for the pod. */
 export const SERVICE_ACCOUNT = 'weft.dev/service-account'
 
@@ -19,6 +21,20 @@ export const SERVICE_ACCOUNT = 'weft.dev/service-account'
 export function meshWish(metadata: Metadata): string | null {
   return metadata.annotations?.[MESH] ?? metadata.labels?.[MESH] ?? null
 }
+
+/** Of a pod of another node: which of its ports do not take the mesh's TLS, for they go past its proxy. */
+function remoteTerms(pod: KubeObject, namespace: Metadata | undefined): CaptureTerms {
+  const { excludeInboundPorts } = readTerms({ metadata: pod.metadata }, namespace, false).terms
+  return excludeInboundPorts.length === 0 ? PLAIN_TERMS : { ...PLAIN_TERMS, excludeInboundPorts }
+}
+
+/** Addresses that an agent has announced: one, or one of each family. */
+function announcedIps({ annotations }: Metadata): string[] {
+  const given = annotations?.[ADDRESSES]?.split(',', ADDRESSES_MOST) ?? []
+  return given.flatMap((ip) => canonicalIp(ip) ?? [])
+}
+
+const ADDRESSES_MOST = 2
 
 /** Whether a pod joins: its own wish first, else its namespace's. */
 export function isJoined(pod: Metadata, namespace: Metadata | undefined): boolean {
@@ -84,11 +100,13 @@ export function localWorkload(
     ...remoteWorkload(pod, namespace),
     node: pod.spec?.nodeName ?? null,
     ips: podIps(pod),
+    placedBy: 'spec',
     serviceAccount: pod.spec?.serviceAccountName ?? 'default',
     hostNetwork: pod.spec?.hostNetwork === true,
     unfit: unfitness(pod, sandboxed),
     terms: readTerms(pod, namespace, isStrict).terms,
     captured: pod.metadata.annotations?.[CAPTURED] ?? null,
+    agentReady: true,
   }
 }
 
@@ -115,8 +133,9 @@ export function podProblems(pod: Pod, namespace: Metadata | undefined, isStrict:
 }
 
 /**
- * A pod of another node, of which only the metadata is watched: its addresses come from the EndpointSlices. One whose
- * account is not announced is not captured for its callers: they could not say whose certificate they want.
+ * A pod of another node, of which only the metadata is watched. Its addresses are those that its agent has announced, and
+ * whether that agent is ready nobody has said yet. One whose account is not announced is not captured for its callers: they
+ * could not say whose certificate they want.
  */
 export function remoteWorkload(pod: KubeObject, namespace: Metadata | undefined): Workload {
   const { metadata } = pod
@@ -126,16 +145,18 @@ export function remoteWorkload(pod: KubeObject, namespace: Metadata | undefined)
     name: metadata.name,
     namespace: metadata.namespace ?? '',
     node: null,
-    ips: [],
+    ips: account === null ? [] : announcedIps(metadata),
+    placedBy: 'announcement',
     labels: metadata.labels ?? {},
     serviceAccount: account ?? '',
     owner: ownerOf(metadata),
     hostNetwork: false,
     unfit: null,
-    terms: PLAIN_TERMS,
+    terms: remoteTerms(pod, namespace),
     joined: isJoined(metadata, namespace),
     terminating: metadata.deletionTimestamp !== undefined,
     captured: account === null ? null : (metadata.annotations?.[CAPTURED] ?? null),
+    agentReady: false,
     announcedAccount: account,
   }
 }

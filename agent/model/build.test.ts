@@ -54,7 +54,7 @@ const workload = fc
   .map(({ uid, ips, version: label, hostNetwork, terminating }) => ({
     ...{ uid, name: uid, namespace: 'default', node: null, ips, labels: { version: label }, serviceAccount: '' },
     ...{ owner: uid, hostNetwork, unfit: null, terms: PLAIN_TERMS, joined: true, terminating },
-    ...{ captured: null, announcedAccount: null },
+    ...{ captured: null, announcedAccount: null, agentReady: true, placedBy: 'spec' as const },
   }))
 
 const endpoint: fc.Arbitrary<Endpoint> = plain({
@@ -219,6 +219,8 @@ const CALLER = {
     terminating: false,
     captured: null,
     announcedAccount: null,
+    agentReady: true,
+    placedBy: 'spec' as const,
   },
 }
 

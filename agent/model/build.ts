@@ -91,7 +91,7 @@ export class Draft {
     this.#refused = refused
     this.#settings = before.settings
     this.#workloads = before.workloadByUid.edit()
-    this.#ips = new ClaimsEdit(before.sources.ips, ({ uid }) => uid)
+    this.#ips = new ClaimsEdit(before.sources.ips, claimOf)
     this.#services = before.serviceByHost.edit()
     this.#addresses = new ClaimsEdit(before.sources.addresses, rankOf)
     this.#aliases = before.aliases.edit()
@@ -159,7 +159,7 @@ export class Draft {
 
   *#workload(uid: string, now: Workload | null): Generator<void> {
     const before = this.#workloads.get(uid)
-    for (const ip of before === undefined ? [] : ipsOf(before)) this.#ips.withdraw(ip, uid)
+    for (const ip of before === undefined ? [] : ipsOf(before)) this.#ips.withdraw(ip, claimOf(before as Workload))
     put(this.#workloads, uid, now)
     for (const ip of now === null ? [] : ipsOf(now)) this.#ips.claim(ip, now as Workload)
     yield* this.#step()
@@ -259,6 +259,13 @@ function put<T>(index: Edit<T>, key: string, now: T | null): void {
 function ipsOf({ hostNetwork, ips }: Workload): readonly string[] {
   return hostNetwork ? [] : ips
 }
+
+/** Nobody takes another's address by announcing it. */
+function claimOf({ uid, placedBy }: Workload): string {
+  return `${PLACES.indexOf(placedBy)} ${uid}`
+}
+
+const PLACES: readonly Workload['placedBy'][] = ['spec', 'endpoints', 'announcement']
 
 function hostOf({ service }: ServiceAt): string {
   return service.host

@@ -4,7 +4,8 @@
 
 import { type PeerAuthentication, peersByNamespace, selects } from './peer-authentication.ts'
 import type { DestinationRule, VirtualService } from './policy.ts'
-import { isVisible, preferred } from './route.ts'
+import { isVisible } from './destination.ts'
+import { preferred } from './route.ts'
 import { byAge } from './host-index.ts'
 import type { ObjectRef, Workload } from './workload.ts'
 

@@ -136,7 +136,7 @@ export const FAILURES = {
     retry: false,
     details: 'rbac_access_denied_matched_policy[none]',
   },
-  // STRICT, and not captured: nothing leaves in plaintext. Another endpoint may be captured
+  // STRICT or a rule's ISTIO_MUTUAL, and not captured: nothing leaves in plaintext. Another endpoint may be captured
   UPSTREAM_NOT_SECURED: {
     step: 'authorize',
     blame: 'policy',

@@ -83,6 +83,11 @@ export function effectiveMode({ others, ports }: PeerModes, port: number): PeerD
   return ports.get(port) ?? others
 }
 
+/** Whether an object demands TLS of anybody. */
+export function saysStrict({ mode, ports }: PeerAuthentication): boolean {
+  return mode === 'STRICT' || ports.some((port) => port.mode === 'STRICT')
+}
+
 /** Whether plaintext is refused at one port at least. */
 export function isStrictSomewhere({ others, ports }: PeerModes): boolean {
   return others.mode === 'STRICT' || [...ports.values()].some(({ mode }) => mode === 'STRICT')

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { type Caller, workloadOf } from './identity.ts'
-import { authorize } from './permit.ts'
+import { type Link, plainLink } from './link.ts'
+import { authorize, type Denial, type Permit } from './permit.ts'
 import type { Endpoint } from './service.ts'
 import { canonicalName, canonicalRevision } from './workload.ts'
 import { world } from './world.fixture.ts'
@@ -14,12 +15,28 @@ function endpoint(ip: string): Endpoint {
   return { address: { ip, port: 80 }, workload: null, ready: true, serving: true, terminating: false, node: null }
 }
 
+function judged(ip: string): Permit | Denial {
+  const to = endpoint(ip)
+  return authorize(caller, to, plainLink(to))
+}
+
 test('a permit is for the caller and the endpoint that were judged', () => {
   const to = endpoint('10.244.0.1')
-  const verdict = authorize(caller, to)
+  const verdict = authorize(caller, to, plainLink(to))
   assert.ok(!('denied' in verdict))
   assert.equal(verdict.caller, caller)
   assert.equal(verdict.endpoint, to)
+})
+
+test('a permit says by which link, and none is given for one that is refused', () => {
+  const to = endpoint('10.244.0.1')
+  const tls: Link = { kind: 'tls', key: 'a', identity: 'spiffe://cluster.local/ns/shop/sa/web' }
+  const verdict = authorize(caller, to, tls)
+  assert.ok(!('denied' in verdict) && verdict.link === tls)
+  assert.deepEqual(authorize(caller, to, { kind: 'refused', key: 'a', why: 'it is not captured' }), {
+    denied: 'it is not captured',
+    code: 'UPSTREAM_NOT_SECURED',
+  })
 })
 
 test('nothing that ends inside the caller’s own namespace is permitted', () => {
@@ -35,16 +52,16 @@ test('nothing that ends inside the caller’s own namespace is permitted', () =>
     '::ffff:0:0',
   ]
   for (const ip of loopback) {
-    const verdict = authorize(caller, endpoint(ip))
+    const verdict = judged(ip)
     assert.ok('denied' in verdict && verdict.denied.includes(ip), ip)
   }
   fc.assert(
     fc.property(fc.ipV4(), (ip) => {
-      assert.equal('denied' in authorize(caller, endpoint(ip)), /^127\.|^0\.0\.0\.0$/.test(ip))
+      assert.equal('denied' in judged(ip), /^127\.|^0\.0\.0\.0$/.test(ip))
     }),
   )
   for (const ip of ['fd00::1', '::2', '::ffff:10.0.0.1', '::ffff:a00:1', '1::'])
-    assert.ok(!('denied' in authorize(caller, endpoint(ip))), ip)
+    assert.ok(!('denied' in judged(ip)), ip)
 })
 
 test('a workload is named only on proof', () => {

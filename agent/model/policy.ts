@@ -84,16 +84,18 @@ export type Balancer = 'ROUND_ROBIN' | 'LEAST_REQUEST' | 'RANDOM'
 
 /** How a connection to an endpoint is secured (Istio ClientTLSSettings). Texts are '' where the object does not say. */
 export interface ClientTls {
+  /** Who says so, and where: the path of the field. */
+  readonly by: { readonly object: ObjectRef; readonly field: string }
   /** ISTIO_MUTUAL: by the caller's own identity of the mesh. */
   readonly mode: 'DISABLE' | 'SIMPLE' | 'MUTUAL' | 'ISTIO_MUTUAL'
   readonly sni: string
-  /** Whom the certificate may name; empty: whoever was dialled. */
+  /** Whom the certificate may name; empty: whom the server is asked for. */
   readonly subjectAltNames: readonly string[]
-  /** Files. */
+  /** Files of the node. */
   readonly clientCertificate: string
   readonly privateKey: string
   readonly caCertificates: string
-  /** A Secret, in place of files. */
+  /** A Secret of the object's namespace, in place of files. */
   readonly credentialName: string
   readonly insecureSkipVerify: boolean
 }

@@ -6,6 +6,20 @@ export type DeclaredProtocol = 'http' | 'opaque' | 'sniff'
 /** What a connection was found to speak. */
 export type Protocol = 'http' | 'opaque'
 
+/** What the mesh's TLS carries, by ALPN (RFC 7301): the caller's node has told the protocol already. */
+export const ALPN: readonly string[] = ['weft-http/1', 'weft-tcp/1']
+
+/** The ALPN that stands for a protocol. */
+export function alpnOf(protocol: Protocol): string {
+  return protocol === 'http' ? 'weft-http/1' : 'weft-tcp/1'
+}
+
+/** The protocol that an ALPN stands for; null: it is none of the mesh's. */
+export function protocolOf(alpn: string | null): Protocol | null {
+  if (alpn === null || !ALPN.includes(alpn)) return null
+  return alpn === 'weft-http/1' ? 'http' : 'opaque'
+}
+
 /** Ports that speak first from the server's side or are no HTTP by custom: opaque without sniffing when undeclared. */
 const OPAQUE_PORTS: ReadonlySet<number> = new Set([25, 587, 3306, 4444, 5432, 6379, 9300, 11211])
 

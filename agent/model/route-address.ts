@@ -6,6 +6,7 @@
 // endpoint. A Host that is an IP address asks for a pod, not for a Service, and gets no routing.
 
 import { addressText, canonicalIp, familyOf, type SocketAddress } from './address.ts'
+import { clientTlsFor } from './destination.ts'
 import { entriesFor } from './host-index.ts'
 import type { RequestFacts } from './match.ts'
 import {
@@ -45,7 +46,7 @@ export function routeAddress(snapshot: Snapshot, target: Addressed, asked: Asked
   }
   const kept = target.kind === 'unknown' ? keptFrom(snapshot, address, 'BLACK_HOLE') : null
   if (kept !== null) return { kind: 'none', code: kept.code, why: kept.message }
-  return forward(routeTcp(snapshot, target, ''), null)
+  return forward(routeTcp(snapshot, target, asked.caller?.namespace ?? ''), null)
 }
 
 /** The headless Service an endpoint is dialled for: the one that stands there; where several do, the one Host names. */
@@ -81,7 +82,7 @@ function routeHeadless(
     host: service.host,
     port: port.port,
     isUnknown: false,
-    tls: null,
+    tls: clientTlsFor(snapshot, { host: service.host, subset: null, port: port.port }, consumer),
     endpoints: endpoint === undefined ? dialled.endpoints : [endpoint],
   }
   if (rules === null) return forward(backends, null)
@@ -118,7 +119,11 @@ function routeByHost(
   const order = [consumer, alias?.namespace ?? consumer, snapshot.rootNamespace]
   const rules = isOther ? null : firstVisible(entriesFor(snapshot.virtualServices, host), { consumer, order })
   const dialled = direct(address, null)
-  const backends: Backends = alias === null ? dialled : { ...dialled, host, isUnknown: false }
+  const aliased = { ...dialled, host, isUnknown: false }
+  const backends: Backends =
+    alias === null
+      ? dialled
+      : { ...aliased, tls: clientTlsFor(snapshot, { host, subset: null, port: address.port }, consumer) }
   if (rules !== null) {
     const own = kept === null ? { hosts: [host], backends } : null
     return followRules(snapshot, rules, asked, { at: vantage(address, address.port, consumer), own, random })

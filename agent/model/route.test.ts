@@ -2,12 +2,13 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { addressText } from './address.ts'
-import type { Balancer, ClientTls, HttpRule, RequestMatch } from './policy.ts'
+import type { Balancer, HttpRule, RequestMatch } from './policy.ts'
 import { drawn, request, seeded } from './request.fixture.ts'
 import { backendsFor, type HttpRoute, keptFrom, type Random, routeHttp, routeTcp, virtualServiceFor } from './route.ts'
 import { resolve, type Snapshot } from './snapshot.ts'
 import type { Workload } from './workload.ts'
 import {
+  clientTls,
   dialled,
   type DestinationRuleWish,
   hostOf,
@@ -464,10 +465,7 @@ test('a balancer is the subset’s before the rule’s and the port’s before t
 })
 
 test('TLS is the subset’s before the rule’s and the port’s before the top level’s, else nothing', () => {
-  const tls = (mode: ClientTls['mode']): ClientTls => ({
-    ...{ mode, sni: '', subjectAltNames: [], clientCertificate: '', privateKey: '' },
-    ...{ caCertificates: '', credentialName: '', insecureSkipVerify: false },
-  })
+  const tls = clientTls
   const simple = { tls: tls('SIMPLE') }
   const table: [wish: Partial<DestinationRuleWish>, subset: string | null, mode: string | undefined][] = [
     [{}, null, undefined],

@@ -2,18 +2,9 @@
 
 import { addressText, familyOf, type IpFamily, type SocketAddress } from './address.ts'
 import { type FailureCode, MeshError } from './failure.ts'
+import { clientTlsFor, isVisible, policiesFor, saidOf } from './destination.ts'
 import { pathOf, type RequestFacts } from './match.ts'
-import type {
-  Balancer,
-  ClientTls,
-  DestinationRule,
-  HttpRule,
-  PortPolicy,
-  RequestMatch,
-  Rewrite,
-  TrafficPolicy,
-  WeightedDestination,
-} from './policy.ts'
+import type { Balancer, ClientTls, HttpRule, RequestMatch, Rewrite, WeightedDestination } from './policy.ts'
 import { entriesFor } from './host-index.ts'
 import type { Endpoint, Service } from './service.ts'
 import { serving } from './serving.ts'
@@ -23,6 +14,7 @@ import {
   memoized,
   resolve,
   type RuleRef,
+  type ServiceAt,
   type Snapshot,
   type Target,
   type Vantage,
@@ -112,11 +104,19 @@ export function followRules(
   const destination = draw(rule.destinations, random)
   if (destination === null) return { kind: 'none', code: 'NO_ROUTE', why: `${text(ref)} gives no destination` }
   const isOwn = own !== null && own.hosts.includes(destination.host)
-  const backends = isOwn ? { ...own.backends, subset: destination.subset } : backendsFor(snapshot, destination, at)
+  const backends = isOwn
+    ? ownBackends(snapshot, own.backends, destination.subset, at.consumer)
+    : backendsFor(snapshot, destination, at)
   if (backends === null) return { kind: 'none', code: 'NO_CLUSTER', why: unknownDestination(destination, ref) }
   const { timeoutMs } = rule
   const { target, authority } = rewritten(rule.rewrite, matched.match, asked.request.target)
   return { kind: 'forward', by, backends, delayMs, timeoutMs, target, authority }
+}
+
+/** The very endpoint that was dialled, as a policy for a subset has it. */
+function ownBackends(snapshot: Snapshot, own: Backends, subset: string | null, consumer: string): Backends {
+  const { host, port, isUnknown } = own
+  return { ...own, subset, tls: isUnknown ? null : clientTlsFor(snapshot, { host, subset, port }, consumer) }
 }
 
 /** The first rule that matches, with the `match` entry that did (null where the rule takes every request). */
@@ -149,10 +149,20 @@ export function routeTcp(snapshot: Snapshot, target: Target, consumer: string): 
       }) as Backends
     }
     case 'workload':
-      return direct(target.address, target.workload.uid)
-    case 'unknown':
-      return { ...direct(target.address, null), isUnknown: target.behind === null }
+      return asDialled(snapshot, direct(target.address, target.workload.uid), target.behind, consumer)
+    case 'unknown': {
+      const isUnknown = target.behind === null
+      return asDialled(snapshot, { ...direct(target.address, null), isUnknown }, target.behind, consumer)
+    }
   }
+}
+
+/** An endpoint that was dialled: where that is how its Service is dialled, the Service's policy secures it. */
+function asDialled(snapshot: Snapshot, dialled: Backends, behind: ServiceAt | null, consumer: string): Backends {
+  if (behind === null || !behind.service.headless) return dialled
+  const at = { host: behind.service.host, port: behind.port.port }
+  const tls = clientTlsFor(snapshot, { ...at, subset: null }, consumer)
+  return tls === null ? dialled : { ...dialled, ...at, tls }
 }
 
 /**
@@ -217,13 +227,10 @@ export function backendsFor(
       service.ports.find((candidate) => candidate.port === wanted) ??
       (destination.port === null && service.ports.length === 1 ? service.ports[0] : undefined)
     if (port === undefined) return null
-    const rules = destinationRulesFor(snapshot, host, { consumer: at.consumer, producer: service.namespace })
-    const subsets = rules.flatMap((rule) => rule.subsets)
-    const chosen = subset === null ? null : (subsets.find(({ name }) => name === subset) ?? null)
+    const from = { consumer: at.consumer, producer: service.namespace }
+    const { chosen, policies } = policiesFor(snapshot, { host, subset }, from)
     if (subset !== null && chosen === null) return null
     const labels = chosen?.labels ?? {}
-    const policy = rules.find((rule) => rule.policy !== null)?.policy ?? null
-    const policies = [chosen?.policy ?? null, policy]
     const balancer = saidOf(policies, port.port, (one) => one.balancer, DEFAULT_BALANCER)
     const onlyNode = service.localOnly && !at.external ? snapshot.settings.node : null
     return {
@@ -253,27 +260,6 @@ function serviceNamed(snapshot: Snapshot, host: string): Service | null {
   return service === undefined || service.externalName !== null ? null : service
 }
 
-/**
- * All DestinationRules in force for a host, oldest first: those of the consumer's namespace, else of the service's, else
- * of the root; there those of the longest host. Several of one host are one: their subsets together, and the oldest one's
- * policy (Istio merges them so).
- */
-function destinationRulesFor(
-  snapshot: Snapshot,
-  host: string,
-  from: { readonly consumer: string; readonly producer: string },
-): readonly DestinationRule[] {
-  const known = entriesFor(snapshot.destinationRules, host)
-  for (const namespace of [from.consumer, from.producer, snapshot.rootNamespace]) {
-    const own = known.map((rules) =>
-      rules.filter((rule) => rule.ref.namespace === namespace && isVisible(rule.exportTo, from.consumer)),
-    )
-    const found = own.find((rules) => rules.length > 0)
-    if (found !== undefined) return found
-  }
-  return []
-}
-
 /** The first entry (oldest first) of the first namespace in `order` that has one. */
 export function preferred<T>(
   entries: readonly T[],
@@ -287,10 +273,6 @@ export function preferred<T>(
   return entries[0] ?? null
 }
 
-export function isVisible(exportTo: readonly string[], consumer: string): boolean {
-  return exportTo.includes('*') || exportTo.includes(consumer)
-}
-
 function carries(snapshot: Snapshot, endpoint: Endpoint, labels: Readonly<Record<string, string>>): boolean {
   const wanted = Object.entries(labels)
   if (wanted.length === 0) return true
@@ -300,25 +282,6 @@ function carries(snapshot: Snapshot, endpoint: Endpoint, labels: Readonly<Record
 
 /** Istio's default. */
 const DEFAULT_BALANCER: Balancer = 'LEAST_REQUEST'
-
-/**
- * One setting. Port over top level, subset over rule; null where nobody says. What a port's own settings leave out is
- * Istio's default, never inherited.
- */
-function saidOf<T>(
-  policies: readonly (TrafficPolicy | null)[],
-  port: number,
-  read: (policy: PortPolicy) => T | null,
-  byDefault: T | null,
-): T | null {
-  for (const policy of policies) {
-    const byPort = policy?.ports.find((entry) => entry.port === port)
-    if (byPort !== undefined) return read(byPort) ?? byDefault
-    const said = policy === null ? null : read(policy)
-    if (said !== null) return said
-  }
-  return null
-}
 
 /** Exactly this address, whoever is there. */
 export function direct(address: SocketAddress, workload: string | null): Backends {

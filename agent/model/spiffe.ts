@@ -15,6 +15,11 @@ const LABEL_MOST = 63
 /** Of a service account's name, which may have dots. */
 const NAME_MOST = 253
 
+/** Whether this can be the trust domain of an identity. */
+export function isTrustDomain(name: string): boolean {
+  return TRUST_DOMAIN.test(name)
+}
+
 /** The URI of an identity. */
 export function spiffeUri({ trustDomain, namespace, serviceAccount }: SpiffeId): string {
   return `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`
@@ -25,7 +30,7 @@ export function readSpiffeUri(uri: string): SpiffeId | null {
   const [scheme, nothing, trustDomain = '', ns, namespace = '', sa, serviceAccount = '', ...more] = uri.split('/')
   if (scheme !== 'spiffe:' || nothing !== '' || ns !== 'ns' || sa !== 'sa' || more.length > 0) return null
   const isSound =
-    TRUST_DOMAIN.test(trustDomain) &&
+    isTrustDomain(trustDomain) &&
     namespace.length <= LABEL_MOST &&
     LABEL.test(namespace) &&
     serviceAccount.length <= NAME_MOST &&

@@ -18,6 +18,8 @@ export interface Workload {
   /** Name of the Kubernetes node, or null while the pod is not scheduled. */
   readonly node: string | null
   readonly ips: readonly string[]
+  /** Whose word its addresses are: where several pods claim one, the first of these counts before the others. */
+  readonly placedBy: 'spec' | 'endpoints' | 'announcement'
   readonly labels: Readonly<Record<string, string>>
   /** Of pods of other nodes as it is announced; '' where it is not. */
   readonly serviceAccount: string
@@ -27,7 +29,7 @@ export interface Workload {
   readonly hostNetwork: boolean
   /** Why it can never be captured, whatever it asks for, or null. Known of pods of this node alone. */
   readonly unfit: string | null
-  /** What it asks of its capture; of pods of other nodes PLAIN_TERMS. */
+  /** What it asks of its capture; of pods of other nodes the excluded inbound ports alone. */
   readonly terms: CaptureTerms
   /** Whether namespace and pod ask for it to be in the mesh (`weft.dev/mesh`). */
   readonly joined: boolean
@@ -38,6 +40,8 @@ export interface Workload {
    * account is not announced.
    */
   readonly captured: string | null
+  /** Whether that agent is there to keep what it has announced; of pods of this node true. */
+  readonly agentReady: boolean
   /** The service account that the announcement names (`weft.dev/service-account`), or null. */
   readonly announcedAccount: string | null
 }

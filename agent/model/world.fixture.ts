@@ -2,6 +2,7 @@
 // date follows from the order of the calls, so that a test reads the same twice.
 
 import type {
+  ClientTls,
   DestinationRule,
   HttpRule,
   PortPolicy,
@@ -137,6 +138,8 @@ export class World {
         terms: PLAIN_TERMS,
         joined: true,
         captured: null,
+        agentReady: true,
+        placedBy: 'spec',
         announcedAccount: null,
         terminating,
         ...rest,
@@ -300,6 +303,22 @@ export function match(wish: Partial<RequestMatch>): RequestMatch {
     port: null,
     sourceLabels: {},
     sourceNamespace: null,
+    ...wish,
+  }
+}
+
+/** TLS that a DestinationRule asks for; what is not said is ''. */
+export function clientTls(mode: ClientTls['mode'], wish: Partial<ClientTls> = {}): ClientTls {
+  return {
+    by: { object: { kind: 'DestinationRule', namespace: 'default', name: 'dr-1' }, field: 'spec.trafficPolicy.tls' },
+    mode,
+    sni: '',
+    subjectAltNames: [],
+    clientCertificate: '',
+    privateKey: '',
+    caCertificates: '',
+    credentialName: '',
+    insecureSkipVerify: false,
     ...wish,
   }
 }

@@ -71,6 +71,10 @@ export class Attempt implements Carrier, Waiting {
     else this.#carry(pooled)
   }
 
+  get clientCert(): string | null {
+    return this.#way.leg.clientCert
+  }
+
   heard(head: HeaderSource): void {
     this.#request.ledger.heard(head)
   }
@@ -109,14 +113,15 @@ export class Attempt implements Carrier, Waiting {
 
   #pool(): Pool {
     const { call, walk } = this.#request
-    return walk.node.pools.of(call.pod.captured.uid, this.#endpoint, this.#way.leg.client)
+    const { leg } = this.#way
+    return walk.node.pools.of(call.pod.captured.uid, { endpoint: this.#endpoint, key: leg.link.key }, leg.client)
   }
 
   #dial(): void {
     const { exchange, walk } = this.#request
     const { permit, leg } = this.#way
-    until(exchange, connect(permit, leg, walk.node), (late) => late.reset()).then(
-      (channel) => this.#carry(new Http1Upstream(channel, walk.node.limits)),
+    until(exchange, connect(permit, leg, walk.node, 'http'), ({ channel }) => channel.reset()).then(
+      ({ channel, term }) => this.#carry(new Http1Upstream(channel, walk.node.limits, term)),
       (thrown: unknown) => this.failed(failureOf(thrown)),
     )
   }
@@ -161,15 +166,19 @@ export class Attempt implements Carrier, Waiting {
     const { leg, route } = this.#way
     const upstream = this.#upstream as Http1Upstream
     const { ahead } = upstream
+    const judge = judgeOf({ call, caller, leg, backends: route.backends })
+    // what came into force since the request was routed found no tunnel in this place to judge
+    const refusal = walk.node.snapshot === world ? null : judge(walk.node.snapshot)
+    if (refusal !== null) {
+      upstream.channel.reset()
+      throw refusal
+    }
     const flow = relay(exchange.channel, upstream.channel, exchange, {
       fromCaller: ahead?.fromCaller ?? null,
       fromUpstream: ahead?.fromUpstream ?? null,
     })
-    const judge = judgeOf({ call, caller, leg, backends: route.backends })
-    walk.place.occupant = occupant(flow, [exchange.channel, upstream.channel], judge, walk.node.limits)
-    // a snapshot that came since the request was routed found no tunnel in this place to judge
-    const refusal = walk.node.snapshot === world ? null : judge(walk.node.snapshot)
-    if (refusal !== null) flow.stop(refusal)
+    const ends = { channels: [exchange.channel, upstream.channel], terms: [call.term, upstream.term] }
+    walk.place.occupant = occupant(flow, ends, judge, walk.node.limits)
     await flow.done
   }
 }

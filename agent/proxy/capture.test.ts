@@ -6,6 +6,7 @@ import type { SocketAddress } from '../model/address.ts'
 import { MeshError } from '../model/failure.ts'
 import { SELF_DIAL } from '../model/self-dial.ts'
 import { capture, type Captured } from './capture.ts'
+import { Handshakes } from './plane/handshakes.ts'
 import { DEFAULT_LIMITS } from './plane/limits.ts'
 import type { JoinedPod } from './plane/node.ts'
 import type { Channel } from './transport/transport.ts'
@@ -21,8 +22,19 @@ function podAt(...ips: string[]): JoinedPod {
   const captured: CapturedPod = { uid: 'web', ips, cookie: '7', netns: -1, listeners: LISTENERS }
   const acceptor = { pause() {}, resume() {}, close() {} }
   const sockets: PodSockets = { captured, accept: () => acceptor, socket: () => -1, close: () => undefined }
+  const limit = new Handshakes(DEFAULT_LIMITS)
+  const handshakes = { inbound: limit, outbound: limit }
   const counts = { connections: 1, nodeConnections: 1, row: null }
-  return { captured, sockets, acceptors: [], budget: UNBOUNDED, ...counts, released: false, isHeldOff: false }
+  return {
+    captured,
+    sockets,
+    acceptors: [],
+    budget: UNBOUNDED,
+    handshakes,
+    ...counts,
+    released: false,
+    isHeldOff: false,
+  }
 }
 
 /** What the kernel says of one connection. */

@@ -5,14 +5,15 @@
 // HTTP walks from route on once a request (http.ts), TCP once (tcp.ts). The steps are named in model/failure.ts.
 
 import { failureOf } from '../model/failure.ts'
-import { workloadOf } from '../model/identity.ts'
+import { principalOf, workloadOf } from '../model/identity.ts'
 import { selfDialAnswer } from '../model/self-dial.ts'
 import type { ConnectionLedger } from '../telemetry/ledger.ts'
-import { authenticate } from './authenticate.ts'
+import { authenticate, known, meet, type Met } from './authenticate.ts'
 import { capture } from './capture.ts'
-import { classify } from './classify.ts'
+import { type Call, classify } from './classify.ts'
 import { serveHttp } from './http.ts'
 import type { Arrival, MeshNode } from './plane/node.ts'
+import type { Channel } from './transport/transport.ts'
 import { carry } from './tcp.ts'
 
 /** Carries one accepted connection to its end. Never rejects. */
@@ -20,23 +21,40 @@ export async function serve(arrival: Arrival, node: MeshNode): Promise<void> {
   using ledger = node.account.open(arrival.direction) // written exactly once, however we leave
   using place = node.live.enter(arrival, ledger) // before any check: no policy change slips between
   const walk = { node, ledger, place }
+  let { channel } = arrival
   try {
     const captured = capture(arrival, node) // who dialled, and whom
     if (captured === 'self-dial') return answerSelfDial(arrival, ledger)
     ledger.dialled = captured.dialled
     ledger.peer = captured.peer
-    const caller = authenticate(captured, node) // a proof, or a reason why there is none
-    ledger.caller = workloadOf(caller)
     ledger.pod = node.snapshot.workloadByUid.get(arrival.pod.captured.uid) ?? null
-    const call = await place.until(classify(captured, node), () => {}) // service, protocol: declared, else sniffed
-    ledger.service = call.service?.service ?? null
-    if (call.protocol === 'http')
-      await serveHttp(call, caller, walk) // route … relay, once a request
-    else await carry(call, caller, walk) // route … relay, once
+    // a proof, or a reason why there is none
+    let met: Met | null = known(captured, node) ?? (await place.until(authenticate(captured, node, place), dropped))
+    while (met !== null) {
+      ;({ channel } = met)
+      const { caller } = met
+      ledger.caller = workloadOf(caller)
+      ledger.principal = principalOf(caller, node.snapshot.settings.mesh)
+      ledger.isSecured = caller.kind === 'peer'
+      const call: Call = await place.until(classify(met, node), () => {}) // service, protocol: declared, else sniffed
+      ledger.service = call.service?.service ?? null
+      met = null
+      if (call.protocol === 'http') {
+        await serveHttp(call, caller, walk) // route … relay, once a request
+      } else {
+        const late = await carry(call, caller, walk) // route … relay, once
+        if (late !== null) met = await place.until(meet(captured, node, late), dropped) // it was the mesh's TLS after all
+      }
+    }
   } catch (thrown) {
     ledger.fail(failureOf(thrown))
-    arrival.channel.reset()
+    channel.reset()
   }
+}
+
+/** The connection was given up while it was being secured. */
+function dropped({ channel }: { readonly channel: Channel }): void {
+  channel.reset()
 }
 
 /** The agent itself looks whether its capture works: it is told whose listener it has come to. */

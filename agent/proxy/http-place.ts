@@ -4,12 +4,17 @@ import { MeshError } from '../model/failure.ts'
 import type { Call } from './classify.ts'
 import type { Http1Caller } from './http1/caller.ts'
 import type { Walk } from './plane/node.ts'
+import { plaintextRefusal } from './tcp.ts'
+
+/** How much longer the callee's end waits: the caller's is to be the one that leaves, for it knows what it is sending. */
+const GRACE_MS = 5_000
 
 /** Puts the connection in its place; disposing it closes what was kept for this connection alone. */
 export function occupyWithHttp(side: Http1Caller, call: Call, { place, node }: Walk): Disposable {
   const { idleMs, headMs, bodyMs, quietMs } = node.limits
   place.occupant = {
     overdue: (nowMs) => {
+      if (call.term.isOver(nowMs - GRACE_MS)) side.drain()
       if (side.headSince !== null && nowMs - side.headSince > headMs) {
         return new MeshError('CALLER_TIMEOUT', `no whole request head in ${headMs} ms`)
       }
@@ -18,7 +23,7 @@ export function occupyWithHttp(side: Http1Caller, call: Call, { place, node }: W
       }
       return nowMs - side.activeAt > idleMs ? new MeshError('IDLE_TIMEOUT', 'no byte passed for too long') : null
     },
-    forbidden: () => null, // each request asks for its own permit
+    forbidden: (snapshot) => plaintextRefusal(snapshot, call), // for the rest each request asks for its own permit
     stop: (reason) => side.expire(reason),
     // a caller that was heard a moment ago may be sending now: its next request is answered, and told to be the last
     drain: (nowMs) => {

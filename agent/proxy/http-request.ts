@@ -16,7 +16,7 @@ import type { Snapshot, Target } from '../model/snapshot.ts'
 import type { RequestLedger } from '../telemetry/ledger.ts'
 import { Attempt, type Harm, type Request } from './attempt.ts'
 import type { Call } from './classify.ts'
-import { allow, legTo } from './connect.ts'
+import { legTo, permitFor } from './connect.ts'
 import { pause } from './deadline.ts'
 import type { Exchange } from './exchange.ts'
 import { RQ_TIMEOUT } from './http1/fields.ts'
@@ -69,6 +69,8 @@ export class HttpRequest implements Request {
   #deadline: Deadline | null = null
   /** Names of endpoints that failed it: not asked again. */
   #failed: Set<string> | null = null
+  /** Endpoints that were asked in vain: those that may not be are no tries. */
+  #dials = 0
   /** A pooled connection was found closed. */
   #isStale = false
   /** It was lost on a new connection. */
@@ -171,13 +173,22 @@ export class HttpRequest implements Request {
   #try(route: Forward): void {
     const { call, caller, walk, world } = this
     const { backends } = route
-    const endpoint = pickFor(call.peer.ip, backends, walk.node, this.#failed ?? NOBODY)
-    if (endpoint === null) throw new MeshError('NO_ENDPOINT', exhausted(backends))
-    this.#going = { route, endpoint }
-    const permit = allow(caller, endpoint)
-    const leg = legTo(endpoint, call, walk.node, world)
-    // over pooled connections a request goes once: a server that restarted has closed them all
-    new Attempt(this, { permit, leg, route, fresh: this.#isStale }).begin()
+    let refusal: MeshError | null = null
+    for (;;) {
+      const endpoint = pickFor(call.peer.ip, backends, walk.node, this.#failed ?? NOBODY)
+      if (endpoint === null) throw refusal ?? new MeshError('NO_ENDPOINT', exhausted(backends))
+      const leg = legTo({ endpoint, wish: backends }, call, walk.node, world)
+      const permit = permitFor(caller, leg)
+      if (permit instanceof MeshError) {
+        refusal = permit
+        ;(this.#failed ??= new Set()).add(nameOf(endpoint)) // of others' nodes another may take it
+        continue
+      }
+      this.#going = { route, endpoint }
+      // over pooled connections a request goes once: a server that restarted has closed them all
+      new Attempt(this, { permit, leg, route, fresh: this.#isStale }).begin()
+      return
+    }
   }
 
   /**
@@ -204,7 +215,7 @@ export class HttpRequest implements Request {
     const failed = (this.#failed ??= new Set())
     if (harm === 'stale' && endpoints.length === failed.size + 1) return true
     failed.add(nameOf(endpoint))
-    return failed.size <= this.walk.node.limits.connectRetries && failed.size < endpoints.length
+    return ++this.#dials <= this.walk.node.limits.connectRetries && failed.size < endpoints.length
   }
 
   /** Into the books, once; of a failure the caller is told as far as it still can be. */

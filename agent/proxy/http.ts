@@ -12,6 +12,7 @@ import { Http1Caller } from './http1/caller.ts'
 import type { Requests } from './http1/requests.ts'
 import type { Carried } from './http1/upstream.ts'
 import type { Walk } from './plane/node.ts'
+import { plaintextRefusal } from './tcp.ts'
 
 /** Serves requests until the caller is done. */
 export function serveHttp(call: Call, caller: Caller, walk: Walk): Promise<void> {
@@ -92,6 +93,8 @@ class HttpConnection implements Requests, RequestOwner {
   /** Looked up once a snapshot: most requests come by the one that the request before came by. */
   target(world: Snapshot): Target {
     if (this.#world !== world) {
+      const refusal = plaintextRefusal(world, this.call)
+      if (refusal !== null) throw refusal
       this.#target = targetIn(world, this.call)
       this.#world = world
     }
@@ -105,8 +108,8 @@ function targetIn(world: Snapshot, { target, direction, dialled }: Call): Target
   return target.kind === 'unknown' && direction === 'outbound' ? resolvePod(world, dialled) : target
 }
 
-/** Whether this is the time to leave: the node drains, or the pod dialled is about to go. Looked up once a snapshot. */
-function leaving({ direction, dialled, target }: Call, node: Walk['node']): () => boolean {
+/** Whether this is the time to leave: the node drains, what secures it is over, or the pod dialled is about to go. */
+function leaving({ direction, dialled, target, term }: Call, node: Walk['node']): () => boolean {
   if (direction === 'outbound' && target.kind !== 'workload') return () => node.draining
   let seen: Snapshot | null = null
   let isGoing = false
@@ -115,6 +118,6 @@ function leaving({ direction, dialled, target }: Call, node: Walk['node']): () =
       seen = node.snapshot
       isGoing = isTerminating(seen, dialled)
     }
-    return isGoing || node.draining
+    return isGoing || node.draining || term.isOver(node.transport.nowMs)
   }
 }

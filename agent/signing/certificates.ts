@@ -6,22 +6,30 @@ import { Denied } from '../identity/keep.ts'
 import { type KubeClient, KubeError } from '../kube/client.ts'
 import { conditionOf, type KubeSigningRequest, REQUESTS_PATH, SIGNER_NAME, USAGES } from './signing-request.ts'
 
-/** How long the answer may take, all in all. */
-const WITHIN_MS = 30_000
+/** How long the answer may take, all in all: while nobody signs, a request that stands is better than a heap of them. */
+const WITHIN_MS = 60 * 60_000
+/** After so long it is told that there is no answer yet. */
+const LATE_MS = 30_000
+/** How long one question to the API may take. */
+const QUESTION_MS = 30_000
 /** First and longest pause between two looks; each is half as long again as the one before. */
 const FIRST_LOOK_MS = 50
 const LONGEST_LOOK_MS = 1000
+/** Pause between two looks where it is late. */
+const LATE_LOOK_MS = 10_000
 /** Names of requests: the API adds what makes them unlike. */
 const PREFIX = 'weft-'
 /** Real ones have a few KB. */
 const CERTIFICATE_MOST = 64 * 1024
 
 export interface AskOptions {
-  /** How long the answer may take; 30 s without it. */
+  /** How long the answer may take; an hour without it. */
   readonly withinMs?: number
   /** How long the certificate is to last, at least 600; without it the controller decides. */
   readonly expirationSeconds?: number
   readonly signal?: AbortSignal
+  /** Hears once, of the request by its name, that there is no answer after half a minute. */
+  readonly late?: (name: string) => void
 }
 
 /**
@@ -32,21 +40,27 @@ export interface AskOptions {
 export async function askForCertificate(
   client: KubeClient,
   requestPem: string,
-  { withinMs = WITHIN_MS, expirationSeconds, signal }: AskOptions = {},
+  { withinMs = WITHIN_MS, expirationSeconds, signal, late = () => {} }: AskOptions = {},
 ): Promise<string> {
   const deadline = AbortSignal.timeout(withinMs)
   const either = signal === undefined ? deadline : AbortSignal.any([deadline, signal])
   const endMs = performance.now() + withinMs
-  const leftMs = (): number => Math.max(1, Math.ceil(endMs - performance.now()))
+  const leftMs = (): number => Math.min(QUESTION_MS, Math.max(1, Math.ceil(endMs - performance.now())))
+  const lateMs = performance.now() + LATE_MS
+  let isTold = false
   let name = ''
   try {
     const wish = expirationSeconds === undefined ? {} : { expirationSeconds }
     const draft = draftOf(requestPem, wish)
     let request = (await orAborted(client.create(REQUESTS_PATH, draft, leftMs()), either)) as KubeSigningRequest
     name = request.metadata.name
-    for (let waitMs = FIRST_LOOK_MS; ; waitMs = Math.min(waitMs * 1.5, LONGEST_LOOK_MS)) {
+    for (let waitMs = FIRST_LOOK_MS; ; waitMs = isTold ? LATE_LOOK_MS : Math.min(waitMs * 1.5, LONGEST_LOOK_MS)) {
       const certificatePem = answerOf(request)
       if (certificatePem !== null) return certificatePem
+      if (!isTold && performance.now() > lateMs) {
+        isTold = true
+        late(name)
+      }
       await sleep(waitMs, undefined, { signal: either })
       request = (await orAborted(read(client, name, leftMs()), either)) ?? request
     }

@@ -53,7 +53,7 @@ export class Courses {
   }
 
   #lookUp(going: Going, protocol: Pair['protocol']): Course {
-    const { direction, caller, pod, account } = this.#connection
+    const { direction, caller, principal, isSecured, pod, account } = this.#connection
     const { reached, backends, rule, service, isKept } = going
     const isInbound = direction === 'inbound'
     const edges = account.edges.of({
@@ -62,6 +62,8 @@ export class Courses {
       endpoint: reached?.endpoint ?? null,
       service,
       isKept,
+      principals: { caller: principal, callee: reached?.principal ?? null },
+      isSecured,
       reporters: isInbound ? 'destination' : reached?.both === true ? 'both' : 'source',
       protocol,
     })
@@ -88,7 +90,9 @@ function isSame(a: Going, b: Going): boolean {
 
 function isSameReached(a: Reached | null, b: Reached | null): boolean {
   if (a === null || b === null) return a === b
-  return isSameEndpoint(a.endpoint, b.endpoint) && a.callee === b.callee && a.both === b.both
+  return (
+    isSameEndpoint(a.endpoint, b.endpoint) && a.callee === b.callee && a.principal === b.principal && a.both === b.both
+  )
 }
 
 /** That of an address without a service is made anew each time. */

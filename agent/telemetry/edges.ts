@@ -1,6 +1,7 @@
 // Who stands at the two ends, as label values; worked out once a pair and snapshot.
 
 import type { Endpoint, Service } from '../model/service.ts'
+import { readSpiffeUri } from '../model/spiffe.ts'
 import { canonicalName, canonicalRevision, type Workload } from '../model/workload.ts'
 import type { Cells, Edge } from './cells.ts'
 
@@ -17,6 +18,10 @@ const KNOWN_LIMIT = 20_000
 export interface Pair {
   readonly caller: Workload | null
   readonly callee: Workload | null
+  /** The identities that were proved of the two ends, as URIs. */
+  readonly principals: { readonly caller: string | null; readonly callee: string | null }
+  /** Whether it came to this node by the mesh's TLS. */
+  readonly isSecured: boolean
   /** What was picked, null where nothing was. */
   readonly endpoint: Endpoint | null
   readonly service: Service | null
@@ -83,6 +88,9 @@ function samePair(a: Pair, b: Pair): boolean {
     a.caller === b.caller &&
     a.service === b.service &&
     a.callee === b.callee &&
+    a.principals.caller === b.principals.caller &&
+    a.principals.callee === b.principals.callee &&
+    a.isSecured === b.isSecured &&
     a.reporters === b.reporters &&
     a.protocol === b.protocol &&
     a.isKept === b.isKept &&
@@ -91,15 +99,15 @@ function samePair(a: Pair, b: Pair): boolean {
 }
 
 function labelsOf(pair: Pair, reporter: string): string[] {
-  const { caller, callee, service, protocol } = pair
+  const { caller, callee, principals, service, protocol, isSecured } = pair
   return [
     reporter,
-    ...endLabels(caller),
-    ...endLabels(callee),
+    ...endLabels(caller, principals.caller),
+    ...endLabels(callee, principals.callee),
     service?.host ?? UNKNOWN,
     service?.name ?? nameWithoutService(pair),
     service?.namespace ?? callee?.namespace ?? UNKNOWN,
-    reporter === 'source' ? UNKNOWN : 'none', // only the callee's end can say how it was reached
+    reporter === 'source' ? UNKNOWN : isSecured ? 'mutual_tls' : 'none', // only the callee's end can say how it was reached
     protocol,
   ]
 }
@@ -112,14 +120,17 @@ function nameWithoutService({ callee, endpoint, isKept }: Pair): string {
 }
 
 /** workload, namespace, canonical service and revision, principal, app, version, cluster. */
-function endLabels(workload: Workload | null): string[] {
-  if (workload === null) return Array<string>(8).fill(UNKNOWN)
+function endLabels(workload: Workload | null, principal: string | null): string[] {
+  if (workload === null) {
+    const namespace = principal === null ? undefined : readSpiffeUri(principal)?.namespace
+    return [UNKNOWN, namespace ?? UNKNOWN, UNKNOWN, UNKNOWN, principal ?? UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN]
+  }
   return [
     workload.owner,
     workload.namespace,
     canonicalName(workload),
     canonicalRevision(workload),
-    UNKNOWN,
+    principal ?? UNKNOWN,
     workload.labels['app'] ?? UNKNOWN,
     workload.labels['version'] ?? UNKNOWN,
     CLUSTER,

@@ -31,6 +31,8 @@ export interface Clock {
 export interface Reached {
   readonly endpoint: Endpoint
   readonly callee: Workload | null
+  /** The identity that was proved to be there, as a URI; null: none was. */
+  readonly principal: string | null
   /** Whether this one pass stands for both ends. */
   readonly both: boolean
 }
@@ -126,6 +128,10 @@ export class ConnectionLedger extends Ledger implements Disposable {
   /** The captured pod: the caller of an outbound connection, the callee of an inbound one. */
   pod: Workload | null = null
   caller: Workload | null = null
+  /** The identity that the caller was proved to have, as a URI. */
+  principal: string | null = null
+  /** Whether it came by the mesh's TLS. */
+  isSecured = false
   dialled: SocketAddress | null = null
   peer: SocketAddress | null = null
   /** Status of an answer to what could not be read as a request, 0 for none. */

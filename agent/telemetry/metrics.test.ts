@@ -70,6 +70,8 @@ test('series that several pods share stay while one of them lives, and lose noth
       endpoint: null,
       service: null,
       isKept: false,
+      principals: { caller: null, callee: null },
+      isSecured: false,
       protocol: 'http',
     } as const
     const [edge] = edges.of({ ...pair, caller: small.pod(caller), reporters: 'source' })
@@ -107,6 +109,8 @@ test('a pair is worked out once, though its endpoint is made anew each time', ()
       endpoint,
       service: null,
       isKept: false,
+      principals: { caller: null, callee: null },
+      isSecured: false,
       reporters: 'destination',
       protocol: 'http',
     })

@@ -21,6 +21,15 @@ export interface PodTraffic {
   readonly srttUs: number
 }
 
+/** An identity of pods of this node. */
+export interface CertificateFacts {
+  readonly uri: string
+  /** When what is held ends, in milliseconds since 1970; null: nothing is. */
+  readonly notAfterMs: number | null
+  /** Why the last request failed, or null. */
+  readonly failure: string | null
+}
+
 /** What the node says of itself at a scrape. */
 export interface NodeFacts {
   readonly snapshotVersion: number
@@ -33,6 +42,10 @@ export interface NodeFacts {
   readonly traffic: readonly PodTraffic[]
   /** Open connections older than the capture of their pod. */
   readonly older: readonly { readonly namespace: string; readonly pod: string; readonly count: number }[]
+  /** How many connections past the proxy were closed at ports that take no plaintext. */
+  readonly olderClosed: number
+  /** How it stands with each identity of this node's pods. */
+  readonly certificates: readonly CertificateFacts[]
   /** What keeps the node from capturing as it should. */
   readonly lacks: readonly string[]
 }
@@ -80,6 +93,21 @@ export async function renderNodeSeries(facts: NodeFacts): Promise<string> {
     ['namespace', 'pod'],
   )
   for (const { namespace, pod, count } of facts.older) older.set({ namespace, pod }, count)
+  new Counter({
+    name: 'weft_older_connections_closed_total',
+    help: 'Connections past the proxy that were closed at a STRICT port, their grace over',
+    registers: [registry],
+  }).inc(facts.olderClosed)
+  const notAfter = gauge(
+    'weft_certificate_not_after_seconds',
+    'When the certificate of an identity of this node’s pods ends, in seconds since 1970; 0: there is none',
+    ['identity'],
+  )
+  const failing = gauge('weft_certificate_failing', 'Identities whose last request for a certificate failed')
+  for (const { uri, notAfterMs, failure } of facts.certificates) {
+    notAfter.set({ identity: uri }, (notAfterMs ?? 0) / 1000)
+    if (failure !== null) failing.inc()
+  }
   gauge('weft_degraded', 'Reasons that keep the node from capturing as it should').set(facts.lacks.length)
   const problem = gauge('weft_config_problem', 'Fields of an object that are not honoured, or an object not in force', [
     'kind',

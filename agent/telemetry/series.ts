@@ -74,6 +74,11 @@ export const SERIES = {
     labels: ['step', 'reason'],
     help: 'Connections and requests that ended badly, by the step of the corridor and the reason',
   },
+  weft_tls_handshakes_total: {
+    kind: 'counter',
+    labels: ['side', 'kind'],
+    help: 'Handshakes that came to an end: of the TLS between nodes by the side that we were, or originated for a rule',
+  },
   weft_protocol_outcomes_total: {
     kind: 'counter',
     labels: ['outcome'],

@@ -1,5 +1,7 @@
 // How a node's agent and its pods stand, as the admin endpoint tells it and `weft status` reads it.
 
+import type { PeerMode } from '../model/peer-authentication.ts'
+
 /** A pod that joined the mesh, or one that left and is not let go of yet. */
 export interface PodStatus {
   readonly namespace: string
@@ -13,6 +15,19 @@ export interface PodStatus {
   readonly onLoss: 'open' | 'closed'
   /** Open TCP connections that are older than the capture, and so bypass the proxy. */
   readonly olderConnections: number
+  /** What it takes: the mode at its ports, and at those where another holds. */
+  readonly modes: { readonly others: PeerMode; readonly ports: Readonly<Record<string, PeerMode>> }
+  readonly certificate: CertificateStatus
+}
+
+/** The certificate that stands for a pod. */
+export interface CertificateStatus {
+  /** Whom it names, as a URI. */
+  readonly identity: string | null
+  /** When it ends (RFC 3339); null: there is none. */
+  readonly notAfter: string | null
+  /** Why the last request for one failed, or null. */
+  readonly failure: string | null
 }
 
 export interface AgentStatus {

@@ -14,19 +14,21 @@ const cluster = (fields: Partial<ClusterObjects>): ClusterObjects => ({
 })
 const joined = [{ metadata: { name: 'shop', annotations: { 'weft.dev/mesh': 'enabled' } } }]
 
+const WHOLE = { mesh: true, controller: true }
+
 test('a cluster without workloads is ready', () => {
-  assert.deepEqual(standingOf(cluster({}), true), { pods: [], missing: [] })
+  assert.deepEqual(standingOf(cluster({}), WHOLE), { pods: [], missing: [] })
 })
 
 test('a joined pod is waited for until it is captured; without a mesh it is not', () => {
   const objects = cluster({ namespaces: joined, pods: [pod()] })
-  assert.deepEqual(standingOf(objects, true).missing, ['shop/p (not captured yet)'])
-  assert.deepEqual(standingOf(objects, false).missing, [])
+  assert.deepEqual(standingOf(objects, WHOLE).missing, ['shop/p (not captured yet)'])
+  assert.deepEqual(standingOf(objects, { ...WHOLE, mesh: false }).missing, [])
   const captured = cluster({
     namespaces: joined,
     pods: [pod({ metadata: { annotations: { 'weft.dev/captured': 'a' } } })],
   })
-  assert.deepEqual(standingOf(captured, true).missing, [])
+  assert.deepEqual(standingOf(captured, WHOLE).missing, [])
 })
 
 test('a pod asks itself out of the mesh, or its host network keeps it out', () => {
@@ -34,7 +36,7 @@ test('a pod asks itself out of the mesh, or its host network keeps it out', () =
     pod({ metadata: { labels: { 'weft.dev/mesh': 'disabled' } } }),
     pod({ spec: { containers: [], hostNetwork: true } }),
   ]) {
-    assert.deepEqual(standingOf(cluster({ namespaces: joined, pods: [out] }), true).missing, [])
+    assert.deepEqual(standingOf(cluster({ namespaces: joined, pods: [out] }), WHOLE).missing, [])
   }
 })
 
@@ -44,18 +46,28 @@ test('what keeps a container waiting is told', () => {
     phase: 'Pending',
     containerStatuses: [{ ...waiting, state: { waiting: { reason: 'ErrImagePull', message: 'none' } } }],
   }
-  assert.deepEqual(standingOf(cluster({ pods: [pod({ status })] }), true).missing, ['shop/p (ErrImagePull: none)'])
+  assert.deepEqual(standingOf(cluster({ pods: [pod({ status })] }), WHOLE).missing, ['shop/p (ErrImagePull: none)'])
 })
 
 test('a deployment is waited for before its pods exist', () => {
   const deployment = { metadata: { name: 'web', generation: 1 }, spec: { replicas: 2, selector: {}, template: {} } }
-  assert.deepEqual(standingOf(cluster({ deployments: [deployment] }), true).missing, ['deployment/web (0 of 2)'])
+  assert.deepEqual(standingOf(cluster({ deployments: [deployment] }), WHOLE).missing, ['deployment/web (0 of 2)'])
   const seen = { ...deployment, status: { observedGeneration: 1, readyReplicas: 2 } }
-  assert.deepEqual(standingOf(cluster({ deployments: [seen] }), true).missing, [])
+  assert.deepEqual(standingOf(cluster({ deployments: [seen] }), WHOLE).missing, [])
 })
 
 test("a pod that has done its work is ready, one that is being deleted is nobody's wait", () => {
   const done = pod({ status: { phase: 'Succeeded' } })
   const gone = pod({ metadata: { deletionTimestamp: new Date(0) }, status: { phase: 'Pending' } })
-  assert.deepEqual(standingOf(cluster({ namespaces: joined, pods: [done, gone] }), true).missing, [])
+  assert.deepEqual(standingOf(cluster({ namespaces: joined, pods: [done, gone] }), WHOLE).missing, [])
+})
+
+test('without a controller nobody waits for agents, which are never ready then, nor for captures', () => {
+  const status = { phase: 'Running', conditions: [{ type: 'Ready', status: 'False' }] }
+  const agent = pod({
+    status,
+    metadata: { namespace: 'weft-system', name: 'a', annotations: { 'kubernetes.io/config.mirror': 'a' } },
+  })
+  assert.deepEqual(standingOf(cluster({ pods: [agent] }), { mesh: true, controller: false }).missing, [])
+  assert.equal(standingOf(cluster({ pods: [agent] }), WHOLE).missing.length, 1)
 })

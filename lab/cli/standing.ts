@@ -4,7 +4,9 @@ import type { V1DaemonSet, V1Deployment, V1Namespace, V1Pod, V1StatefulSet } fro
 import type { Api } from '../node/api.ts'
 import { findCgroup2, labCgroup, processesOf } from '../node/cgroup.ts'
 import { nodeName } from '../node/network.ts'
+import { isMirror } from '../mesh/mirror-pod.ts'
 import type { LabPlace } from '../state.ts'
+import type { UpWish } from './wish.ts'
 
 const MESH = 'weft.dev/mesh'
 const CAPTURED = 'weft.dev/captured'
@@ -27,6 +29,8 @@ export interface PodStanding {
   readonly ready: boolean
   readonly joined: boolean
   readonly captured: boolean
+  /** Whether it shows a program of the mesh itself. */
+  readonly mirror: boolean
 }
 
 export interface Standing {
@@ -56,16 +60,22 @@ export async function agentless({ id }: LabPlace, nodes: number): Promise<string
   return names.filter((_, at) => running[at]?.length === 0)
 }
 
-/** Judges a cluster. With `mesh`, joined pods must be captured too. */
-export function standingOf(cluster: ClusterObjects, mesh: boolean): Standing {
+/**
+ * Judges a cluster. With `mesh`, joined pods must be captured too; without `controller` nobody signs certificates, and agents
+ * are never ready.
+ */
+export function standingOf(
+  cluster: ClusterObjects,
+  { mesh, controller }: Pick<UpWish, 'mesh' | 'controller'>,
+): Standing {
   const joinedNamespaces = new Set(cluster.namespaces.filter(isJoined).map((each) => each.metadata?.name))
   const pods = cluster.pods
     .filter((pod) => !pod.metadata?.deletionTimestamp)
     .map((pod) => podStanding(pod, joinedNamespaces.has(pod.metadata?.namespace)))
   const unready = pods
-    .filter((pod) => !pod.ready)
+    .filter((pod) => !pod.ready && (controller || !pod.mirror))
     .map((pod) => `${pod.name} (${pod.status}${pod.message && `: ${pod.message}`})`)
-  const uncaptured = mesh ? pods.filter((pod) => pod.ready && pod.joined && !pod.captured) : []
+  const uncaptured = mesh && controller ? pods.filter((pod) => pod.ready && pod.joined && !pod.captured) : []
   const missing = [...unready, ...uncaptured.map((pod) => `${pod.name} (not captured yet)`), ...shortWorkloads(cluster)]
   return { pods, missing }
 }
@@ -118,5 +128,6 @@ function podStanding(pod: V1Pod, namespaceJoined: boolean): PodStanding {
     ready,
     joined: !over && pod.spec?.hostNetwork !== true && (wish === undefined ? namespaceJoined : wish === 'enabled'),
     captured: annotated,
+    mirror: isMirror(pod),
   }
 }

@@ -6,7 +6,7 @@ import { agentless, readCluster, standingOf } from './standing.ts'
 /** Prints how the lab stands; resolves to 0 when all is ready, else 1. */
 export async function printStatus(folder: string): Promise<number> {
   const { place, record, api } = runningLab(folder)
-  const { pods, missing } = standingOf(await readCluster(api), record.mesh)
+  const { pods, missing } = standingOf(await readCluster(api), { mesh: record.mesh, controller: true })
   api.close()
   const dead = record.mesh ? await agentless(place, record.nodes) : []
   const rows = pods.map((pod) => {

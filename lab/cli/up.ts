@@ -39,8 +39,13 @@ export async function up(wish: UpWish): Promise<void> {
   if (!Number.isInteger(wish.nodes) || wish.nodes < 1 || wish.nodes > MAX_NODES) {
     throw new Refusal(`--nodes takes 1 to ${String(MAX_NODES)}`)
   }
-  const wrong = wish.agentFlag.find((flag) => !/^[a-z][a-z-]*=/.test(flag))
-  if (wrong !== undefined) throw new Refusal(`--agent-flag takes NAME=VALUE, not ${wrong}`)
+  for (const [name, flags] of [
+    ['agent-flag', wish.agentFlag],
+    ['controller-flag', wish.controllerFlag],
+  ] as const) {
+    const wrong = flags.find((flag) => !/^[a-z][a-z-]*=/.test(flag))
+    if (wrong !== undefined) throw new Refusal(`--${name} takes NAME=VALUE, not ${wrong}`)
+  }
   requireMachine()
   const place = labPlace(wish.dir)
   await requireFree(place)
@@ -85,9 +90,10 @@ async function requireFree(place: LabPlace): Promise<void> {
   if (foreign !== undefined) throw new Refusal(`${foreign} is not a lab's: name another folder with --dir`)
 }
 
-function startControlPlane(place: LabPlace, { agentFlag, ...wish }: UpWish): Promise<string> {
+function startControlPlane(place: LabPlace, { agentFlag, controllerFlag, ...wish }: UpWish): Promise<string> {
   const { nodes, port, mesh, controller } = wish
-  const order: LabOrder = { folder: place.folder, nodes, port, mesh, controller, agentFlags: agentFlag }
+  const flags = { agentFlags: agentFlag, controllerFlags: controllerFlag }
+  const order: LabOrder = { folder: place.folder, nodes, port, mesh, controller, ...flags }
   return mkdir(place.logs, { recursive: true }).then(
     () =>
       new Promise<string>((resolve, reject) => {
@@ -127,7 +133,7 @@ async function settle(api: Api, manifests: readonly Manifest[], wish: UpWish, si
   const beganMs = Date.now()
   let named = ''
   for (;;) {
-    const { pods, missing } = standingOf(await readCluster(api), wish.mesh)
+    const { pods, missing } = standingOf(await readCluster(api), wish)
     if (wish.mesh && !signal.aborted) await requireAgents(wish)
     if (missing.length === 0 || signal.aborted) {
       const captured = pods.filter((pod) => pod.captured).length

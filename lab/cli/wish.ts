@@ -14,4 +14,6 @@ export interface UpWish {
   readonly file: readonly string[]
   /** NAME=VALUE: what each agent is told beside what it needs. */
   readonly agentFlag: readonly string[]
+  /** The same, for the controller. */
+  readonly controllerFlag: readonly string[]
 }

@@ -19,6 +19,8 @@ export interface Program {
 /** A program as it was seen last. */
 export interface Seen {
   readonly runs: boolean
+  /** Whether it says of itself that it is ready. */
+  readonly ready: boolean
   /** RFC 3339; '' before its first start. */
   readonly startedAt: string
   /** '' unless it is gone. */
@@ -27,7 +29,7 @@ export interface Seen {
   readonly restarts: number
 }
 
-export const UNSEEN: Seen = { runs: false, startedAt: '', endedAt: '', restarts: 0 }
+export const UNSEEN: Seen = { runs: false, ready: false, startedAt: '', endedAt: '', restarts: 0 }
 
 /** The name of a program's pod, by which an agent also announces what it has captured. */
 export const podName = ({ role, node }: Program): string => `weft-${role}-${node}`
@@ -65,23 +67,27 @@ export function mirrorPod(program: Program) {
   }
 }
 
-/** What is seen of a program now; `running` says whether its process is there. */
-export function seenAt(last: Seen, running: boolean, now: string): Seen {
-  if (running === last.runs) return last
-  if (!running) return { ...last, runs: false, endedAt: now }
-  return { runs: true, startedAt: now, endedAt: '', restarts: last.restarts + (last.startedAt === '' ? 0 : 1) }
+/** What is seen of a program now: whether its process is there, and what it says of itself. */
+export function seenAt(
+  last: Seen,
+  { running, ready }: { readonly running: boolean; readonly ready: boolean },
+  now: string,
+): Seen {
+  if (running === last.runs) return running && ready !== last.ready ? { ...last, ready } : last
+  if (!running) return { ...last, runs: false, ready: false, endedAt: now }
+  return { runs: true, ready, startedAt: now, endedAt: '', restarts: last.restarts + (last.startedAt === '' ? 0 : 1) }
 }
 
-/** The status of a program's pod. It is ready while its process is there. */
+/** The status of a program's pod. It is ready while its process is there and says so. */
 export function mirrorStatus(pod: V1Pod, program: Program, seen: Seen, now: string): Record<string, unknown> {
   const { role, address } = program
-  const { runs, restarts } = seen
+  const { runs, ready, restarts } = seen
   const containerID = runs ? `lab://${podName(program)}/${String(restarts)}` : ''
   const state = stateOf(seen)
   const last = state.kind === 'terminated' ? state : null
   const container: ContainerState = {
     ...{ name: role, image: 'weft', state, last, containerID, restarts },
-    ...{ ready: runs, started: runs, keeps: true },
+    ...{ ready, started: runs, keeps: true },
   }
   const facts = { init: [], main: [container], initialized: true, hasNetwork: true }
   const startTime = String(pod.status?.startTime ?? now)

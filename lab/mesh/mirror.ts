@@ -14,6 +14,7 @@ import { MESH_NAMESPACE, UNSEEN, mirrorPod, mirrorStatus, podName, seenAt, type 
 
 /** How often it is looked whether the program is there, and its pod. */
 const LOOK_MS = 250
+const FAILURES_MOST = 3
 
 export interface MirrorParts {
   readonly store: Store
@@ -25,6 +26,8 @@ export interface MirrorParts {
   readonly credentials: string
   /** The API's address as the program reaches it. */
   readonly server: string
+  /** Whether the program says that it is ready (/readyz). */
+  readonly readyz: () => Promise<boolean>
   readonly log: (sentence: string) => void
 }
 
@@ -32,6 +35,8 @@ export class Mirror {
   readonly #parts: MirrorParts
   readonly #folder: string
   #seen = UNSEEN
+  /** How often in a row it was not ready: as with a kubelet, one time is none. */
+  #failures = 0
   /** Of the pod that the credentials are for. */
   #uid = ''
   /** Ends the renewing of the token that was written last. */
@@ -75,7 +80,10 @@ export class Mirror {
     const pod = this.#pod()
     if (pod.metadata.uid !== this.#uid) await this.#renew(pod)
     const now = timestamp(new Date())
-    this.#seen = seenAt(this.#seen, running, now)
+    const isReady = running && (await this.#parts.readyz())
+    this.#failures = isReady ? 0 : this.#failures + 1
+    const ready = isReady || (this.#seen.ready && this.#failures < FAILURES_MOST)
+    this.#seen = seenAt(this.#seen, { running, ready }, now)
     const status = (object: KubeObject): void => {
       object.status = mirrorStatus(object as unknown as V1Pod, program, this.#seen, now)
     }

@@ -8,7 +8,12 @@ import { Proxies, type ProxyName, SINK } from './proxies.ts'
 import { atLeast, atMost, interleaved, median, type Outcome, type Pace, type Say, type Verdict } from './work.ts'
 
 const run = promisify(execFile)
-const FLOWS = [1, 8] as const
+
+/** How many flows go through proxies by themselves; through an mTLS pair one does. */
+const KINDS = [
+  { counts: [1, 8], isPair: false },
+  { counts: [1], isPair: true },
+] as const
 
 /** What a round gave. */
 interface Carried {
@@ -25,44 +30,70 @@ interface Path {
   readonly port: number
 }
 
+/** What was measured, as it is told. */
+interface Told {
+  readonly rows: string[][]
+  readonly figures: unknown[]
+  readonly verdicts: Verdict[]
+}
+
 export async function flows(names: readonly ProxyName[], pace: Pace, say: Say): Promise<Outcome> {
-  await using proxies = await Proxies.start({ files: {}, names, apart: false })
-  const paths: Path[] = [
-    { name: 'direct', ...SINK },
-    ...proxies.all.map(({ name, rawPort }) => ({ name, ip: '127.0.0.1', port: rawPort })),
-  ]
-  const rows: string[][] = []
-  const verdicts: Verdict[] = []
-  const figures: unknown[] = []
-  for (const count of FLOWS) {
-    const carried = new Map<Way, Carried[]>(paths.map(({ name }) => [name, []]))
-    await interleaved(paths, pace.rounds, async (path, round) => {
-      carried.get(path.name)?.push(await carry(path, count, pace.seconds))
-      if (path.name === 'weft') say(`flows: ${count}, round ${round + 1} of ${pace.rounds}`)
+  const told: Told = { rows: [], figures: [], verdicts: [] }
+  for (const { counts, isPair } of KINDS) {
+    await using proxies = await Proxies.start({
+      ...{ files: {}, names, apart: false },
+      ...(isPair ? { pair: 'connection' } : {}),
     })
-    const direct = carried.get('direct') ?? []
-    for (const [name, rounds] of carried) {
-      const [speed, cost] = [median(rounds.map(speedOf)), median(rounds.map(costOf))]
-      const share = median(rounds.map((each, round) => speedOf(each) / speedOf(direct[round] as Carried)))
-      rows.push([String(count), name, speed.toFixed(0), share.toFixed(2), cost.toFixed(2)])
-      figures.push({
-        flows: count,
-        proxy: name,
-        megabytesPerSecond: speed,
-        ofDirect: share,
-        cpuPerGigabyte: cost,
-        rounds,
+    const paths: Path[] = [
+      { name: 'direct', ...SINK },
+      ...proxies.all.map(({ name, rawPort }) => ({ name, ip: '127.0.0.1', port: rawPort })),
+    ]
+    for (const count of counts) {
+      const carried = new Map<Way, Carried[]>(paths.map(({ name }) => [name, []]))
+      await interleaved(paths, pace.rounds, async (path, round) => {
+        carried.get(path.name)?.push(await carry(path, count, pace.seconds))
+        if (path.name === 'weft') say(`flows: ${count}${isPair ? ', mTLS' : ''}, round ${round + 1} of ${pace.rounds}`)
       })
+      tell(told, carried, { count, isPair })
     }
-    const weft = carried.get('weft')
-    if (weft === undefined || count !== 1) continue
-    const against = (pick: (each: Carried) => number): number[] =>
-      weft.map((each, round) => pick(each) / pick(direct[round] as Carried))
-    verdicts.push(atLeast(against(speedOf), 0.7, "throughput of one flow, of the direct connection's"))
-    verdicts.push(atMost(against(costOf), 1.6, "CPU a gigabyte of one flow, of the direct connection's"))
   }
   const head = ['flows', 'by', 'MB/s', 'of direct', 'CPU s/GB']
-  return { title: 'Whole flows', head, rows, figures, verdicts, faults: [] }
+  return { title: 'Whole flows', head, ...told, faults: [] }
+}
+
+interface Kind {
+  readonly count: number
+  readonly isPair: boolean
+}
+
+function tell({ rows, figures, verdicts }: Told, carried: ReadonlyMap<Way, Carried[]>, { count, isPair }: Kind): void {
+  const direct = carried.get('direct') ?? []
+  for (const [name, rounds] of carried) {
+    const [speed, cost] = [median(rounds.map(speedOf)), median(rounds.map(costOf))]
+    const share = median(rounds.map((each, round) => speedOf(each) / speedOf(direct[round] as Carried)))
+    const by = isPair && name !== 'direct' ? `${name}, mTLS pair` : name
+    rows.push([String(count), by, speed.toFixed(0), share.toFixed(2), cost.toFixed(2)])
+    figures.push({
+      flows: count,
+      proxy: name,
+      pair: isPair,
+      megabytesPerSecond: speed,
+      ofDirect: share,
+      cpuPerGigabyte: cost,
+      rounds,
+    })
+  }
+  const [weft, nginx] = [carried.get('weft'), carried.get('nginx')]
+  if (weft === undefined || count !== 1) return
+  const against = (other: readonly Carried[], pick: (each: Carried) => number): number[] =>
+    weft.map((each, round) => pick(each) / pick(other[round] as Carried))
+  if (isPair) {
+    if (nginx === undefined) return
+    verdicts.push(atLeast(against(nginx, speedOf), 1, "throughput of one flow through an mTLS pair, of nginx's"))
+    return
+  }
+  verdicts.push(atLeast(against(direct, speedOf), 0.7, "throughput of one flow, of the direct connection's"))
+  verdicts.push(atMost(against(direct, costOf), 1.6, "CPU a gigabyte of one flow, of the direct connection's"))
 }
 
 const speedOf = ({ megabytesPerSecond }: Carried): number => megabytesPerSecond

@@ -5,7 +5,7 @@ import { Proxies, type Proxy, type ProxyName } from './proxies.ts'
 import { atMost, interleaved, median, type Outcome, type Pace, type Say, type Verdict } from './work.ts'
 
 /** What is asked for, and the bytes of its body. */
-const ANSWERS = { '1k': 1024, '100k': 100 * 1024 } as const
+export const ANSWERS = { '1k': 1024, '100k': 100 * 1024 } as const
 export const CONNECTIONS = 64
 
 /** One proxy at one kind of answer. */
@@ -29,23 +29,14 @@ export async function http(names: readonly ProxyName[], pace: Pace, say: Say): P
   const rows: Row[] = []
   const verdicts: Verdict[] = []
   for (const answer of Object.keys(ANSWERS) as (keyof typeof ANSWERS)[]) {
-    const load = { path: `/${answer}`, connections: CONNECTIONS }
-    const measured = new Map<ProxyName, Measured[]>(names.map((name) => [name, []]))
     const before = await recordsOf(proxies.all)
-    const window = async (proxy: Proxy, seconds: number): Promise<void> => {
-      measured.get(proxy.name)?.push(await measure(proxy, { ...load, seconds }))
-    }
-    for (const proxy of proxies.all) await window(proxy, pace.warmUpSeconds)
-    await interleaved(proxies.all, pace.rounds, async (proxy, round) => {
-      await window(proxy, pace.seconds)
-      if (proxy.name === 'weft') say(`${answer}: round ${round + 1} of ${pace.rounds}`)
-    })
+    const measured = await windows(proxies.all, answer, pace, (round) => say(`${answer}: ${round}`))
     const after = await recordsOf(proxies.all)
     for (const [proxy, windows] of measured) {
       const records = (after.get(proxy) ?? 0) - (before.get(proxy) ?? 0)
       rows.push(summary({ answer, proxy, records }, windows))
     }
-    verdicts.push(...verdictsOf(answer, measured))
+    verdicts.push(...verdictsOf(`CPU a request of ${answer}`, measured, BOUNDS[answer]))
   }
   return {
     title: 'HTTP/1.1, plain',
@@ -57,22 +48,50 @@ export async function http(names: readonly ProxyName[], pace: Pace, say: Say): P
   }
 }
 
+/** Windows of load on each proxy: one to warm up, then one a round. */
+export async function windows(
+  proxies: readonly Proxy[],
+  answer: string,
+  pace: Pace,
+  say: Say,
+): Promise<ReadonlyMap<ProxyName, readonly Measured[]>> {
+  const load = { path: `/${answer}`, connections: CONNECTIONS }
+  const measured = new Map<ProxyName, Measured[]>(proxies.map(({ name }) => [name, []]))
+  const window = async (proxy: Proxy, seconds: number): Promise<void> => {
+    measured.get(proxy.name)?.push(await measure(proxy, { ...load, seconds }))
+  }
+  for (const proxy of proxies) await window(proxy, pace.warmUpSeconds)
+  await interleaved(proxies, pace.rounds, async (proxy, round) => {
+    await window(proxy, pace.seconds)
+    if (proxy.name === 'weft') say(`round ${round + 1} of ${pace.rounds}`)
+  })
+  return measured
+}
+
+/** By how much of a peer's CPU time a request may cost. */
+export type Bounds = readonly (readonly [ProxyName, number])[]
+
+const BOUNDS: Readonly<Record<keyof typeof ANSWERS, Bounds>> = {
+  '1k': [
+    ['nginx', 0.8],
+    ['envoy', 0.5],
+  ],
+  '100k': [['nginx', 1]],
+}
+
 /** Ratios are taken within a round: what disturbs the machine disturbs both. */
-function verdictsOf(answer: string, measured: ReadonlyMap<ProxyName, readonly Measured[]>): Verdict[] {
+export function verdictsOf(
+  what: string,
+  measured: ReadonlyMap<ProxyName, readonly Measured[]>,
+  bounds: Bounds,
+): Verdict[] {
   const ratios = (to: ProxyName): number[] => {
     const peer = measured.get(to)?.slice(1) ?? []
     return peer.map(({ cpuUs }, round) => (measured.get('weft')?.[round + 1]?.cpuUs ?? NaN) / cpuUs)
   }
-  const bounds: [ProxyName, number][] =
-    answer === '1k'
-      ? [
-          ['nginx', 0.8],
-          ['envoy', 0.5],
-        ]
-      : [['nginx', 1]]
   return bounds
     .filter(([peer]) => measured.has(peer) && measured.has('weft'))
-    .map(([peer, bound]) => atMost(ratios(peer), bound, `CPU a request of ${answer}, of ${peer}'s`))
+    .map(([peer, bound]) => atMost(ratios(peer), bound, `${what}, of ${peer}'s`))
 }
 
 /**
@@ -83,12 +102,13 @@ export function isSound({ requests, errors, records, windows }: Row): boolean {
   return errors === 0 && records >= requests && records <= requests + windows * (CONNECTIONS + 1)
 }
 
-function faultOf({ errors, records, requests }: Row): string {
+/** What is wrong with a row that is not sound. */
+export function faultOf({ errors, records, requests }: Row): string {
   return `${errors} requests failed, ${records} records of ${requests}`
 }
 
 /** Figures of all windows but the first, which is for warming up; its requests have records too. */
-function summary(row: Pick<Row, 'answer' | 'proxy' | 'records'>, windows: readonly Measured[]): Row {
+export function summary(row: Pick<Row, 'answer' | 'proxy' | 'records'>, windows: readonly Measured[]): Row {
   const counted = windows.slice(1)
   const of = (pick: (window: Measured) => number): number => median(counted.map(pick))
   const sum = (pick: (window: Measured) => number): number => windows.reduce((all, window) => all + pick(window), 0)
@@ -106,7 +126,8 @@ function summary(row: Pick<Row, 'answer' | 'proxy' | 'records'>, windows: readon
   }
 }
 
-function cells(row: Row, rows: readonly Row[]): string[] {
+/** A row as the table has it, beside nginx's among `rows`. */
+export function cells(row: Row, rows: readonly Row[]): string[] {
   const nginx = rows.find(({ answer, proxy }) => answer === row.answer && proxy === 'nginx')
   const ratio = nginx === undefined ? '-' : (row.cpuUs / nginx.cpuUs).toFixed(2)
   const [least, most] = row.cpuUsRange.map((us) => us.toFixed(1))

@@ -10,6 +10,7 @@ import { flows } from './flows.ts'
 import { http } from './http.ts'
 import { latency } from './latency.ts'
 import { memory } from './memory.ts'
+import { mtls } from './mtls.ts'
 import { present, PROXY_NAMES, versions } from './proxies.ts'
 import { table, targets } from './report.ts'
 import { tls } from './tls.ts'
@@ -18,7 +19,7 @@ import type { Outcome, Pace, Say } from './work.ts'
 type Work = (names: ReturnType<typeof present>, pace: Pace, say: Say) => Promise<Outcome>
 
 /** Kinds of work, and the proxies that each is done by. */
-const WORKS: Readonly<Record<string, Work>> = { http, flows, latency, memory, tls }
+const WORKS: Readonly<Record<string, Work>> = { http, flows, latency, memory, tls, mtls }
 
 const given = await yargs(hideBin(process.argv))
   .options({

@@ -11,7 +11,7 @@ const run = promisify(execFile)
 /** What one window of load gave. */
 export interface Measured {
   readonly requests: number
-  /** CPU time of the proxy's process and its children, user and system, in microseconds a request. */
+  /** CPU time of the proxy's process and its children (of a pair of both), user and system, in microseconds a request. */
   readonly cpuUs: number
   readonly perSecond: number
   readonly p50Us: number
@@ -28,16 +28,16 @@ export interface Load {
 
 /** Load for so long, by wrk. */
 export async function measure(proxy: Proxy, { path, connections, seconds }: Load): Promise<Measured> {
-  const before = cpuNs(proxy.pid)
+  const before = spentNs(proxy)
   const script = new URL('count.lua', import.meta.url).pathname
   const target = `http://127.0.0.1:${proxy.port}${path}`
   const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '-s', script, target]
   const { stdout } = await run('taskset', ['-c', '0', 'wrk', ...args])
-  const spentNs = cpuNs(proxy.pid) - before
+  const spent = spentNs(proxy) - before
   const seen = JSON.parse(stdout.slice(stdout.lastIndexOf('\n{') + 1)) as Seen
   return {
     requests: seen.requests,
-    cpuUs: spentNs / 1000 / seen.requests,
+    cpuUs: spent / 1000 / seen.requests,
     perSecond: seen.requests / (seen.durationUs / 1e6),
     p50Us: seen.p50Us,
     p99Us: seen.p99Us,
@@ -51,6 +51,11 @@ interface Seen {
   readonly p50Us: number
   readonly p99Us: number
   readonly errors: number
+}
+
+/** Time on a processor of a proxy, and of its other half where it is one of a pair. */
+function spentNs({ pid, callee }: Proxy): number {
+  return cpuNs(pid) + (callee === null ? 0 : cpuNs(callee.pid))
 }
 
 /** Time on a processor of a process and all below it, in nanoseconds (/proc/PID/task/TID/schedstat, first field). */
@@ -68,7 +73,9 @@ export function cpuNs(pid: number): number {
 const SETTLE_MS = 1500
 
 /** Lines that each proxy has written by now. */
-export async function recordsOf(proxies: readonly Proxy[]): Promise<ReadonlyMap<ProxyName, number>> {
+export async function recordsOf(
+  proxies: readonly Pick<Proxy, 'name' | 'log'>[],
+): Promise<ReadonlyMap<ProxyName, number>> {
   await sleep(SETTLE_MS)
   const counts = proxies.map(async ({ name, log }): Promise<[ProxyName, number]> => {
     const { stdout } = await run('wc', ['-l', log])

@@ -21,7 +21,12 @@ export function forwarded(stream: Stream): string | null {
   if (stream.kind === 'request') {
     if (addressed == null) return null
     const upgrade = head.upgrade >= 0
-    written = emitRequest(head, { ...addressed, framing: as, requestId: null, upgrade }, desk.bytes, 0)
+    written = emitRequest(
+      head,
+      { ...addressed, framing: as, requestId: null, clientCert: null, upgrade },
+      desk.bytes,
+      0,
+    )
   } else written = emitResponse(head, { framing: bodiless(reading) ? 'none' : as, connection: null }, desk.bytes, 0)
   const text = desk.bytes.toString('latin1', 0, written)
   if (bodiless(reading)) return text

@@ -12,6 +12,7 @@ import { Cluster, type ClusterView } from '../../agent/kube/cluster.ts'
 import { COLLECTIONS, type Delta, KEYS } from '../../agent/model/delta.ts'
 import { DEFAULT_MESH_SETTINGS } from '../../agent/model/mesh-settings.ts'
 import type { Inventory } from '../../agent/model/snapshot.ts'
+import type { Workload } from '../../agent/model/workload.ts'
 import { loadDefinitions } from '../../lab/api/definitions.ts'
 import type { ObjectDraft } from '../../lab/api/object.ts'
 import { type Api, startApi } from '../../lab/api/server.ts'
@@ -78,7 +79,7 @@ class Seen {
     const folder = await mkdtemp(join(tmpdir(), 'weft-cluster-'))
     const file = join(folder, 'kubeconfig')
     await writeFile(file, kubeconfig(this.api.url))
-    const domains = { clusterDomain: 'cluster.local', rootNamespace: 'istio-system' }
+    const domains = { clusterDomain: 'cluster.local', rootNamespace: 'istio-system', namespace: 'weft-system' }
     const options = { node: NODE, ...domains, sandboxedRuntimes: ['gvisor'], settleMs }
     const log = { warn: () => undefined }
     this.cluster = new Cluster(connectKube(file), options, { view: (view) => this.#see(view), log })
@@ -481,6 +482,42 @@ void describe('a cluster as a node sees it', { concurrency: true }, () => {
     s.api = await startApi({ store: s.store, port })
     const { inventory } = await s.until((view) => view.inventory.services.some(({ name }) => name === 'meanwhile'))
     assert.equal(inventory.services.filter(({ name }) => name === 'meanwhile').length, 1)
+  })
+
+  test('an announcement counts as long as the agent that made it is ready', async (t) => {
+    const s = new Seen()
+    const agents = (ready: boolean): object => ({
+      endpoints: [{ addresses: ['10.0.0.9'], conditions: { ready }, targetRef: { kind: 'Pod', name: 'weft-agent-b' } }],
+    })
+    const labels = { 'kubernetes.io/service-name': 'weft-agent' }
+    s.store.create('namespaces', { metadata: { name: 'weft-system' } })
+    const metadata = { namespace: 'weft-system', name: 'weft-agent-1', labels }
+    s.store.create('endpointslices.discovery.k8s.io', { metadata, addressType: 'IPv4', ports: [], ...agents(true) })
+    const annotations = {
+      'weft.dev/mesh': 'enabled',
+      'weft.dev/captured': 'weft-agent-b',
+      'weft.dev/service-account': 'web',
+      'weft.dev/addresses': '10.244.9.9',
+    }
+    s.store.create(
+      'pods',
+      named('far', { spec: { nodeName: 'elsewhere', containers: [{ name: 'a', image: 'a' }] } }, { annotations }),
+    )
+    await s.start(t)
+    const far = (view: { readonly inventory: Inventory }): Workload | undefined =>
+      view.inventory.workloads.find(({ name }) => name === 'far')
+    await s.until((view) => far(view)?.agentReady === true)
+    assert.deepEqual([far(s.last)?.captured, far(s.last)?.ips], ['weft-agent-b', ['10.244.9.9']])
+    const put = (ready: boolean): void => {
+      s.store.modify('endpointslices.discovery.k8s.io', 'weft-system', 'weft-agent-1', (slice) =>
+        Object.assign(slice, agents(ready)),
+      )
+    }
+    put(false)
+    await s.until((view) => far(view)?.agentReady === false)
+    assert.deepEqual([far(s.last)?.captured, far(s.last)?.ips], ['weft-agent-b', ['10.244.9.9']])
+    put(true)
+    await s.until((view) => far(view)?.agentReady === true)
   })
 
   test('says nothing where it is stopped while its lists are under way', async (t) => {

@@ -61,7 +61,7 @@ const ROWS: Readonly<Record<string, { readonly may: readonly string[]; readonly 
       ...['watch endpointslices.discovery.k8s.io', 'list virtualservices.networking.istio.io'],
       ...['watch destinationrules.networking.istio.io', 'list peerauthentications.security.istio.io'],
       ...['watch configmaps istio-system/weft', 'watch configmaps weft-system/weft-roots'],
-      ...[`create ${CSR}`, `get ${CSR} /a`, `watch ${CSR}`],
+      ...[`create ${CSR}`, `get ${CSR} /a`],
     ],
     mayNot: [
       ...['list secrets', 'get secrets weft-system/weft-root', 'list configmaps', 'list configmaps istio-system'],
@@ -71,23 +71,30 @@ const ROWS: Readonly<Record<string, { readonly may: readonly string[]; readonly 
         'update configmaps weft-system/weft-roots',
         `create serviceaccounts/token weft-system/a`,
       ],
-      ...[`update ${CSR}/approval /a`, `update ${CSR}/status /a`, `approve ${SIGNERS} /weft.dev/workload`],
+      ...[
+        `list ${CSR}`,
+        `watch ${CSR}`,
+        `update ${CSR}/approval /a`,
+        `update ${CSR}/status /a`,
+        `approve ${SIGNERS} /weft.dev/workload`,
+      ],
       ...['patch virtualservices.networking.istio.io/status shop/a', 'create events.events.k8s.io shop'],
     ],
   },
   'weft-controller': {
     may: [
-      ...['list namespaces', 'get pods shop/a', 'watch pods', 'watch virtualservices.networking.istio.io'],
+      ...['list namespaces', 'list pods', 'watch pods', 'watch virtualservices.networking.istio.io'],
       ...['patch virtualservices.networking.istio.io/status shop/a', 'create events.events.k8s.io shop'],
       ...['patch destinationrules.networking.istio.io/status shop/a', 'patch events.events.k8s.io shop/a'],
-      ...['update peerauthentications.security.istio.io/status shop/a', 'watch configmaps istio-system/weft'],
+      ...['patch peerauthentications.security.istio.io/status shop/a', 'watch configmaps istio-system/weft'],
       ...[
         'create leases.coordination.k8s.io weft-system',
         'update leases.coordination.k8s.io weft-system/weft-controller',
       ],
       ...[
         'create secrets weft-system',
-        'update secrets weft-system/weft-root',
+        'watch secrets weft-system/weft-root',
+        'watch configmaps weft-system/weft-roots',
         'get configmaps weft-system/weft-roots',
       ],
       ...[`watch ${CSR}`, `update ${CSR}/approval /a`, `update ${CSR}/status /a`],
@@ -101,7 +108,11 @@ const ROWS: Readonly<Record<string, { readonly may: readonly string[]; readonly 
         'create secrets shop',
       ],
       ...['patch pods shop/a', 'list services', 'update virtualservices.networking.istio.io shop/a', `create ${CSR}`],
-      ...['update leases.coordination.k8s.io weft-system/other', 'delete secrets weft-system/weft-root'],
+      ...[
+        'update leases.coordination.k8s.io weft-system/other',
+        'delete secrets weft-system/weft-root',
+        'update secrets weft-system/weft-root',
+      ],
       ...[`approve ${SIGNERS} /kubernetes.io/kube-apiserver-client`, `sign ${SIGNERS} /weft.dev/other`],
     ],
   },
@@ -120,6 +131,7 @@ test('the pod of a program follows its process, and its token follows the pod', 
   const said: string[] = []
   const stop = new AbortController()
   const mirror = new Mirror({
+    readyz: () => Promise.resolve(true),
     ...{ store, api: client, cgroup, credentials: join(folder, 'credentials'), server: api.url },
     program: { role: 'agent', node: 'node-1', address: '10.0.0.1' },
     log: (sentence) => void said.push(sentence),

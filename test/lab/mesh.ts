@@ -12,7 +12,7 @@ import { readExposition, type Sample } from '../../lab/demo/exposition.ts'
 import { findCgroup2, labCgroup, makeCgroup } from '../../lab/node/cgroup.ts'
 import { isMirror } from '../../lab/mesh/mirror-pod.ts'
 import { NETNS_FOLDER, nodeNetns } from '../../lab/node/network.ts'
-import { agentLog, PROJECT } from '../../lab/state.ts'
+import { programLog, PROJECT } from '../../lab/state.ts'
 import { type Ran, ran, type TestLab } from './lab.ts'
 
 /** An order to a program in a pod may take this long. */
@@ -38,10 +38,18 @@ export function podManifest(pod: {
   })
 }
 
-/** `weft lab up` with agents that are told `flags` (NAME=VALUE). Throws what it said when it fails. */
-export async function upWithAgents(lab: TestLab, manifests: string, flags: readonly string[]): Promise<void> {
+/** `weft lab up` with agents that are told `flags` (NAME=VALUE), and a controller its own. Throws what it said when it fails. */
+export async function upWithAgents(
+  lab: TestLab,
+  manifests: string,
+  flags: readonly string[],
+  controllerFlags: readonly string[] = [],
+): Promise<void> {
   const file = await lab.write(manifests)
-  const given = flags.flatMap((flag) => ['--agent-flag', flag])
+  const given = [
+    ...flags.flatMap((flag) => ['--agent-flag', flag]),
+    ...controllerFlags.flatMap((flag) => ['--controller-flag', flag]),
+  ]
   const { code, stdout, stderr } = await lab.run('up', '--detach', '--timeout', '45', ...given, '-f', file)
   if (code !== 0) throw new Error(`up failed: ${stdout}${stderr}`)
 }
@@ -68,10 +76,21 @@ export function page(lab: TestLab, node: string, path: string): Promise<Response
   return fetch(`${lab.url}/api/v1/nodes/${node}:15020/proxy/${path}`, { signal: AbortSignal.timeout(10_000) })
 }
 
+/** A request to the API as its administrator; gives the answer. Throws what it said where it refuses. */
+export async function sent<T>(lab: TestLab, method: string, path: string, body?: object): Promise<T> {
+  const headers = { 'content-type': 'application/json' }
+  const how = body === undefined ? { method } : { method, headers, body: JSON.stringify(body) }
+  const response = await fetch(lab.url + path, { ...how, signal: AbortSignal.timeout(10_000) })
+  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`)
+  return (await response.json()) as T
+}
+
 /** Every sample that a node's agent counts now. */
 export async function samples(lab: TestLab, node: string): Promise<Sample[]> {
   const response = await page(lab, node, 'metrics')
-  if (response.status !== 200) throw new Error(`${node}: /metrics answers ${response.status}`)
+  if (response.status !== 200) {
+    throw new Error(`${node}: /metrics answers ${response.status}: ${(await response.text()).slice(0, 300)}`)
+  }
   return readExposition(await response.text())
 }
 
@@ -83,13 +102,21 @@ export function sumOf(all: readonly Sample[], name: string, labels: Readonly<Rec
   return all.filter(isMeant).reduce((sum, { value }) => sum + value, 0)
 }
 
-/** Folder of the cgroup that a node's agents live in. */
-const agentCgroup = (lab: TestLab, node: string): string =>
-  join(labCgroup(findCgroup2() ?? '', lab.place.id), node, 'agent')
+type Role = 'agent' | 'controller'
 
-/** Process ids of a node's agents. */
-export function agentPids(lab: TestLab, node: string): number[] {
-  const text = readFileSync(join(agentCgroup(lab, node), 'cgroup.procs'), 'utf8')
+/** Folder of the cgroup that a node's agents, or its controllers, live in. */
+const cgroupOf = (lab: TestLab, node: string, role: Role): string =>
+  join(labCgroup(findCgroup2() ?? '', lab.place.id), node, role)
+
+/** Words that run a command in the network namespace of a node. */
+export const onNode = (lab: TestLab, node: string, command: readonly string[]): string[] => [
+  `--net=${NETNS_FOLDER}/${nodeNetns(lab.place.id, node)}`,
+  ...command,
+]
+
+/** Process ids of a node's agents, or of its controllers. */
+export function agentPids(lab: TestLab, node: string, role: Role = 'agent'): number[] {
+  const text = readFileSync(join(cgroupOf(lab, node, role), 'cgroup.procs'), 'utf8')
   return text.split('\n').filter(Boolean).map(Number)
 }
 
@@ -99,14 +126,24 @@ export const commandOf = (pid: number): string[] =>
     .split('\0')
     .slice(0, -1)
 
-/** Starts an agent on a node beside those that the lab started, where these live: `weft lab down` ends it too. */
-export async function startAgent(lab: TestLab, node: string, command: readonly string[]): Promise<ChildProcess> {
-  const cgroup = agentCgroup(lab, node)
+/**
+ * Starts an agent, or a controller, on a node beside those that the lab started, where these live: `weft lab down` ends it
+ * too.
+ */
+export async function startAgent(
+  lab: TestLab,
+  node: string,
+  command: readonly string[],
+  role: Role = 'agent',
+): Promise<ChildProcess> {
+  const cgroup = cgroupOf(lab, node, role)
   await makeCgroup(cgroup)
-  const netns = `--net=${NETNS_FOLDER}/${nodeNetns(lab.place.id, node)}`
-  const log = openSync(`${agentLog(lab.place, node)}.next`, 'a')
+  const log = openSync(`${programLog(lab.place, role, node)}.next`, 'a')
   const enter = ['/bin/sh', '-c', 'echo $$ >"$0/cgroup.procs" && exec "$@"', cgroup]
-  const child = spawn('nsenter', [netns, ...enter, ...command], { stdio: ['ignore', log, log], cwd: PROJECT })
+  const child = spawn('nsenter', onNode(lab, node, [...enter, ...command]), {
+    stdio: ['ignore', log, log],
+    cwd: PROJECT,
+  })
   closeSync(log)
   await once(child, 'spawn')
   return child

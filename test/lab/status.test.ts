@@ -56,7 +56,10 @@ const BOTH = [
 test('a mesh that is as it should be: every agent, every joined pod and no other, exit code 0', async () => {
   const { code, stdout } = await status()
   assert.match(stdout, /^NODE +AGENT +VERSION +STATE +REASON\nnode-1 +weft-agent-node-1 +\d\S+ +ready +-\nnode-2 /)
-  assert.match(stdout, /\nshop +one +node-1 +captured +open +0 +-\nshop +two +node-2 +captured /)
+  assert.match(
+    stdout,
+    /\nshop +one +node-1 +captured +PERMISSIVE +until \S+Z +open +0 +-\nshop +two +node-2 +captured /,
+  )
   assert.match(stdout, /\n\n2 of 2 agents ready, 2 of 2 joined pods captured\n$/)
   assert.doesNotMatch(stdout, /aside|three/)
   assert.equal(code, 0)

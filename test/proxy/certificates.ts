@@ -34,8 +34,9 @@ interface Wish {
 function der(tag: number, ...parts: readonly Uint8Array[]): Buffer {
   const body = Buffer.concat(parts)
   if (body.length < 0x80) return Buffer.concat([Buffer.from([tag, body.length]), body])
-  const length = Buffer.from(body.length.toString(16).padStart(4, '0'), 'hex')
-  return Buffer.concat([Buffer.from([tag, 0x82]), length, body])
+  const hex = body.length.toString(16)
+  const length = Buffer.from(hex.padStart(hex.length + (hex.length % 2), '0'), 'hex') // as short as can be written
+  return Buffer.concat([Buffer.from([tag, 0x80 | length.length]), length, body])
 }
 
 const sequence = (...parts: readonly Uint8Array[]): Buffer => der(0x30, ...parts)

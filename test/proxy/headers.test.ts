@@ -30,12 +30,13 @@ const get = (headers = '', path = '/'): string => `GET ${path} HTTP/1.1\r\nHost:
 for (const direction of ['outbound', 'inbound'] as const) {
   const dialled = (node: Mesh) => (direction === 'outbound' ? node.dial('web-1', APP) : node.reach('app-v1-1'))
 
-  test(`${direction}: a request without them gets x-request-id and x-forwarded-proto, and nothing else`, async (t) => {
+  test(`${direction}: a request without them gets x-request-id, x-forwarded-proto and what is proved of its caller, and nothing else`, async (t) => {
     const node = mesh(t, one())
     const seen = await noting(node)
     await ask(await dialled(node), get())
     const [headers = {}] = seen
-    assert.deepEqual(Object.keys(headers).sort(), ['host', 'x-forwarded-proto', 'x-request-id'])
+    const proved = direction === 'outbound' ? ['x-forwarded-client-cert'] : [] // who calls from outside is nobody
+    assert.deepEqual(Object.keys(headers).sort(), ['host', ...proved, 'x-forwarded-proto', 'x-request-id'])
     assert.equal(headers['x-forwarded-proto'], 'http')
     assert.match(String(headers['x-request-id']), UUID)
     await node.until(() => node.records.length === 1, 'a record')

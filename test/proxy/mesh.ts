@@ -36,6 +36,8 @@ export interface MeshOptions {
   readonly limits?: Partial<Limits>
   /** Takes the place of connecting upstream. */
   readonly connect?: Transport['connect']
+  /** Another node of the world: pods that it has captured are reached through it. */
+  readonly beyond?: () => Mesh
 }
 
 /** Starts a node over a world; everything is stopped when the test ends. */
@@ -62,7 +64,7 @@ export class Mesh {
   readonly #ticker: NodeJS.Timeout
   #version = 1
 
-  constructor(t: TestContext, world: World, { captured, limits = {}, connect }: MeshOptions) {
+  constructor(t: TestContext, world: World, { captured, limits = {}, connect, beyond }: MeshOptions) {
     this.#t = t
     this.#world = world
     const transport = bodyOfTransport((thrown) => this.faults.push(String((thrown as Error).stack)))
@@ -79,7 +81,16 @@ export class Mesh {
       random: seeded(20260102), // choices are the same at every run
       transport: {
         adopt: (fd, budget) => transport.adopt(fd, budget),
-        connect: connect ?? ((fd, to, how) => transport.connect(fd, atReal(to), how)),
+        connect:
+          connect ??
+          ((fd, to, how) => {
+            const { localIp, localPort } = native().ends(fd)
+            return transport.connect(
+              fd,
+              beyond?.().kernel.steer({ ip: localIp, port: localPort }, atReal(to)) ?? atReal(to),
+              how,
+            )
+          }),
         get nowMs() {
           return transport.nowMs
         },

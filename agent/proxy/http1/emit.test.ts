@@ -5,7 +5,14 @@ import { emitAnswer, emitRequest, emitResponse, SCRATCH_BYTES } from './emit.ts'
 import { Head } from './head.ts'
 
 const out = Buffer.alloc(SCRATCH_BYTES)
-const keep = { target: '/', authority: 'a', framing: 'none', requestId: null, upgrade: false } as const
+const keep = {
+  target: '/',
+  authority: 'a',
+  framing: 'none',
+  requestId: null,
+  clientCert: null,
+  upgrade: false,
+} as const
 
 function parse(kind: 'request' | 'response', text: string): Head {
   const head = new Head(kind)
@@ -44,13 +51,23 @@ test('end-to-end fields leave as they came and in order, hop-by-hop fields do no
   )
 })
 
-test('a request leaves with its new target, authority, id and one framing', () => {
-  const head = parse('request', 'POST /old HTTP/1.0\r\nContent-Length: 04\r\n\r\n')
-  const how = { target: '/new?a', authority: 'there:80', framing: 'length', requestId: 'id-1', upgrade: false } as const
+test('a request leaves with its new target, authority, id, one framing, and what is proved of its caller', () => {
+  const head = parse(
+    'request',
+    'POST /old HTTP/1.0\r\nContent-Length: 04\r\nX-Forwarded-Client-Cert: URI=forged\r\n\r\n',
+  )
+  const how = {
+    target: '/new?a',
+    authority: 'there:80',
+    framing: 'length',
+    requestId: 'id-1',
+    clientCert: 'By=a;URI=b',
+    upgrade: false,
+  } as const
   const length = emitRequest(head, how, out, 0)
   assert.equal(
     out.toString('latin1', 0, length),
-    'POST /new?a HTTP/1.1\r\nhost: there:80\r\nx-forwarded-proto: http\r\nx-request-id: id-1\r\ncontent-length: 4\r\n\r\n',
+    'POST /new?a HTTP/1.1\r\nhost: there:80\r\nx-forwarded-proto: http\r\nx-request-id: id-1\r\nx-forwarded-client-cert: By=a;URI=b\r\ncontent-length: 4\r\n\r\n',
   )
 })
 

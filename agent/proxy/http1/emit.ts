@@ -17,6 +17,8 @@ export interface RequestOut {
   readonly framing: Framing
   /** The id to add where the request came without, else null. */
   readonly requestId: string | null
+  /** Value of x-forwarded-client-cert, or null for none. */
+  readonly clientCert: string | null
   /** Whether `Connection: upgrade` goes along with the Upgrade field. */
   readonly upgrade: boolean
 }
@@ -39,6 +41,7 @@ export function emitRequest(head: Head, how: RequestOut, out: Buffer, at: number
   p = emitFields(head, how.framing, out, p)
   if (head.first(FORWARDED_PROTO) === null) p = put(out, 'x-forwarded-proto: http\r\n', p)
   if (how.requestId !== null) p = line(out, put(out, how.requestId, put(out, 'x-request-id: ', p)))
+  if (how.clientCert !== null) p = line(out, put(out, how.clientCert, put(out, 'x-forwarded-client-cert: ', p)))
   const wantsTrailers = head.wantsTrailers && head.minor > 0 // HTTP/1.0 cannot be sent any
   if (wantsTrailers) p = put(out, 'te: trailers\r\n', p)
   if (how.upgrade && head.upgrade >= 0) p = emitUpgrade(head, wantsTrailers ? 'te, upgrade' : 'upgrade', out, p)

@@ -20,6 +20,7 @@ export const TE = 20
 export const TRAILER = 21
 export const NAMED_HOP = 22
 export const RQ_TIMEOUT = 23
+export const CLIENT_CERT = 24
 
 const KNOWN: readonly (readonly [name: string, kind: number])[] = [
   ['host', HOST],
@@ -36,6 +37,7 @@ const KNOWN: readonly (readonly [name: string, kind: number])[] = [
   ['upgrade', UPGRADE],
   ['te', TE],
   ['trailer', TRAILER], // leaves again where trailers can
+  ['x-forwarded-client-cert', CLIENT_CERT], // whoever sends it has no business to say it
   ['x-envoy-upstream-rq-timeout-ms', RQ_TIMEOUT], // meant for the caller's own mesh alone
 ]
 

@@ -3,6 +3,7 @@
 import type { SocketAddress } from '../../model/address.ts'
 import { failureOf, lossOf, MeshError } from '../../model/failure.ts'
 import type { BodySink, Exchange } from '../exchange.ts'
+import { ENDLESS, type Term } from '../plane/identities.ts'
 import type { Channel, ChannelSink } from '../transport/transport.ts'
 import { Body } from './body.ts'
 import { emitRequest, REWRITE_LIMIT, SCRATCH_BYTES } from './emit.ts'
@@ -30,6 +31,8 @@ export type Carried = 'done' | 'upgraded'
 
 /** Who has an exchange carried. Called amid an event of a channel: none may throw. */
 export interface Carrier {
+  /** What an application is told of who calls (x-forwarded-client-cert), or null. */
+  readonly clientCert: string | null
   /** The response's final head has come. */
   heard(head: Head): void
   /** The response is through. */
@@ -41,6 +44,7 @@ export interface Carrier {
 /** A connection to an endpoint, for one exchange after another. */
 export class Http1Upstream implements ChannelSink, BodySink {
   readonly channel: Channel
+  readonly term: Term
   /** This end's address, for the access record. */
   readonly local: SocketAddress | null
   /** Whether this is not the first exchange on the connection. */
@@ -68,8 +72,9 @@ export class Http1Upstream implements ChannelSink, BodySink {
   #upgrade = false
   #connect = false
 
-  constructor(channel: Channel, limits: HeadLimits = HEAD_LIMITS) {
+  constructor(channel: Channel, limits: HeadLimits = HEAD_LIMITS, term: Term = ENDLESS) {
     this.channel = channel
+    this.term = term
     this.#head = new Head('response', limits)
     this.local = channel.ends?.local ?? null
     channel.sink = this
@@ -177,6 +182,8 @@ export class Http1Upstream implements ChannelSink, BodySink {
    * - x-forwarded-for stays as it came. A sidecar adds nothing: the caller's address is what accept() says, and who set
    *   the field ahead of the mesh (a gateway) is the one who knows.
    * - No Via: it costs caches and compression (RFC 9110 §7.6.3 asks it of proxies; Envoy adds none either).
+   * - x-forwarded-client-cert is what the mesh has proved of the caller, on the way to the application alone; what came under
+   *   that name goes no further.
    * - `server` and `date` of a response are the application's, as at Istio's inbound side.
    * - No x-envoy-upstream-service-time, x-envoy-attempt-count or x-envoy-decorator-operation: they would name a proxy that
    *   is not there; the time stands in the access record (upstream_service_time), tries in weft_retries_total.
@@ -195,6 +202,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
       authority,
       framing: exchange.framing,
       requestId: exchange.newId ? exchange.requestId : null,
+      clientCert: this.#carrier?.clientCert ?? null,
       upgrade: this.#upgrade,
     }
     const { channel } = this

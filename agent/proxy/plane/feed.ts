@@ -6,7 +6,9 @@ import type { Refusal } from '../../model/build.ts'
 import type { Piece } from '../../model/delta.ts'
 import type { Counters } from '../../telemetry/series.ts'
 import type { SharedCounts } from './counts.ts'
+import type { IdentityCredentials } from './identities.ts'
 import type { Limits } from './limits.ts'
+import type { ClientTlsMaterial } from './materials.ts'
 
 export type { Counters } from '../../telemetry/series.ts'
 
@@ -36,6 +38,14 @@ export type ToWorker =
   | { readonly type: 'capture'; readonly pod: Captured; readonly row: number | null }
   /** `gone`: the pod itself has ended, so what is open of it ends too. */
   | { readonly type: 'release'; readonly uid: string; readonly gone: boolean }
+  /** What pods of an identity show and believe from now on. */
+  | { readonly type: 'identity'; readonly credentials: IdentityCredentials }
+  /** No pod of the identity is left. */
+  | { readonly type: 'no-identity'; readonly uri: string }
+  /** What TLS that rules ask for is made of from now on. */
+  | { readonly type: 'material'; readonly material: ClientTlsMaterial }
+  /** No rule asks for it any more. */
+  | { readonly type: 'no-material'; readonly name: string }
   | { readonly type: 'flows'; readonly flows: readonly Flow[] }
   | { readonly type: 'scrape'; readonly id: number }
   /** Stop accepting; end what is open when it is done, or after `graceMs`; then end the thread. */

@@ -22,7 +22,16 @@ export function accountFlows(flows: readonly Flow[], snapshot: Snapshot, edges: 
 
 function pairOf({ uid, direction, remote }: Flow, snapshot: Snapshot): Pair {
   const pod = snapshot.workloadByUid.get(uid) ?? null
-  const none = { caller: null, callee: null, endpoint: null, service: null, isKept: false, protocol: 'tcp' } as const
+  const unproved = { principals: { caller: null, callee: null }, isSecured: false }
+  const none = {
+    caller: null,
+    callee: null,
+    ...unproved,
+    endpoint: null,
+    service: null,
+    isKept: false,
+    protocol: 'tcp',
+  } as const
   // who dialled is not known by an address
   if (direction === 'inbound') return { ...none, callee: pod, reporters: 'destination' }
   const outbound = { ...none, caller: pod, reporters: 'source' } as const

@@ -1,8 +1,9 @@
 // Every bound and time-out of the data path, by name.
 
+import type { HandshakeLimits } from './handshakes.ts'
 import { HEAD_LIMITS, type HeadLimits } from '../http1/scan.ts'
 
-export interface Limits extends HeadLimits {
+export interface Limits extends HeadLimits, HandshakeLimits {
   /** Accepted connections of one pod at once, both directions. */
   readonly podConnections: number
   /**
@@ -20,6 +21,8 @@ export interface Limits extends HeadLimits {
   readonly connectRetries: number
   /** How long a caller's first bytes are waited for where the port declares no protocol. */
   readonly sniffMs: number
+  /** How long a handshake of the mesh's TLS may take, and what has begun like one is waited for. */
+  readonly helloMs: number
   /** Bytes looked at to tell the protocol. */
   readonly sniffBytes: number
   /** A connection without a byte either way is ended after this. */
@@ -47,11 +50,14 @@ export interface Limits extends HeadLimits {
 export const DEFAULT_LIMITS: Limits = {
   ...HEAD_LIMITS,
   podConnections: 20_000,
+  podHandshakes: 1000,
+  podHandshakesPerSecond: 500,
   podBufferBytes: 256 * 2 ** 20,
   connectTimeoutMs: 10_000,
   userTimeoutMs: 5 * 60_000,
   connectRetries: 2,
   sniffMs: 100,
+  helloMs: 10_000,
   sniffBytes: 64,
   idleMs: 60 * 60 * 1000,
   quietMs: 1000,
@@ -77,6 +83,9 @@ export interface LimitSettings {
   readonly 'request-timeout-seconds': number
   readonly 'idle-timeout-seconds': number
   readonly 'sniff-ms': number
+  readonly 'handshake-timeout-ms': number
+  readonly 'pod-handshakes': number
+  readonly 'pod-handshakes-per-second': number
   readonly 'pool-idle-seconds': number
   readonly 'pod-connections': number
   readonly 'pod-buffer-mb': number
@@ -94,6 +103,9 @@ export function limitsOf(settings: LimitSettings): Partial<Limits> {
     requestMs: settings['request-timeout-seconds'] * 1000,
     idleMs: settings['idle-timeout-seconds'] * 1000,
     sniffMs: settings['sniff-ms'],
+    helloMs: settings['handshake-timeout-ms'],
+    podHandshakes: settings['pod-handshakes'],
+    podHandshakesPerSecond: settings['pod-handshakes-per-second'],
     pooledIdleMs: settings['pool-idle-seconds'] * 1000,
     podConnections: settings['pod-connections'],
     podBufferBytes: settings['pod-buffer-mb'] * 2 ** 20,

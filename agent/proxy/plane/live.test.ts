@@ -5,6 +5,8 @@ import { MeshError } from '../../model/failure.ts'
 import type { Snapshot } from '../../model/snapshot.ts'
 import type { ConnectionLedger } from '../../telemetry/ledger.ts'
 import { Counts, sharedCounts } from './counts.ts'
+import { Handshakes } from './handshakes.ts'
+import { DEFAULT_LIMITS } from './limits.ts'
 import { Live, type Occupant, type Place } from './live.ts'
 import { UNBOUNDED } from '../transport/budget.ts'
 import type { Arrival, JoinedPod } from './node.ts'
@@ -14,8 +16,19 @@ const MANY = 100_000
 function podAt(row: number | null): JoinedPod {
   const captured = { uid: 'web', ips: [], cookie: '7', netns: -1, listeners: [] }
   const sockets = { captured, accept: assert.fail as never, socket: () => -1, close: () => undefined }
+  const limit = new Handshakes(DEFAULT_LIMITS)
+  const handshakes = { inbound: limit, outbound: limit }
   const counts = { connections: 0, nodeConnections: 0, row }
-  return { captured, sockets, acceptors: [], budget: UNBOUNDED, ...counts, released: false, isHeldOff: false }
+  return {
+    captured,
+    sockets,
+    acceptors: [],
+    budget: UNBOUNDED,
+    handshakes,
+    ...counts,
+    released: false,
+    isHeldOff: false,
+  }
 }
 
 const arrivalAt = (pod: JoinedPod): Arrival => ({ fd: -1, channel: {} as never, direction: 'outbound', pod })

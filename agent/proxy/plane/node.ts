@@ -6,8 +6,11 @@ import type { Random } from '../../model/route.ts'
 import type { Snapshot } from '../../model/snapshot.ts'
 import type { Account, ConnectionLedger, Direction } from '../../telemetry/ledger.ts'
 import type { Deadlines } from './deadlines.ts'
+import type { Handshakes } from './handshakes.ts'
+import type { Identities } from './identities.ts'
 import type { Limits } from './limits.ts'
 import type { Live, Place } from './live.ts'
+import type { Materials } from './materials.ts'
 import type { NodeLoad } from './load.ts'
 import type { Pools } from './pool.ts'
 import type { Budget } from '../transport/budget.ts'
@@ -20,6 +23,8 @@ export interface JoinedPod {
   readonly acceptors: readonly Acceptor[]
   /** What its connections may hold of the mesh's memory. */
   readonly budget: Budget
+  /** By the direction that it takes them in: strangers who knock keep no pod from calling. */
+  readonly handshakes: Readonly<Record<Direction, Handshakes>>
   /** Its live connections in this worker. */
   connections: number
   /** Those of all workers, as the last one that this worker accepted found them, itself included. */
@@ -51,6 +56,8 @@ export interface MeshNode {
   readonly pools: Pools
   readonly load: NodeLoad
   readonly affinities: Affinities
+  readonly identities: Identities
+  readonly materials: Materials
   readonly deadlines: Deadlines
   readonly account: Account
   readonly random: Random

@@ -16,9 +16,12 @@ import { serve } from '../connection.ts'
 import { accountFlows } from './flows.ts'
 import type { Counts } from './counts.ts'
 import type { RowChanges } from './feed.ts'
+import { Handshakes } from './handshakes.ts'
+import { Identities, type IdentityCredentials } from './identities.ts'
 import { DEFAULT_LIMITS, type Limits } from './limits.ts'
 import { Deadlines } from './deadlines.ts'
 import { Live } from './live.ts'
+import { type ClientTlsMaterial, Materials } from './materials.ts'
 import { NodeAffinities } from './affinities.ts'
 import { NodeLoad } from './load.ts'
 import type { JoinedPod, MeshNode } from './node.ts'
@@ -73,6 +76,7 @@ export class DataPlane {
     this.#records = options.records ?? true
     this.#pace = counts !== null && counts.workers > 1 ? { batch: SHARED_BATCH } : {}
     this.#onRefused = options.onRefused ?? ((refusal) => onFault(`${refusal.object.name}: ${refusal.why}`))
+    const clocks = [() => CLOCK.wall(), () => carrier.nowMs] as const
     const carrier = transport ?? nodeTransport((thrown) => onFault(faultText(thrown)))
     this.node = {
       sockets,
@@ -82,6 +86,8 @@ export class DataPlane {
       pools: new Pools(bounds),
       load: new NodeLoad(counts),
       affinities: new NodeAffinities(() => carrier.nowMs),
+      identities: new Identities(...clocks),
+      materials: new Materials(...clocks),
       deadlines: new Deadlines(),
       account: new Account(new Cells(), access, CLOCK),
       random,
@@ -145,6 +151,7 @@ export class DataPlane {
         sockets: held,
         acceptors,
         budget: new Budget(this.node.limits.podBufferBytes),
+        handshakes: { inbound: new Handshakes(this.node.limits), outbound: new Handshakes(this.node.limits) },
         connections: 0,
         nodeConnections: 0,
         row,
@@ -164,6 +171,24 @@ export class DataPlane {
       this.node.pods.set(captured.uid, pod)
     } catch (thrown) {
       this.#onFault(`pod ${captured.uid} cannot be taken: ${faultText(thrown)}`)
+    }
+  }
+
+  /** Takes the credentials of an identity; those that cannot be used are told, and the ones before stay. */
+  identify(credentials: IdentityCredentials): void {
+    try {
+      this.node.identities.set(credentials)
+    } catch (thrown) {
+      this.#onFault(`credentials of ${credentials.uri} cannot be used: ${(thrown as Error).message}`)
+    }
+  }
+
+  /** Takes what TLS by a rule is made of; what cannot be used is told, and what was there before stays. */
+  equip(material: ClientTlsMaterial): void {
+    try {
+      this.node.materials.set(material)
+    } catch (thrown) {
+      this.#onFault(`TLS of rules ${material.name} cannot be had: ${(thrown as Error).message}`)
     }
   }
 

@@ -40,7 +40,7 @@ const limits = { ...DEFAULT_LIMITS, idlePerEndpoint: 2, idlePerPod: 3, idleInAll
 const [SEVEN, EIGHT] = [7, 8].map((port): SocketAddress => ({ ip: 'c', port }))
 
 const of = (pools: Pools, pod: string, endpoint = 'a:1', client?: SocketAddress): Pool =>
-  pools.of(pod, endpoint, client)
+  pools.of(pod, { endpoint, key: endpoint }, client)
 
 function upstream(): { upstream: Http1Upstream; channel: StillChannel } {
   const channel = new StillChannel()

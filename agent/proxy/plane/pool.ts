@@ -25,6 +25,12 @@ interface Ends {
   readonly inAll: Count
 }
 
+/** Where a leg leads. `key` names the endpoint, and whom it is proved to be. */
+export interface Towards {
+  readonly endpoint: string
+  readonly key: string
+}
+
 /** Idle connections from one pod to one endpoint, and on a leg to the application for one client of it. */
 export class Pool implements UpstreamOwner {
   readonly endpoint: string
@@ -50,7 +56,7 @@ export class Pool implements UpstreamOwner {
     for (;;) {
       const upstream = this.#idle.at(-1)
       if (upstream === undefined) return null
-      if (upstream.idleUntilMs > nowMs) {
+      if (upstream.idleUntilMs > nowMs && !upstream.term.isOver(nowMs)) {
         this.unusable(upstream)
         return upstream
       }
@@ -62,7 +68,8 @@ export class Pool implements UpstreamOwner {
   give(upstream: Http1Upstream, nowMs: number): void {
     if (!upstream.reusable) return // it closed itself
     const { idlePerEndpoint, idlePerPod, idleInAll, pooledIdleMs } = this.#limits
-    if (this.size >= idlePerEndpoint || this.#ofPod.idle >= idlePerPod || this.#inAll.idle >= idleInAll) {
+    const isOver = upstream.term.isOver(nowMs)
+    if (isOver || this.size >= idlePerEndpoint || this.#ofPod.idle >= idlePerPod || this.#inAll.idle >= idleInAll) {
       upstream.close()
       return
     }
@@ -94,12 +101,12 @@ export class Pool implements UpstreamOwner {
 /** The pools of one pod. */
 class PodPools implements Count {
   idle = 0
-  readonly byEndpoint = new Map<string, Pool>()
+  readonly byKey = new Map<string, Pool>()
   /** Of its application, by the client that it sees: an address is one object for as long as its connection lives. */
   readonly byClient = new Map<SocketAddress, Pool>()
 
   sweep(nowMs: number): void {
-    for (const pools of [this.byEndpoint, this.byClient] as Map<unknown, Pool>[]) {
+    for (const pools of [this.byKey, this.byClient] as Map<unknown, Pool>[]) {
       for (const [key, pool] of pools) {
         pool.sweep(nowMs)
         if (pool.size === 0) pools.delete(key)
@@ -122,13 +129,13 @@ export class Pools implements Count {
    * The pool of a leg; not to be kept, for one that is empty is forgotten. `pod`: uid of the pod in whose network namespace
    * its connections are made; `client`: whom the pod's own application sees, undefined where it is not gone to.
    */
-  of(pod: string, endpoint: string, client: SocketAddress | undefined): Pool {
+  of(pod: string, { endpoint, key }: Towards, client: SocketAddress | undefined): Pool {
     let pools = this.#pods.get(pod)
     if (pools === undefined) this.#pods.set(pod, (pools = new PodPools()))
-    let pool = client === undefined ? pools.byEndpoint.get(endpoint) : pools.byClient.get(client)
+    let pool = client === undefined ? pools.byKey.get(key) : pools.byClient.get(client)
     if (pool !== undefined) return pool
     pool = new Pool(this.#limits, { endpoint, ofPod: pools, inAll: this })
-    if (client === undefined) pools.byEndpoint.set(endpoint, pool)
+    if (client === undefined) pools.byKey.set(key, pool)
     else pools.byClient.set(client, pool)
     return pool
   }
@@ -157,7 +164,7 @@ export class Pools implements Count {
   /** Closes what is kept for endpoints that have left; an application ends its connections itself. Yields where the work may pause. */
   *drainEndpoints(hasLeft: (endpoint: string) => boolean): Generator<void> {
     let seen = 0
-    for (const pool of [...this.#pods.values()].flatMap(({ byEndpoint }) => [...byEndpoint.values()])) {
+    for (const pool of [...this.#pods.values()].flatMap(({ byKey }) => [...byKey.values()])) {
       if (pool.size > 0 && hasLeft(pool.endpoint)) pool.sweep(Infinity)
       if (++seen % STEP === 0) yield
     }

@@ -136,17 +136,20 @@ export function shown(own: PeerCertificate | null, how: TlsOptions): Pick<Secure
 
 /** What the other end's certificate says. */
 export class PeerCertificate {
-  /** Every URI and every DNS name that it has, in its order. */
+  /** Every URI, every DNS name and every IP address that it has, in its order. */
   readonly uris: readonly string[]
   readonly dnsNames: readonly string[]
+  readonly ips: readonly string[]
   readonly notAfter: number
   readonly #own: X509Certificate
   readonly #chain: () => readonly X509Certificate[]
 
   constructor(own: X509Certificate, chain: () => readonly X509Certificate[]) {
     const names = alternativeNames(own.subjectAltName ?? '')
-    this.uris = names.filter(([kind]) => kind === 'URI').map(([, name]) => name)
-    this.dnsNames = names.filter(([kind]) => kind === 'DNS').map(([, name]) => name)
+    const of = (wanted: string): string[] => names.filter(([kind]) => kind === wanted).map(([, name]) => name)
+    this.uris = of('URI')
+    this.dnsNames = of('DNS')
+    this.ips = of('IP Address')
     this.notAfter = own.validToDate.getTime()
     this.#own = own
     this.#chain = chain

@@ -10,7 +10,7 @@ import type { Store } from '../store.ts'
 export type DialNode = (node: string, address: string, port: number) => Promise<Socket>
 
 /** Answers are gathered whole; a longer one is refused. */
-export const ANSWER_LIMIT_BYTES = 1024 * 1024
+export const ANSWER_LIMIT_BYTES = 16 * 1024 * 1024
 /** From the first byte of the request to the last of the answer. */
 const PROXY_TIMEOUT_MS = 30_000
 /** What is passed on of a request's headers, and of an answer's. */

@@ -44,7 +44,7 @@ for (const [name, access] of [
         ...{ userAgent: 'bench/1.0', forwardedFor: null },
       })
       ledger.routed(backends, null)
-      ledger.sent({ endpoint, callee: null, both: true })
+      ledger.sent({ endpoint, callee: null, principal: null, both: true })
       ledger.upstreamLocal = local
       ledger.heard()
       ledger.status = 200

@@ -50,7 +50,7 @@ export async function measure({ rounds, workers, ...size }: Rounds): Promise<Fig
   const client = views.timed(connectKube(await filled.serve()))
   const options = { node: 'own', clusterDomain: 'cluster.local', rootNamespace: 'istio-system', settleMs: 10 }
   const view = (told: ClusterView): void => views.take(told, () => cluster.inventory())
-  const cluster = new Cluster(client, { ...options, sandboxedRuntimes: [] }, { log, view })
+  const cluster = new Cluster(client, { ...options, namespace: 'weft-system', sandboxedRuntimes: [] }, { log, view })
   try {
     await cluster.start()
     const first = await probes.see('10.1.0.0', workers)
