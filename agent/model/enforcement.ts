@@ -2,7 +2,7 @@
 // that nobody refuses plaintext in front of them. Pure.
 
 import { type Ground, losesKey } from './conflict.ts'
-import { type PeerAuthentication, peerModesOf, peersByNamespace } from './peer-authentication.ts'
+import { type PeerAuthentication, peerModesOf, peersByNamespace, saysStrict } from './peer-authentication.ts'
 
 /** The joined pods that one object makes STRICT, at one port at least. */
 export interface Enforcement {
@@ -39,8 +39,4 @@ export function enforcements(
     { pods: count, uncaptured: missing.length, named: missing.sort().slice(0, NAMED) },
   ])
   return new Map(told)
-}
-
-function saysStrict({ mode, ports }: PeerAuthentication): boolean {
-  return mode === 'STRICT' || ports.some((one) => one.mode === 'STRICT')
 }

@@ -51,12 +51,21 @@ export function principalOf(caller: Caller, mesh: MeshSettings): string | null {
   }
 }
 
-/** The identity of a workload, as a URI; null where nobody knows what account it runs as. */
-export function identityOf(
-  { namespace, serviceAccount }: Workload,
-  { trustDomain }: Pick<MeshSettings, 'trustDomain'>,
-): string | null {
-  return serviceAccount === '' ? null : spiffeUri({ trustDomain, namespace, serviceAccount })
+const IDENTITIES = new WeakMap<Workload, SpiffeId & { readonly uri: string }>()
+
+/**
+ * The identity of a workload, as a URI; null where nobody knows what account it runs as. Made once, as it is asked for with
+ * every request.
+ */
+export function identityOf(workload: Workload, { trustDomain }: Pick<MeshSettings, 'trustDomain'>): string | null {
+  const { namespace, serviceAccount } = workload
+  if (serviceAccount === '') return null
+  let known = IDENTITIES.get(workload)
+  if (known?.trustDomain !== trustDomain) {
+    const id = { trustDomain, namespace, serviceAccount }
+    IDENTITIES.set(workload, (known = { ...id, uri: spiffeUri(id) }))
+  }
+  return known.uri
 }
 
 /** Whether identities of this trust domain are the mesh's own. */

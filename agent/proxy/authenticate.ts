@@ -68,10 +68,17 @@ export async function meet(captured: Captured, node: MeshNode, said: Said): Prom
 }
 
 /** Whether nothing but the mesh's TLS is taken at what was dialled; also of a pod that nobody knows any more. */
-export function takesOnlyTls(snapshot: Snapshot, { pod, dialled }: Captured): boolean {
+function takesOnlyTls(snapshot: Snapshot, { pod, dialled }: Captured): boolean {
   const workload = snapshot.workloadByUid.get(pod.captured.uid)
   // one that leaves the mesh is called in plaintext by whoever has heard of it
   return workload === undefined || (workload.joined && modeOf(snapshot, workload, dialled.port) === 'STRICT')
+}
+
+/** Why this snapshot does not let an inbound connection go on in plaintext, or null. */
+export function plaintextRefusal(snapshot: Snapshot, met: Met): MeshError | null {
+  const isPlain = met.direction === 'inbound' && met.caller.kind === 'unproven'
+  if (!isPlain || !takesOnlyTls(snapshot, met)) return null
+  return new MeshError('PLAINTEXT_REFUSED', `${met.peer.ip} speaks plaintext, and TLS is demanded now (STRICT)`)
 }
 
 async function secure(captured: Captured, node: MeshNode, ahead: Buffer): Promise<Met> {

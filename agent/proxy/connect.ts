@@ -62,8 +62,8 @@ export function legTo(to: { endpoint: Endpoint; wish: Wish }, call: Call, node: 
   const { mesh } = snapshot.settings
   const callee = workloadAt(snapshot, endpoint)
   const identity = callee === null ? null : identityOf(callee, mesh)
-  const clientCert = forwardedFor(caller, identity, mesh)
   if (direction === 'inbound') {
+    const clientCert = forwardedFor(caller, identity, mesh)
     const cookie = pod.released ? undefined : pod.captured.cookie // released: nothing stands in the way any more
     const principal = caller.kind === 'peer' ? identity : null
     const link = plainLink(endpoint)
@@ -78,6 +78,7 @@ export function legTo(to: { endpoint: Endpoint; wish: Wish }, call: Call, node: 
   }
   const { cookie } = local.captured
   const link = linkNear(snapshot, endpoint, wish)
+  const clientCert = forwardedFor(caller, identity, mesh)
   return { endpoint, callee, both: true, principal: identity, pod, cookie, client: undefined, link, wish, clientCert }
 }
 

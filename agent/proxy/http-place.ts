@@ -1,10 +1,10 @@
 // What the register of live connections may ask of one that carries HTTP.
 
 import { MeshError } from '../model/failure.ts'
+import { plaintextRefusal } from './authenticate.ts'
 import type { Call } from './classify.ts'
 import type { Http1Caller } from './http1/caller.ts'
 import type { Walk } from './plane/node.ts'
-import { plaintextRefusal } from './tcp.ts'
 
 /** How much longer the callee's end waits: the caller's is to be the one that leaves, for it knows what it is sending. */
 const GRACE_MS = 5_000

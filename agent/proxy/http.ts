@@ -4,6 +4,7 @@ import { addressText } from '../model/address.ts'
 import type { MeshError } from '../model/failure.ts'
 import type { Caller } from '../model/identity.ts'
 import { isTerminating, resolvePod, type Snapshot, type Target } from '../model/snapshot.ts'
+import { plaintextRefusal } from './authenticate.ts'
 import { type Call, current } from './classify.ts'
 import type { Exchange } from './exchange.ts'
 import { occupyWithHttp } from './http-place.ts'
@@ -12,7 +13,6 @@ import { Http1Caller } from './http1/caller.ts'
 import type { Requests } from './http1/requests.ts'
 import type { Carried } from './http1/upstream.ts'
 import type { Walk } from './plane/node.ts'
-import { plaintextRefusal } from './tcp.ts'
 
 /** Serves requests until the caller is done. */
 export function serveHttp(call: Call, caller: Caller, walk: Walk): Promise<void> {

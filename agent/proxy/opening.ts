@@ -17,7 +17,7 @@ export type Said =
   | { readonly kind: 'silence'; readonly ended: boolean }
 
 /** Gathers a caller's first bytes until it is plain whether they begin the mesh's TLS. */
-export class Opening {
+class Opening {
   readonly #budget: Budget
   #bytes = Buffer.alloc(0)
 
@@ -53,69 +53,111 @@ export class Opening {
   }
 }
 
+/** Waiting for first bytes: its timer, its place in the register, and what it gathers. It ends once, whoever ends it. */
+class Wait {
+  readonly #opening: Opening
+  readonly #place: Place
+  readonly #occupant: Occupant
+  readonly #reject: (failure: MeshError) => void
+  #timer: NodeJS.Timeout | null = null
+  #isOver = false
+
+  constructor(budget: Budget, place: Place, reject: (failure: MeshError) => void) {
+    this.#opening = new Opening(budget)
+    this.#place = place
+    this.#occupant = place.occupant
+    this.#reject = reject
+  }
+
+  /** Whether something has been said. */
+  get begun(): boolean {
+    return this.#opening.begun
+  }
+
+  /** What may end it beside the channels. */
+  occupy(by: Partial<Pick<Occupant, 'forbidden' | 'drain'>>): void {
+    this.#place.occupant = { ...this.#occupant, stop: (reason) => this.fail(reason), ...by }
+  }
+
+  /** Does this in place of what was to be done, after so long. */
+  after(ms: number, work: () => void): void {
+    this.stopTimer()
+    this.#timer = setTimeout(work, ms)
+  }
+
+  stopTimer(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+  }
+
+  /** Takes more of the caller's bytes; null: it goes on, and what has begun like a ClientHello has so long to be whole. */
+  take(bytes: Uint8Array, helloMs: number): Said | null {
+    const isFirst = !this.begun
+    try {
+      const said = this.#opening.take(bytes)
+      if (said === null && isFirst) this.after(helloMs, () => this.late(helloMs))
+      return said
+    } catch (thrown) {
+      this.fail(failureOf(thrown))
+      return null
+    }
+  }
+
+  /** What it comes to where the caller sends no more. */
+  said(): Said {
+    return this.#opening.end()
+  }
+
+  late(helloMs: number): void {
+    this.fail(new MeshError('CALLER_TLS_FAILED', `no whole ClientHello in ${helloMs} ms`))
+  }
+
+  fail(failure: MeshError): void {
+    if (this.end()) this.#reject(failure)
+  }
+
+  /** Ends it; false where it had ended before. */
+  end(): boolean {
+    if (this.#isOver) return false
+    this.#isOver = true
+    this.stopTimer()
+    this.#place.occupant = this.#occupant
+    this.#opening.release()
+    return true
+  }
+}
+
 /** Reads until it is plain how the caller begins; the channel is held then. `silenceMs` null: nothing but TLS is waited for. */
 export function listen(
   channel: Channel,
   { silenceMs, helloMs }: { readonly silenceMs: number | null; readonly helloMs: number },
   place: Place,
 ): Promise<Said> {
-  const opening = new Opening(channel.budget)
-  const { occupant } = place
   return new Promise((resolve, reject) => {
-    const leave = (): void => {
-      clearTimeout(timer)
-      place.occupant = occupant
-      opening.release()
-    }
+    const wait = new Wait(channel.budget, place, reject)
     const settle = (said: Said): void => {
-      leave()
+      if (!wait.end()) return
       channel.hold()
       resolve(said)
     }
-    const fail = (failure: MeshError): void => {
-      leave()
-      reject(failure)
-    }
-    const late = (): void => fail(new MeshError('CALLER_TLS_FAILED', `no whole ClientHello in ${helloMs} ms`))
     const silent = (): void => settle({ kind: 'silence', ended: false })
-    let timer = silenceMs === null ? setTimeout(late, helloMs) : setTimeout(silent, silenceMs)
-    place.occupant = {
-      ...occupant,
-      stop: fail,
+    if (silenceMs === null) wait.after(helloMs, () => wait.late(helloMs))
+    else wait.after(silenceMs, silent)
+    wait.occupy({
       // nobody waits for a caller that may never say anything: the steps behind this one know how to end it
       drain: () => {
-        if (silenceMs !== null && !opening.begun) silent()
+        if (silenceMs !== null && !wait.begun) silent()
       },
-    }
-    const gone = (cause?: unknown): void =>
-      fail(new MeshError('CALLER_RESET', 'the caller broke off before it said anything', cause))
+    })
     channel.sink = {
+      ...losing('CALLER_RESET', wait),
       bytes: (arena, from, to) => {
-        const isFirst = !opening.begun
-        const said = taken(opening, arena.subarray(from, to), fail)
-        if (said === 'failed') return
-        if (said !== null) return settle(said)
-        if (!isFirst) return
-        clearTimeout(timer)
-        timer = setTimeout(late, helloMs)
+        const said = wait.take(arena.subarray(from, to), helloMs)
+        if (said !== null) settle(said)
       },
-      end: () => settle(opening.end()),
-      drained: () => {},
-      closed: gone,
-      lost: gone,
+      end: () => settle(wait.said()),
     }
     channel.resume()
   })
-}
-
-/** What comes of more bytes; what goes wrong is told to `fail`. */
-function taken(opening: Opening, bytes: Uint8Array, fail: (failure: MeshError) => void): Said | null | 'failed' {
-  try {
-    return opening.take(bytes)
-  } catch (thrown) {
-    fail(failureOf(thrown))
-    return 'failed'
-  }
 }
 
 /** How long is waited, and what may end it. */
@@ -138,68 +180,45 @@ export function firstWord(
   upstream: Channel,
   { limits, place, forbidden }: Waiting,
 ): Promise<FirstWord> {
-  const opening = new Opening(caller.budget)
   let fromUpstream: Buffer | null = null
-  const { occupant } = place
   return new Promise((resolve, reject) => {
-    const leave = (): void => {
-      clearTimeout(timer)
-      place.occupant = occupant
-      opening.release()
-    }
-    const settle = (word: FirstWord): void => {
-      leave()
+    const wait = new Wait(caller.budget, place, reject)
+    const settle = (said: Said): void => {
+      if (!wait.end()) return
       caller.hold()
       upstream.hold()
-      resolve(word)
+      if (said.kind === 'hello') resolve({ hello: said })
+      else resolve({ hello: null, ahead: { fromCaller: said.kind === 'other' ? said.bytes : null, fromUpstream } })
     }
-    const fail = (failure: MeshError): void => {
-      leave()
-      reject(failure)
-    }
-    const settleBySaid = (said: Said): void => {
-      if (said.kind === 'hello') settle({ hello: said })
-      else settle({ hello: null, ahead: { fromCaller: said.kind === 'other' ? said.bytes : null, fromUpstream } })
-    }
-    const after = (ms: number, code: 'IDLE_TIMEOUT' | 'CALLER_TLS_FAILED', why: string): NodeJS.Timeout =>
-      setTimeout(() => fail(new MeshError(code, why)), ms)
-    let timer = after(limits.idleMs, 'IDLE_TIMEOUT', 'no byte passed for too long')
-    place.occupant = { ...occupant, forbidden, stop: fail }
+    wait.after(limits.idleMs, () => wait.fail(new MeshError('IDLE_TIMEOUT', 'no byte passed for too long')))
+    wait.occupy({ forbidden })
     caller.sink = {
-      ...losing('CALLER_RESET', fail),
+      ...losing('CALLER_RESET', wait),
       bytes: (arena, from, to) => {
-        const isFirst = !opening.begun
-        const said = taken(opening, arena.subarray(from, to), fail)
-        if (said === 'failed') return
-        if (said !== null) return settleBySaid(said)
-        if (!isFirst) return
-        clearTimeout(timer)
-        timer = after(limits.helloMs, 'CALLER_TLS_FAILED', `no whole ClientHello in ${limits.helloMs} ms`)
+        const said = wait.take(arena.subarray(from, to), limits.helloMs)
+        if (said !== null) settle(said)
       },
-      end: () => settleBySaid(opening.end()),
+      end: () => settle(wait.said()),
     }
     upstream.sink = {
-      ...losing('UPSTREAM_RESET', fail),
+      ...losing('UPSTREAM_RESET', wait),
       bytes: (arena, from, to) => {
         const bytes = Buffer.from(arena.subarray(from, to))
         fromUpstream = fromUpstream === null ? bytes : Buffer.concat([fromUpstream, bytes])
         upstream.hold()
-        if (!opening.begun) settle({ hello: null, ahead: { fromCaller: null, fromUpstream } })
+        if (!wait.begun) settle(wait.said())
       },
-      end: () => settleBySaid(opening.end()),
+      end: () => settle(wait.said()),
     }
     caller.resume()
     upstream.resume()
   })
 }
 
-function losing(
-  code: 'CALLER_RESET' | 'UPSTREAM_RESET',
-  fail: (failure: MeshError) => void,
-): Pick<ChannelSink, 'drained' | 'closed' | 'lost'> {
+function losing(code: 'CALLER_RESET' | 'UPSTREAM_RESET', wait: Wait): Pick<ChannelSink, 'drained' | 'closed' | 'lost'> {
   return {
     drained: () => {},
-    closed: () => fail(new MeshError(code, 'it ended before a byte was passed on')),
-    lost: (cause) => fail(lossOf(code, cause.message, cause)),
+    closed: () => wait.fail(new MeshError(code, 'it ended before a byte was passed on')),
+    lost: (cause) => wait.fail(lossOf(code, cause.message, cause)),
   }
 }

@@ -7,7 +7,7 @@ import { type Caller, namespaceOf } from '../model/identity.ts'
 import { type Backends, keptFrom, routeTcp } from '../model/route.ts'
 import { nameOf } from '../model/service.ts'
 import type { Snapshot } from '../model/snapshot.ts'
-import { takesOnlyTls } from './authenticate.ts'
+import { plaintextRefusal } from './authenticate.ts'
 import { type Call, current } from './classify.ts'
 import { connect, type Leg, legTo, permitFor, refusalOf } from './connect.ts'
 import { firstWord, type Said } from './opening.ts'
@@ -129,13 +129,6 @@ export function judgeOf(flow: {
     if (refusal !== null) return refusal
     return flow.backends.isUnknown ? keptFromCall(snapshot, flow.call, 'BLACK_HOLE_FLOW') : null
   }
-}
-
-/** Why this snapshot does not let an inbound connection go on in plaintext, or null. */
-export function plaintextRefusal(snapshot: Snapshot, call: Call): MeshError | null {
-  const isPlain = call.direction === 'inbound' && call.caller.kind === 'unproven'
-  if (!isPlain || !takesOnlyTls(snapshot, call)) return null
-  return new MeshError('PLAINTEXT_REFUSED', `${call.peer.ip} speaks plaintext, and TLS is demanded now (STRICT)`)
 }
 
 /**

@@ -429,6 +429,10 @@ test('under STRICT a caller that says nothing, or half a ClientHello, is waited 
   }
   assert.equal(heard, 0)
   assert.equal(there.count('weft_failures_total', { step: 'authenticate', reason: 'CALLER_TLS_FAILED' }), 2)
+  assert.deepEqual(
+    [...there.plane.node.pods.values()].map(({ budget }) => budget.held),
+    [0],
+  )
 })
 
 test('a pod under STRICT that nobody says is captured is refused before a byte leaves', async (t) => {

@@ -3,7 +3,7 @@
 import { identityOf } from '../../model/identity.ts'
 import type { MeshSettings } from '../../model/mesh-settings.ts'
 import type { Workload } from '../../model/workload.ts'
-import { Credentials } from '../transport/tls.ts'
+import { certificatesIn, Credentials } from '../transport/tls.ts'
 
 /** What the control side tells of one identity: all that its pods show and believe. */
 export interface IdentityCredentials {
@@ -23,8 +23,6 @@ export interface Term {
 
 /** Of what no certificate stands behind. */
 export const ENDLESS: Term = { isOver: () => false }
-
-const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
 
 /** Credentials by identity. */
 export class Identities {
@@ -61,7 +59,7 @@ export class Identities {
   /** From now on an identity has these. Throws where they cannot be used, and keeps those before. */
   set({ uri, ...given }: IdentityCredentials): void {
     const credentials = new Credentials(given)
-    const roots = new Set(given.rootsPem.match(CERTIFICATE))
+    const roots = certificatesIn(given.rootsPem)
     if ([...this.#roots].some((root) => !roots.has(root))) {
       this.#losses++
       this.#lostMs = this.#coarseMs()

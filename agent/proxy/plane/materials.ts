@@ -2,7 +2,7 @@
 
 import { rootCertificates } from 'node:tls'
 import { MeshError } from '../../model/failure.ts'
-import { Credentials } from '../transport/tls.ts'
+import { certificatesIn, Credentials } from '../transport/tls.ts'
 import type { Term } from './identities.ts'
 
 /** To what a server's chain must lead: to given roots, to those that the run-time brings, or to nothing at all. */
@@ -30,9 +30,6 @@ export interface Material {
 }
 
 type Held = (Material & { readonly roots: ReadonlySet<string> | Trust['kind'] }) | { readonly failure: string }
-
-/** The whole text of one. */
-const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
 
 /** Materials by name. */
 export class Materials {
@@ -80,7 +77,7 @@ function made(told: ClientTlsMaterial, before: Held | undefined): Held {
   const { certificatePem, privateKeyPem, trust } = told
   const isShared = trust.kind === 'public' && certificatePem === null
   const credentials = isShared ? publicOnly() : credentialsOf(certificatePem, privateKeyPem, rootsOf(trust))
-  const roots = trust.kind === 'given' ? new Set(trust.rootsPem.match(CERTIFICATE)) : trust.kind
+  const roots = trust.kind === 'given' ? certificatesIn(trust.rootsPem) : trust.kind
   const isKept = before !== undefined && !('failure' in before) && isWithin(before.roots, roots)
   return { credentials, roots, trusted: isKept ? before.trusted : { isOver: false } }
 }

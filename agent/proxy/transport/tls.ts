@@ -80,6 +80,13 @@ export class Credentials {
   }
 }
 
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
+
+/** The certificates of a text, each as it is written there. */
+export function certificatesIn(pem: string): ReadonlySet<string> {
+  return new Set(pem.match(CERTIFICATE))
+}
+
 const BEGIN = '-----BEGIN '
 
 /** Throws at the first certificate that is none: whoever takes a chain or roots stops there, in silence. */
