@@ -1,7 +1,7 @@
 // The mTLS pair: load, the caller's proxy, mutual TLS 1.3, the callee's proxy, server. What a request costs both proxies
 // together: over kept connections, and with a connection of its own between the two, its handshake whole or resumed.
 
-import { ANSWERS, type Bounds, cells, faultOf, isSound, type Row, summary } from './http.ts'
+import { ANSWERS, type Bounds, cells, CONNECTIONS, faultOf, isSound, type Row, summary } from './http.ts'
 import { verdictsOf, windows } from './http.ts'
 import { recordsOf } from './measure.ts'
 import { resumptionsOf, type Reuse } from './pair.ts'
@@ -91,14 +91,16 @@ async function recordsOfEnds(proxies: readonly Proxy[]): Promise<Ends> {
 
 /** Where a tenth of the handshakes was not of the kind that is measured, the figure is of neither. */
 const STRAY = 0.1
+/** So many begin before a first session can be there to resume: those of all connections at once. */
+const FIRST = CONNECTIONS
 
 /** Why a row must not be believed. */
 export function faultsOf(row: PairRow): string[] {
   const ends = [row, { ...row, records: row.calleeRecords }]
   const faults = ends.filter((each) => !isSound(each)).map(faultOf)
-  const { resumed, reuse } = row
+  const { resumed, reuse, calleeRecords: all } = row
   if (resumed === null) return faults
-  const isAsMeant = reuse === 'session' ? resumed >= 1 - STRAY : resumed <= STRAY
+  const isAsMeant = reuse === 'session' ? (1 - resumed) * all <= STRAY * all + FIRST : resumed <= STRAY
   return isAsMeant ? faults : [...faults, `${resumed.toFixed(2)} of the handshakes were resumed`]
 }
 
