@@ -1,18 +1,19 @@
 // Root of a node's control side: the cluster in, captures and snapshots out, and the admin endpoint over all of it.
 
-import { readFileSync } from 'node:fs'
 import type { Server } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino, type Logger } from 'pino'
-import { Accounting } from './accounting.ts'
-import { Captures } from './captures.ts'
-import { ClientTlsMaterials } from './client-tls.ts'
+import { Accounting } from './node/accounting.ts'
+import { Captures } from './node/captures.ts'
+import { ClientTlsMaterials } from './node/client-tls.ts'
 import { type AgentConfig, listOf, pinRootOf, runDirOf, workersOf } from './config.ts'
-import { LocalIdentities } from './identities.ts'
+import { gateBy } from './gate.ts'
+import { LocalIdentities } from './node/identities.ts'
 import { HeldFolder } from './identity/held.ts'
 import { announce } from './kube/announce.ts'
 import { connectKube } from './kube/client.ts'
+import { Explaining } from './node/explaining.ts'
 import { Cluster, type ClusterView } from './kube/cluster.ts'
 import { followSecret } from './kube/secret.ts'
 import { openKernel } from './kernel/bpf.ts'
@@ -22,17 +23,19 @@ import type { Kernel } from './kernel/kernel.ts'
 import { identityOf } from './model/identity.ts'
 import type { Problem } from './model/policy.ts'
 import type { Workload } from './model/workload.ts'
-import { ProblemLog } from './problem-log.ts'
+import { ownVersion, stopSignal } from './own-process.ts'
+import { ProblemLog } from './node/problem-log.ts'
 import { probe, thisMachine } from './kernel/probe.ts'
 import { limitsOf } from './proxy/plane/limits.ts'
 import { askForCertificate } from './signing/certificates.ts'
 import { Roots } from './signing/published-roots.ts'
-import { StrictGrace } from './strict-grace.ts'
-import { type AdminPages, startAdmin } from './telemetry/admin.ts'
+import { StrictGrace } from './node/strict-grace.ts'
+import { type AdminPages, type Gate, startAdmin } from './telemetry/admin.ts'
 import { renderMetrics } from './telemetry/metrics.ts'
 import { renderNodeSeries } from './telemetry/node-series.ts'
 import { agentStatus, type PodStatus } from './telemetry/status.ts'
-import { DataSide } from './workers.ts'
+import { runUnable } from './unable.ts'
+import { DataSide } from './node/workers.ts'
 
 /** How long the port of the admin endpoint is waited for while the agent before gives it up. */
 const ADMIN_WAIT_MS = 10_000
@@ -69,26 +72,6 @@ export async function runAgent(config: AgentConfig): Promise<void> {
   await runUnable(config, { node, name, reason, log })
 }
 
-/** Answers that it is not ready, and why, until it is told to stop. */
-async function runUnable(
-  config: AgentConfig,
-  { node, name, reason, log }: { node: string; name: string; reason: string; log: Logger },
-): Promise<void> {
-  const facts = { node, agent: name, version: ownVersion(), pods: [], unready: reason, lacks: [] }
-  const pages: AdminPages = {
-    unready: () => reason,
-    metrics: () => Promise.resolve(''),
-    status: () => Promise.resolve(agentStatus(facts)),
-    snapshot: () => '{}',
-  }
-  const stopped = stopSignal()
-  const admin = await startAdmin(pages, { address: config['admin-address'], port: config['admin-port'] })
-  log.error({ reason }, 'this machine cannot capture pods')
-  await stopped
-  admin.close()
-  admin.closeAllConnections()
-}
-
 interface AgentParts {
   readonly config: AgentConfig
   readonly node: string
@@ -110,6 +93,12 @@ class Agent {
   readonly #cluster: Cluster
   readonly #handOverPath: string
   readonly #problemLog: ProblemLog
+  readonly #explaining = new Explaining({
+    inventory: () => this.#cluster.inventory(),
+    ejectedNow: () => this.#data.ejectedNow(),
+    isCapturedHere: (uid) => this.#kernel.captured().has(uid),
+  })
+  readonly #gate: Gate
   #view: ClusterView | null = null
   /** It can carry and secure what its pods do: it has been so once. */
   #isAble = false
@@ -119,6 +108,7 @@ class Agent {
     this.#parts = parts
     this.#handOverPath = handOverPath(runDirOf(config))
     this.#problemLog = new ProblemLog(log)
+    this.#gate = gateBy(config.kubeconfig, { resource: 'agents', name: node })
     const client = connectKube(config.kubeconfig)
     this.#kernel = openKernel({
       cgroupRoot,
@@ -306,7 +296,10 @@ class Agent {
     const deadline = performance.now() + waitMs
     for (;;) {
       try {
-        return await startAdmin(this.#pages(), { address: config['admin-address'], port: config['admin-port'] })
+        return await startAdmin(this.#pages(), this.#gate, {
+          address: config['admin-address'],
+          port: config['admin-port'],
+        })
       } catch (error) {
         const isTaken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
         if (!isTaken || performance.now() > deadline) throw error
@@ -327,6 +320,7 @@ class Agent {
         return agentStatus({ ...facts, unready: this.#unready(), lacks: [...silent, ...this.#lacks()] })
       },
       snapshot: () => JSON.stringify({ ...this.#cluster.inventory(), problems: this.#problems() }),
+      explain: (question) => Promise.resolve(this.#explaining.answer(question)),
     }
   }
 
@@ -382,16 +376,4 @@ class Agent {
       },
     }
   }
-}
-
-/** The version of this very Weft: package.json lies at the same place beside the sources and beside the build. */
-function ownVersion(): string {
-  return (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version
-}
-
-function stopSignal(): Promise<void> {
-  return new Promise((resolve) => {
-    process.once('SIGTERM', resolve)
-    process.once('SIGINT', resolve)
-  })
 }

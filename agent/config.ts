@@ -76,7 +76,11 @@ export const AGENT_SETTINGS = {
     default: 'gvisor,runsc,kata,firecracker',
     describe: 'How names of RuntimeClasses begin whose pods have a network stack of their own: never captured',
   },
-  'admin-address': { type: 'string', default: null, describe: 'Address of health checks, metrics and snapshot [all]' },
+  'admin-address': {
+    type: 'string',
+    default: null,
+    describe: 'Address of health checks, metrics, status and snapshot [all]',
+  },
   'admin-port': { type: 'number', default: 15020, min: 1, max: 65535, describe: 'Port of the same' },
   'log-level': LOG_LEVEL,
   workers: {
@@ -158,6 +162,14 @@ export const AGENT_SETTINGS = {
     max: 86_400,
     describe: 'How long a request may take where no rule says; then the answer is 504. 0: for ever',
   },
+  'retry-buffer-kb': {
+    type: 'number',
+    default: 1024,
+    min: 0,
+    max: 65_536,
+    describe:
+      'Longest request body that is kept where a rule may have the request sent again; a longer one is sent once',
+  },
   'idle-timeout-seconds': {
     type: 'number',
     default: 3600,
@@ -192,6 +204,20 @@ export const AGENT_SETTINGS = {
     min: 1,
     max: 100_000,
     describe: 'Handshakes that one pod may begin in a second, in each worker; after a pause twice as many',
+  },
+  'breaker-scopes': {
+    type: 'number',
+    default: 4096,
+    min: 16,
+    max: 65_536,
+    describe: 'Hosts, with subset and port, that DestinationRules bound on this node together; each takes 0.6 KB',
+  },
+  'breaker-endpoints': {
+    type: 'number',
+    default: 32_768,
+    min: 16,
+    max: 1_048_576,
+    describe: 'Endpoints that may be ejected on this node; each takes 0.1 KB',
   },
   'pool-idle-seconds': {
     type: 'number',

@@ -6,25 +6,26 @@ import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { pino, type Logger } from 'pino'
 import type { ControllerConfig } from './config.ts'
+import { gateBy } from './gate.ts'
 import { connectKube } from './kube/client.ts'
 import { Leadership } from './kube/lease.ts'
 import { type Judged, Policies } from './kube/policies.ts'
 import { Reporter } from './kube/report.ts'
 import { isWarning, statementsOf } from './model/verdict.ts'
+import { stopSignal } from './own-process.ts'
 import { Signing } from './signing/signing.ts'
 import { type AdminPages, startAdmin } from './telemetry/admin.ts'
 import { type ControllerFacts, renderControllerSeries } from './telemetry/controller-series.ts'
 
 /** Runs a replica of the controller until SIGTERM or SIGINT, then lets its lease go. Throws where it is run amiss. */
 export async function runController(config: ControllerConfig): Promise<void> {
-  const stopped = new Promise((resolve) => {
-    process.once('SIGTERM', resolve)
-    process.once('SIGINT', resolve)
-  })
+  const stopped = stopSignal()
   const identity = config.identity ?? `${hostname()}_${randomUUID()}`
   const log = pino({ level: config['log-level'], base: { controller: identity } })
   const controller = new Controller(config, identity, log)
-  const admin = await startAdmin(controller.pages(), {
+  // replicas are alike: a role is for all of them
+  const gate = gateBy(config.kubeconfig, { resource: 'controllers', name: null })
+  const admin = await startAdmin(controller.pages(), gate, {
     address: config['admin-address'],
     port: config['admin-port'],
   })

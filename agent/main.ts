@@ -38,6 +38,24 @@ const cli = yargs(hideBin(process.argv))
     },
   )
   .command(
+    'analyze',
+    'Find what in a cluster, or in files, would not do what it says',
+    async (analyze: Argv) => (await import('./cli/analyze.ts')).analyzeOptions(analyze),
+    async (given: Record<string, unknown>) => {
+      const { showAnalysis } = await import('./cli/analyze.ts')
+      process.exitCode = await showAnalysis(given)
+    },
+  )
+  .command(
+    'explain',
+    'Tell what the mesh would do with a request or connection, step by step, and why',
+    async (explain: Argv) => (await import('./cli/explain.ts')).explainOptions(explain),
+    async (given: Record<string, unknown>) => {
+      const { showExplanation } = await import('./cli/explain.ts')
+      process.exitCode = await showExplanation(given)
+    },
+  )
+  .command(
     'release',
     'Leave the pods of this node that no agent cares for any more',
     async (release: Argv) => (await import('./cli/release.ts')).releaseOptions(release),
@@ -52,10 +70,13 @@ const cli = yargs(hideBin(process.argv))
   })
   .demandCommand(1, 'Name a command.')
   .strict()
-  .fail((message, error) => {
-    process.stderr.write(`weft: ${message ?? error.message}\n`)
-    process.exit(2)
-  })
+  .fail((message, error) => fail(message ?? error.message))
   .help()
 
-await cli.parseAsync()
+// what a command whose options are loaded finds amiss in them comes this way, and past .fail
+await cli.parseAsync().catch((error: unknown) => fail(error instanceof Error ? error.message : String(error)))
+
+function fail(why: string): never {
+  process.stderr.write(`weft: ${why}\n`)
+  process.exit(2)
+}

@@ -30,6 +30,7 @@ port.on('message', (message: ToWorker) => {
       records: message.accessLog,
       limits: message.limits ?? {},
       counts: new Counts(message.counts, message.column),
+      breakers: { memory: message.breakers, column: message.column },
       onFault: (why) => say({ type: 'fault', why }),
       onRefused: (refusal) => say({ type: 'refused', version, refusal }),
     })

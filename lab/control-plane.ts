@@ -3,13 +3,15 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import http from 'node:http'
 import type { Server, Socket } from 'node:net'
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, type StdioOptions } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startApi } from './api/server.ts'
 import { mountBpffs } from './bpffs.ts'
 import { badRequest } from './api/status.ts'
+import type { KubeObject } from './api/object.ts'
 import { type Store, createStore } from './api/store.ts'
 import type { ReadLog } from './api/http/subresources.ts'
 import { loadDefinitions } from './api/definitions.ts'
@@ -31,6 +33,7 @@ import {
   nodeAddress,
   nodeName,
   nodeNetns,
+  podNetns,
 } from './node/network.ts'
 import {
   AGENT_STOP_MS,
@@ -108,11 +111,14 @@ class ControlPlane {
     const store = this.#store
     const readLog = logReader(store, this.#place)
     const dialNode = this.#dial.bind(this)
-    const api = await startApi({ store, port, readLog, dialNode, report })
+    const dialPod = this.#dialPod.bind(this)
+    // reviews of it tell agents that the administrator asks; the API itself takes who comes without any
+    const administratorToken = randomBytes(32).toString('base64url')
+    const api = await startApi({ store, port, administratorToken, readLog, dialNode, dialPod, report })
     const client = new Api(api.url)
     await prepare(store, client, nodes)
     startControllers({ store, log: { warn: log } })
-    await writeFile(this.#place.kubeconfig, kubeconfig(api.url))
+    await writeFile(this.#place.kubeconfig, kubeconfig(api.url, { token: administratorToken }))
     const given = { id: this.#place.id, nodes, mesh, port: Number(new URL(api.url).port) }
     await writeRecord(this.#place, { ...given, controlPid: process.pid, controlStart: startOf(process.pid) })
     tell({ kind: 'progress', text: 'nodes' })
@@ -174,6 +180,21 @@ class ControlPlane {
     const dialler = this.#diallers.get(node)
     if (dialler === undefined) throw new Error(`dial tcp: lookup ${node}: no such host`)
     return dialler.dial(address, port)
+  }
+
+  /** As a kubelet forwards a port: on loopback, in the pod's own network or in that of its node. */
+  async #dialPod({ metadata, spec }: KubeObject, port: number): Promise<Socket> {
+    const { hostNetwork, nodeName: node = '' } = spec as { hostNetwork?: boolean; nodeName?: string }
+    if (hostNetwork === true) return this.#dial(node, '127.0.0.1', port)
+    const netns = `--net=${NETNS_FOLDER}/${podNetns(this.#place.id, metadata.uid)}`
+    const stdio: StdioOptions = ['ignore', 'ignore', 'ignore', 'ipc']
+    const child = spawn('nsenter', [netns, process.execPath, program('lab/node/dial-in')], { stdio, cwd: PROJECT })
+    child.on('error', () => undefined) // its end says it
+    try {
+      return await new NodeDialler(child).dial('127.0.0.1', port)
+    } finally {
+      child.kill()
+    }
   }
 
   /** Whether a program answers as the kubelet's readiness probe wants it. */

@@ -112,9 +112,12 @@ export const PROJECT = dirname(dirname(fileURLToPath(import.meta.url)))
 /** A source file of the project as it runs here: TypeScript in development, JavaScript in a build. */
 export const program = (path: string): string => join(PROJECT, path + (import.meta.url.endsWith('.ts') ? '.ts' : '.js'))
 
-/** A kubeconfig of the bearer of the token in a file; without one, of the lab's administrator. */
-export function kubeconfig(server: string, tokenFile?: string): string {
-  const user = JSON.stringify(tokenFile === undefined ? {} : { tokenFile })
+/** A kubeconfig of the bearer of a token, which stands in a file or here. */
+export function kubeconfig(
+  server: string,
+  bearer: { readonly tokenFile: string } | { readonly token: string },
+): string {
+  const user = JSON.stringify(bearer)
   const lines = [
     'apiVersion: v1',
     'kind: Config',

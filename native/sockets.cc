@@ -128,6 +128,31 @@ static Napi::Value userTimeout(const Napi::CallbackInfo &info) {
   return Napi::Number::New(info.Env(), status);
 }
 
+// setKeepalive(fd, idleSeconds, intervalSeconds, probes): status. When an idle peer is asked whether it still lives.
+static Napi::Value setKeepalive(const Napi::CallbackInfo &info) {
+  int fd = toInt(info[0]), on = 1, status = setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+  const int options[] = {TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT};
+  for (int i = 0; i < 3 && status == 0; i++) {
+    int value = toInt(info[1 + i]);
+    status = setsockopt(fd, IPPROTO_TCP, options[i], &value, sizeof(value));
+  }
+  return Napi::Number::New(info.Env(), status < 0 ? -errno : 0);
+}
+
+// keepalive(fd): { idleSeconds, intervalSeconds, probes }, each a status where it cannot be read
+static Napi::Value keepalive(const Napi::CallbackInfo &info) {
+  const int options[] = {TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT};
+  const char *names[] = {"idleSeconds", "intervalSeconds", "probes"};
+  Napi::Object out = Napi::Object::New(info.Env());
+  for (int i = 0; i < 3; i++) {
+    int value = 0;
+    socklen_t bytes = sizeof(value);
+    int status = getsockopt(toInt(info[0]), IPPROTO_TCP, options[i], &value, &bytes);
+    out[names[i]] = status < 0 ? -errno : value;
+  }
+  return out;
+}
+
 // netnsCookie(fd of a socket): { status, cookie }, cookie in decimal
 static Napi::Value netnsCookie(const Napi::CallbackInfo &info) {
   uint64_t cookie = 0;
@@ -237,6 +262,8 @@ void exportSockets(Napi::Env env, Napi::Object exports) {
   exports["bindSource"] = Napi::Function::New(env, bindSource);
   exports["setUserTimeout"] = Napi::Function::New(env, setUserTimeout);
   exports["userTimeout"] = Napi::Function::New(env, userTimeout);
+  exports["setKeepalive"] = Napi::Function::New(env, setKeepalive);
+  exports["keepalive"] = Napi::Function::New(env, keepalive);
   exports["socketCookie"] = Napi::Function::New(env, socketCookie);
   exports["isListening"] = Napi::Function::New(env, isListening);
   exports["netnsCookie"] = Napi::Function::New(env, netnsCookie);

@@ -1,16 +1,18 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { status, ToldApi } from '../kube/api.fixture.ts'
+import { type Ending, status, ToldApi } from '../kube/api.fixture.ts'
 import { object } from '../kube/objects.fixture.ts'
 import type { KubeObject, Pod } from '../kube/object.ts'
+import { Agents, sliceOf } from './agents.fixture.ts'
 import { askMesh } from './ask-agents.ts'
+import { openReach } from './reach.ts'
 
 const ALL = { namespace: null, node: null }
-const proxied = (node: string): string => `/api/v1/nodes/http:${node}:15020/proxy/status`
+const SLICES = '/apis/discovery.k8s.io/v1/namespaces/weft-system/endpointslices'
 const node = (name: string): KubeObject => object({ name, namespace: '' })
 const pod = (name: string, spec: Pod['spec'], more: object = {}): Pod => object<Pod>({ name, ...more }, { spec })
 const agent = (name: string, pods: readonly object[] = []) => ({
-  status: 200,
+  code: 200,
   body: { node: name, agent: `weft-${name}`, version: '0.1.0', state: 'ready', reasons: [], pods },
 })
 const TOLD = {
@@ -18,30 +20,37 @@ const TOLD = {
   ...{ onLoss: 'open', olderConnections: 0 },
 }
 
-/** A cluster of nodes with a joined and an unjoined namespace. */
-async function cluster(t: { after(end: () => Promise<void>): void }, ...nodes: readonly string[]) {
+/** A cluster of nodes, an agent on each, with a joined and an unjoined namespace. */
+async function cluster(t: Ending, ...nodes: readonly string[]) {
   const api = new ToldApi()
-  const client = await api.start(t)
+  const agents = new Agents(t)
+  const client = agents.client(await api.start(t))
   api.lists('/api/v1/nodes', '1', ...nodes.map(node))
   const joins = { annotations: { 'weft.dev/mesh': 'enabled' } }
   api.lists('/api/v1/namespaces', '1', object({ name: 'shop', ...joins }), object({ name: 'aside' }))
   api.lists('/api/v1/pods', '1')
-  for (const name of nodes) api.answers.set(proxied(name), agent(name))
-  return { api, client }
+  api.lists(SLICES, '1', sliceOf(nodes))
+  for (const name of nodes) agents.answers.set(`weft-${name}`, agent(name))
+  const reach = await openReach(client, { namespace: 'weft-system', token: null })
+  return { api, agents, reach }
 }
 
-test('each node’s agent is asked through the API server', async (t) => {
-  const { api, client } = await cluster(t, 'node-1', 'node-2')
-  api.answers.set(proxied('node-2'), agent('node-2', [TOLD]))
-  const { answers } = await askMesh(client, ALL)
+test('each node’s agent is asked for its status', async (t) => {
+  const { agents, reach } = await cluster(t, 'node-1', 'node-2')
+  agents.answers.set('weft-node-2', agent('node-2', [TOLD]))
+  const { answers } = await askMesh(reach, ALL)
   assert.deepEqual(answers, [
     { node: 'node-1', status: agent('node-1').body },
     { node: 'node-2', status: agent('node-2', [TOLD]).body },
   ])
+  assert.deepEqual(
+    agents.heard.map(({ url }) => url),
+    ['/status', '/status'],
+  )
 })
 
 test('joined are pods by their namespace’s or their own wish, as long as they have not ended', async (t) => {
-  const { api, client } = await cluster(t, 'node-1')
+  const { api, reach } = await cluster(t, 'node-1')
   const spec = { nodeName: 'node-1' }
   api.lists(
     '/api/v1/pods',
@@ -52,7 +61,7 @@ test('joined are pods by their namespace’s or their own wish, as long as they 
     pod('aside', spec, { namespace: 'aside' }),
     { ...pod('over', spec, { namespace: 'shop' }), status: { phase: 'Succeeded' } },
   )
-  const { joined } = await askMesh(client, ALL)
+  const { joined } = await askMesh(reach, ALL)
   assert.deepEqual(
     joined.map(({ name }) => name),
     ['a', 'alone'],
@@ -60,34 +69,31 @@ test('joined are pods by their namespace’s or their own wish, as long as they 
 })
 
 test('a node that does not answer as its agent would is silent, with the reason', async (t) => {
-  const names = ['refused', 'old', 'other', 'text', 'odd', 'breaks']
-  const { api, client } = await cluster(t, ...names)
-  api.answers.set(proxied('refused'), status(503, 'error trying to reach service: connection refused'))
-  api.answers.set(proxied('old'), { status: 404, body: 'one of /healthz /readyz' })
-  api.answers.set(proxied('other'), agent('elsewhere'))
-  api.answers.set(proxied('text'), { status: 200, body: 'hello' })
-  api.answers.set(proxied('odd'), agent('odd', [{ ...TOLD, state: 'dreaming' }]))
-  api.answers.set(proxied('breaks'), { status: 200, body: null })
-  const { answers } = await askMesh(client, ALL)
+  const { agents, reach } = await cluster(t, 'old', 'other', 'text', 'odd', 'breaks')
+  agents.answers.set('weft-old', { code: 404, body: 'one of /healthz /readyz' })
+  agents.answers.set('weft-other', agent('elsewhere'))
+  agents.answers.set('weft-text', { code: 200, body: 'hello' })
+  agents.answers.set('weft-odd', agent('odd', [{ ...TOLD, state: 'dreaming' }]))
+  agents.answers.set('weft-breaks', { code: 200, body: null })
+  const { answers } = await askMesh(reach, ALL)
   assert.deepEqual(
     answers.map((answer) => ('silent' in answer ? answer.silent : answer)),
     [
-      'error trying to reach service: connection refused',
-      'its port 15020 answers HTTP 404',
+      'its port 15020 answers HTTP 404: one of /healthz /readyz',
       'the agent there serves another node, elsewhere',
-      'an answer of 5 characters is no JSON',
-      'what answers on its port 15020 is no agent we know',
-      'what answers on its port 15020 is no agent we know',
+      'what answers on its port is no agent we know',
+      'what answers on its port is no agent we know',
+      'what answers on its port is no agent we know',
     ],
   )
 })
 
 test('silent nodes are waited for together, for a bounded time', async (t) => {
   const names = Array.from({ length: 8 }, (_, at) => `node-${at}`)
-  const { api, client } = await cluster(t, ...names)
-  for (const name of names) api.stalls.set(proxied(name), '')
+  const { agents, reach } = await cluster(t, ...names)
+  for (const name of names) agents.answers.set(`weft-${name}`, null)
   const begunMs = performance.now()
-  const { answers } = await askMesh(client, ALL, 300)
+  const { answers } = await askMesh(reach, ALL, 300)
   const tookMs = performance.now() - begunMs
   assert.ok(tookMs > 290 && tookMs < 2_000, `${tookMs} ms`)
   for (const answer of answers) assert.deepEqual(answer, { node: answer.node, silent: 'no answer within 300 ms' })
@@ -95,40 +101,32 @@ test('silent nodes are waited for together, for a bounded time', async (t) => {
 
 test('no more than eight nodes are asked at once, and all are', async (t) => {
   const names = Array.from({ length: 20 }, (_, at) => `node-${at}`)
-  const { api, client } = await cluster(t, ...names)
-  let [open, most] = [0, 0]
-  const counting = {
-    ...client,
-    get: async (path: string, withinMs?: number) => {
-      most = Math.max(most, ++open)
-      return client.get(path, withinMs).finally(() => open--)
-    },
-  }
-  const { answers } = await askMesh(counting, ALL)
-  assert.equal(most, 8)
+  const { agents, reach } = await cluster(t, ...names)
+  const { answers } = await askMesh(reach, ALL)
+  assert.ok(agents.most > 1 && agents.most <= 8, `${agents.most} at once`)
   assert.deepEqual(
     answers.map((answer) => [answer.node, 'status' in answer]),
     names.map((name) => [name, true]),
   )
-  assert.equal(api.asks.filter(({ path }) => path.endsWith('/proxy/status')).length, 20)
+  assert.equal(agents.heard.length, 20)
 })
 
 test('one node, or one namespace, is asked for as such; one that is not there is said to be missing', async (t) => {
-  const { api, client } = await cluster(t, 'node-1', 'node-2')
+  const { api, reach } = await cluster(t, 'node-1', 'node-2')
   api.lists('/api/v1/namespaces/shop/pods', '1', pod('a', { nodeName: 'node-2' }, { namespace: 'shop' }))
-  const { answers, joined } = await askMesh(client, { namespace: 'shop', node: 'node-2' })
+  const { answers, joined } = await askMesh(reach, { namespace: 'shop', node: 'node-2' })
   assert.deepEqual([answers.map((answer) => answer.node), joined.map(({ name }) => name)], [['node-2'], ['a']])
   const { query } = api.asks.find(({ path }) => path === '/api/v1/namespaces/shop/pods') ?? {}
   assert.deepEqual(query, { fieldSelector: 'spec.nodeName=node-2' })
-  await assert.rejects(askMesh(client, { namespace: null, node: 'node-3' }), /there is no node node-3/)
+  await assert.rejects(askMesh(reach, { namespace: null, node: 'node-3' }), /there is no node node-3/)
   api.lists('/api/v1/namespaces/nope/pods', '1')
-  await assert.rejects(askMesh(client, { namespace: 'nope', node: null }), /there is no namespace nope/)
+  await assert.rejects(askMesh(reach, { namespace: 'nope', node: null }), /there is no namespace nope/)
 })
 
 test('not to be allowed to ask says nothing of the agents: it is an error', async (t) => {
-  const { api, client } = await cluster(t, 'node-1')
-  api.answers.set(proxied('node-1'), status(403, 'nodes "node-1" is forbidden'))
-  await assert.rejects(askMesh(client, ALL), /get nodes\/proxy.*nodes "node-1" is forbidden/)
+  const { api, agents, reach } = await cluster(t, 'node-1')
+  agents.answers.set('weft-node-1', { code: 403, body: 'User "kai" cannot get' })
+  await assert.rejects(askMesh(reach, ALL), /refuses.*User "kai" cannot get/)
   api.answers.set('/api/v1/nodes', status(403, 'nodes is forbidden'))
-  await assert.rejects(askMesh(client, ALL), /nodes is forbidden/)
+  await assert.rejects(askMesh(reach, ALL), /nodes is forbidden/)
 })

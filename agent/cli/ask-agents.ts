@@ -1,17 +1,14 @@
-// Asks the cluster for its nodes and joined pods, and each node's agent, through the API server's node proxy, how it stands.
+// Asks the cluster for its nodes and joined pods, and each node's agent how it stands.
 
-import { AGENT_SETTINGS } from '../config.ts'
-import { type KubeClient, KubeError } from '../kube/client.ts'
 import type { Metadata, Pod } from '../kube/object.ts'
 import { hasEnded, localWorkload } from '../kube/workload.ts'
 import type { Workload } from '../model/workload.ts'
 import type { AgentStatus } from '../telemetry/status.ts'
 import type { Answer, Seen } from './mesh-status.ts'
+import { askAgent, type Reach } from './reach.ts'
 
-/** Nodes that are asked at once, and how long each may take. */
+/** Nodes that are asked at once. */
 const ASKED_AT_ONCE = 8
-const ANSWER_WITHIN_MS = 5_000
-const AGENT_PORT = AGENT_SETTINGS['admin-port'].default
 
 /** What is looked at; null is all. */
 export interface Scope {
@@ -19,12 +16,12 @@ export interface Scope {
   readonly node: string | null
 }
 
-/** Reads all that the status is made of. Throws where the cluster does not answer, refuses, or does not have the scope. */
-export async function askMesh(
-  client: KubeClient,
-  scope: Scope,
-  answerWithinMs: number = ANSWER_WITHIN_MS,
-): Promise<Seen> {
+/**
+ * Reads all that the status is made of; `withinMs` is for each agent. Throws where the cluster or an agent refuses, or the
+ * cluster does not answer, or does not have the scope.
+ */
+export async function askMesh(reach: Reach, scope: Scope, withinMs?: number): Promise<Seen> {
+  const { client } = reach
   const [nodes, namespaces, pods] = await Promise.all([
     client.list('/api/v1/nodes', {}, true),
     client.list('/api/v1/namespaces', {}, true),
@@ -36,7 +33,7 @@ export async function askMesh(
     throw new Error(`there is no namespace ${scope.namespace}`)
   }
   const joined = joinedPods(pods.items as readonly Pod[], namespaces.items)
-  return { joined, answers: await eachOf(nodeNames, (node) => askAgent(client, node, answerWithinMs)) }
+  return { joined, answers: await eachOf(nodeNames, (node) => statusOf(reach, node, withinMs)) }
 }
 
 function podsPath({ namespace }: Scope): string {
@@ -69,20 +66,21 @@ async function eachOf<T, R>(items: readonly T[], work: (item: T) => Promise<R>):
   return results
 }
 
-/** One node's answer. Throws only where the API server does not let us ask: that says nothing of the agent. */
-async function askAgent(client: KubeClient, node: string, withinMs: number): Promise<Answer> {
-  const path = `/api/v1/nodes/http:${encodeURIComponent(node)}:${AGENT_PORT}/proxy/status`
+/** One node's answer. Throws as askAgent does. */
+async function statusOf(reach: Reach, node: string, withinMs?: number): Promise<Answer> {
+  const told = await askAgent(reach, node, '/status', withinMs)
+  if ('silent' in told) return { node, silent: told.silent }
+  const status = parsed(told.body)
+  if (!isAgentStatus(status)) return { node, silent: 'what answers on its port is no agent we know' }
+  if (status.node !== node) return { node, silent: `the agent there serves another node, ${status.node}` }
+  return { node, status }
+}
+
+function parsed(text: string): unknown {
   try {
-    const status = await client.get(path, withinMs)
-    if (!isAgentStatus(status)) return { node, silent: `what answers on its port ${AGENT_PORT} is no agent we know` }
-    if (status.node !== node) return { node, silent: `the agent there serves another node, ${status.node}` }
-    return { node, status }
-  } catch (error) {
-    if (!(error instanceof KubeError)) throw error
-    const { status, message } = error
-    if (status === 401 || status === 403) throw new Error(`cannot ask the agents (get nodes/proxy): ${message}`)
-    if (/^HTTP \d+$/.test(message)) return { node, silent: `its port ${AGENT_PORT} answers ${message}` }
-    return { node, silent: status === 0 ? message.replace(/^GET \S+: /, '') : message }
+    return JSON.parse(text)
+  } catch {
+    return null
   }
 }
 

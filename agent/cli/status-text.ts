@@ -71,6 +71,6 @@ function table(rows: readonly (readonly string[])[]): string {
 }
 
 /** Reasons come from other machines: nothing in them may steer the terminal. */
-function printable(text: string): string {
+export function printable(text: string): string {
   return text.replace(/\p{Cc}+/gu, ' ')
 }

@@ -153,6 +153,8 @@ export interface Native {
   bindSource(fd: number, ip: string): number
   setUserTimeout(fd: number, ms: number): number
   userTimeout(fd: number): number
+  setKeepalive(fd: number, idleSeconds: number, intervalSeconds: number, probes: number): number
+  keepalive(fd: number): { readonly idleSeconds: number; readonly intervalSeconds: number; readonly probes: number }
   isListening(fd: number): number
   socketCookie(fd: number): { readonly status: number; readonly cookie: string }
   netnsCookie(fd: number): { readonly status: number; readonly cookie: string }

@@ -3,9 +3,6 @@
 
 import http from 'node:http'
 import https from 'node:https'
-import { existsSync } from 'node:fs'
-import { homedir } from 'node:os'
-import { delimiter, join } from 'node:path'
 import { KubeConfig, Watch, type RequestContext } from '@kubernetes/client-node'
 import type { KubeObject } from './object.ts'
 import { useTokenFiles } from './token-file.ts'
@@ -67,24 +64,9 @@ export function connectKube(file: string | null): KubeClient {
   return clientOf(config, file ?? 'the cluster configuration')
 }
 
-/** As connectKube, but a file that is not named is looked for where kubectl looks: KUBECONFIG, then the home folder. */
-export function connectAsUser(file: string | null): KubeClient {
-  if (file !== null) return connectKube(file)
-  const config = new KubeConfig()
-  config.loadFromDefault()
-  const named = (process.env['KUBECONFIG'] ?? '').split(delimiter).filter((path) => path !== '')
-  const files = named.length > 0 ? named : [join(homedir(), '.kube', 'config')]
-  for (const path of files) if (existsSync(path)) useTokenFiles(config, path)
-  return clientOf(config, 'the kubeconfig')
-}
-
-function clientOf(config: KubeConfig, source: string): KubeClient {
-  // the library refuses plain http unless told not to verify TLS; a plain http server has none to verify
-  const isPlain = (server: string): boolean => server.startsWith('http:')
-  config.clusters = config.clusters.map((one) => (isPlain(one.server) ? { ...one, skipTLSVerify: true } : one))
-  const cluster = config.getCurrentCluster()
-  if (cluster === null) throw new KubeError(0, `${source} names no current cluster`)
-  const base = cluster.server.replace(/\/$/, '')
+/** A client by a kubeconfig that was read from `source`. Throws where it names no cluster. */
+export function clientOf(config: KubeConfig, source: string): KubeClient {
+  const base = serverOf(config, source)
   const write = async (path: string, request: Omit<Request, 'body'>, body: unknown): Promise<unknown> =>
     parsed(await send(config, base + path, { ...request, body: JSON.stringify(body) }))
   return {
@@ -97,6 +79,16 @@ function clientOf(config: KubeConfig, source: string): KubeClient {
     create: (path, body, withinMs) => write(path, { method: 'POST', type: 'application/json', withinMs }, body),
     replace: (path, body, withinMs) => write(path, { method: 'PUT', type: 'application/json', withinMs }, body),
   }
+}
+
+/** The server's address, without a slash at its end. Throws where `config`, read from `source`, names none. */
+export function serverOf(config: KubeConfig, source: string): string {
+  // the library refuses plain http unless told not to verify TLS; a plain http server has none to verify
+  const isPlain = (server: string): boolean => server.startsWith('http:')
+  config.clusters = config.clusters.map((one) => (isPlain(one.server) ? { ...one, skipTLSVerify: true } : one))
+  const cluster = config.getCurrentCluster()
+  if (cluster === null) throw new KubeError(0, `${source} names no current cluster`)
+  return cluster.server.replace(/\/$/, '')
 }
 
 async function list(config: KubeConfig, url: string, metadataOnly: boolean): Promise<KubeList> {
@@ -200,7 +192,8 @@ async function send(config: KubeConfig, url: string, request: Request): Promise<
   return promise
 }
 
-async function readAnswer(response: http.IncomingMessage): Promise<string> {
+/** The text of an answer. Rejects with KubeError where it is no success, or too long. */
+export async function readAnswer(response: http.IncomingMessage): Promise<string> {
   const chunks: Buffer[] = []
   let length = 0
   for await (const chunk of response as AsyncIterable<Buffer>) {

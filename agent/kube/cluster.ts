@@ -1,6 +1,7 @@
 // The cluster as a node sees it: reflectors of all that is watched, and what each change of theirs changes in the inventory.
 
 import type { Changes, Delta } from '../model/delta.ts'
+import { type Locality, localityText, NOWHERE_KNOWN } from '../model/balance/locality.ts'
 import { DEFAULT_MESH_SETTINGS } from '../model/mesh-settings.ts'
 import {
   isStrictSomewhere,
@@ -9,7 +10,8 @@ import {
   peerModesOf,
   peersByNamespace,
 } from '../model/peer-authentication.ts'
-import type { DestinationRule, Problem, VirtualService } from '../model/policy.ts'
+import type { Problem, VirtualService } from '../model/policy.ts'
+import type { DestinationRule } from '../model/traffic-policy.ts'
 import type { Inventory } from '../model/snapshot.ts'
 import type { Workload } from '../model/workload.ts'
 import { AgentList } from './agent-list.ts'
@@ -17,6 +19,7 @@ import type { KubeClient } from './client.ts'
 import { translateDestinationRule } from './destination-rule.ts'
 import { sources } from './kinds.ts'
 import { translateMeshSettings } from './mesh-settings.ts'
+import { NodeList } from './node-list.ts'
 import type { EndpointSlice, KubeObject, KubeService, Pod } from './object.ts'
 import { translatePeerAuthentication } from './peer-authentication.ts'
 import { type ObjectChange, Reflector, type ReflectorLog } from './reflector.ts'
@@ -54,6 +57,7 @@ export class Cluster {
   readonly #options: ClusterOptions
   readonly #onView: (view: ClusterView) => void
   readonly #reflectors: readonly Reflector[]
+  readonly #nodes = new NodeList()
   readonly #services: ServiceList
   readonly #workloads: WorkloadList
   readonly #agents: AgentList
@@ -66,6 +70,8 @@ export class Cluster {
   #problems: readonly Problem[] = []
   #problemParts: readonly (readonly Problem[])[] = []
   #localPods: readonly Workload[] | null = null
+  /** Where this node is. */
+  #locality: Locality = NOWHERE_KNOWN
   #version = 0
   #listed = false
   #stopped = false
@@ -81,7 +87,7 @@ export class Cluster {
     this.#options = options
     this.#onView = on.view
     const { clusterDomain, sandboxedRuntimes } = options
-    this.#services = new ServiceList(clusterDomain)
+    this.#services = new ServiceList(clusterDomain, (node, zone) => this.#nodes.localityOf(node, zone))
     this.#agents = new AgentList(options.namespace)
     this.#virtualServices = new Translations('VirtualService', (object) =>
       translateVirtualService(object, clusterDomain),
@@ -113,6 +119,7 @@ export class Cluster {
     })
     this.#reflectors = [
       watched('namespaces', (changes) => this.#workloads.takeNamespaces(changes)),
+      watched('nodes', (changes) => services.nodesMoved(this.#nodes.take(changes))),
       watched<KubeService>('services', (changes) => services.takeServices(changes)),
       watched<EndpointSlice>('slices', (changes) => this.#takeSlices(changes), 'at once'),
       localPods,
@@ -164,7 +171,8 @@ export class Cluster {
 
   #settings(): Delta['settings'] {
     const [mesh = DEFAULT_MESH_SETTINGS] = this.#meshSettings.values
-    return { rootNamespace: mesh.rootNamespace ?? this.#options.rootNamespace, mesh, node: this.#options.node }
+    const { rootNamespace, node } = this.#options
+    return { rootNamespace: mesh.rootNamespace ?? rootNamespace, mesh, node, locality: this.#locality }
   }
 
   /**
@@ -200,7 +208,8 @@ export class Cluster {
     const workloads = this.#workloads.flush()
     const [virtualServices, destinationRules] = [this.#virtualServices.flush(), this.#destinationRules.flush()]
     const lists = [services, workloads, virtualServices, destinationRules, peerAuthentications, meshSettings]
-    const isOther = this.#readProblems() || this.#workloads.local !== this.#localPods
+    const isElsewhere = this.#readLocality()
+    const isOther = this.#readProblems() || isElsewhere || this.#workloads.local !== this.#localPods
     if (!isOther && this.#version > 0 && lists.every(isEmpty)) return
     this.#localPods = this.#workloads.local
     const from = this.#version++
@@ -218,6 +227,15 @@ export class Cluster {
     if (isEmpty(changes) && rootNamespace === this.#peers.rootNamespace) return
     this.#peers = { byNamespace: peersByNamespace(this.#peerAuthentications.values), rootNamespace }
     this.#workloads.readTermsAnew()
+  }
+
+  /** Whether this node is elsewhere than before: where its labels say, else where its own endpoints do. */
+  #readLocality(): boolean {
+    const { node } = this.#options
+    const now = this.#nodes.localityOf(node, '') ?? this.#services.localityOf(node) ?? NOWHERE_KNOWN
+    if (localityText(now) === localityText(this.#locality)) return false
+    this.#locality = now
+    return true
   }
 
   /** Whether there is something else to say than before. */

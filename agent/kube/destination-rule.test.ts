@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { ClientTls, DestinationRule } from '../model/policy.ts'
+import type { ClientTls, DestinationRule, LoadBalancing, PortPolicy, TrafficPolicy } from '../model/traffic-policy.ts'
 import { translateDestinationRule } from './destination-rule.ts'
 import { istio } from './objects.fixture.ts'
 import type { Translation } from './translate.ts'
@@ -11,6 +11,13 @@ function translate(spec: unknown, metadata = {}): Translation<DestinationRule> {
 }
 
 const simple = (name: string) => ({ loadBalancer: { simple: name } })
+
+const UNSAID: PortPolicy = { balancing: null, pool: null, outliers: null, tls: null }
+const UNSAID_TOP = { ...UNSAID, retryBudget: null, proxyProtocol: null, tunnel: null }
+
+const balancing = (name: LoadBalancing['simple']): LoadBalancing => {
+  return { simple: name, hash: null, locality: null, warmup: null }
+}
 
 test('every honoured field arrives in the mesh’s own words', () => {
   const { value, rejected, problems } = translate({
@@ -39,12 +46,13 @@ test('every honoured field arrives in the mesh’s own words', () => {
     createdMs: Date.UTC(2026, 0, 2, 3, 4, 5),
     host: 'reviews.default.svc.cluster.local',
     exportTo: ['default'],
+    callers: null,
     policy: {
-      balancer: 'RANDOM',
-      tls: null,
+      ...UNSAID_TOP,
+      balancing: balancing('RANDOM'),
       ports: [
-        { port: 9080, balancer: 'LEAST_REQUEST', tls: null },
-        { port: 80, balancer: null, tls: null },
+        { ...UNSAID, port: 9080, balancing: balancing('LEAST_REQUEST') },
+        { ...UNSAID, port: 80 },
       ],
     },
     subsets: [
@@ -53,7 +61,11 @@ test('every honoured field arrives in the mesh’s own words', () => {
       {
         name: 'v2',
         labels: { version: 'v2', track: 'b' },
-        policy: { balancer: 'LEAST_REQUEST', tls: null, ports: [{ port: 80, balancer: 'ROUND_ROBIN', tls: null }] },
+        policy: {
+          ...UNSAID_TOP,
+          balancing: balancing('LEAST_REQUEST'),
+          ports: [{ ...UNSAID, port: 80, balancing: balancing('ROUND_ROBIN') }],
+        },
       },
     ],
   })
@@ -71,36 +83,32 @@ test('every version of the API means the same', () => {
 test('a field that is not honoured is named and the rest is in force', () => {
   const tls = { mode: 'SIMPLE', caCrl: '/crl.pem' }
   const subset = { name: 'v1', labels: { version: 'v1' } }
+  const policy = (wish: object) => ({ trafficPolicy: wish })
+  const pool = (http: object) => ({ connectionPool: { http } })
+  const lb = (wish: object) => policy({ loadBalancer: wish })
   const table: [object, string[]][] = [
-    [{ trafficPolicy: { tls } }, ['trafficPolicy.tls.caCrl']],
-    [{ trafficPolicy: { connectionPool: { tcp: { maxConnections: 1 } } } }, ['trafficPolicy.connectionPool']],
-    [{ trafficPolicy: { outlierDetection: { consecutive5xxErrors: 1 } } }, ['trafficPolicy.outlierDetection']],
-    [{ trafficPolicy: { tunnel: { targetHost: 'a', targetPort: 1 } } }, ['trafficPolicy.tunnel']],
-    [{ trafficPolicy: { proxyProtocol: { version: 'V2' } } }, ['trafficPolicy.proxyProtocol']],
-    [{ trafficPolicy: simple('PASSTHROUGH') }, ['trafficPolicy.loadBalancer.simple']],
+    [policy({ tls }), ['trafficPolicy.tls.caCrl']],
+    [policy(pool({ h2UpgradePolicy: 'UPGRADE' })), ['trafficPolicy.connectionPool.http.h2UpgradePolicy']],
+    [policy(pool({ h2UpgradePolicy: 'DO_NOT_UPGRADE', useClientProtocol: true })), []],
+    [policy(pool({ maxConcurrentStreams: 1 })), ['trafficPolicy.connectionPool.http.maxConcurrentStreams']],
+    [policy(pool({ http2KeepAlive: { interval: '1s' } })), ['trafficPolicy.connectionPool.http.http2KeepAlive']],
+    [policy({ tunnel: { protocol: 'POST', targetHost: 'a', targetPort: 1 } }), ['trafficPolicy.tunnel.protocol']],
+    [lb({ zoneAwareLbSetting: { enabled: true } }), ['trafficPolicy.loadBalancer.zoneAwareLbSetting']],
+    [lb({ backendUtilization: {} }), ['trafficPolicy.loadBalancer.backendUtilization']],
+    [lb({ simple: 'PASSTHROUGH', warmup: { duration: '1s' } }), ['trafficPolicy.loadBalancer.warmup']],
     [
-      { trafficPolicy: { loadBalancer: { consistentHash: { useSourceIp: true } } } },
-      ['trafficPolicy.loadBalancer.consistentHash'],
+      lb({ consistentHash: { useSourceIp: true }, warmupDurationSecs: '1s' }),
+      ['trafficPolicy.loadBalancer.warmupDurationSecs'],
     ],
+    [lb({ warmup: { duration: '1s' }, warmupDurationSecs: '1s' }), ['trafficPolicy.loadBalancer.warmupDurationSecs']],
+    [lb({ simple: 'PASSTHROUGH', localityLbSetting: {} }), ['trafficPolicy.loadBalancer.localityLbSetting']],
+    [policy({ portLevelSettings: [{ port: { number: 80 }, tls }] }), ['trafficPolicy.portLevelSettings[0].tls.caCrl']],
+    [policy({ portLevelSettings: [simple('RANDOM')] }), ['trafficPolicy.portLevelSettings[0]']],
     [
-      { trafficPolicy: { loadBalancer: { simple: 'RANDOM', localityLbSetting: { enabled: false } } } },
-      ['trafficPolicy.loadBalancer.localityLbSetting'],
+      policy({ portLevelSettings: [{ port: { number: 80 } }, { port: { number: 80 }, ...simple('RANDOM') }] }),
+      ['trafficPolicy.portLevelSettings[1]'],
     ],
-    [
-      { trafficPolicy: { portLevelSettings: [{ port: { number: 80 }, tls }] } },
-      ['trafficPolicy.portLevelSettings[0].tls.caCrl'],
-    ],
-    [
-      { trafficPolicy: { portLevelSettings: [{ port: { number: 80 }, ...simple('PASSTHROUGH') }] } },
-      ['trafficPolicy.portLevelSettings[0].loadBalancer.simple'],
-    ],
-    [{ trafficPolicy: { portLevelSettings: [simple('RANDOM')] } }, ['trafficPolicy.portLevelSettings[0]']],
-    [{ subsets: [subset, { ...subset, trafficPolicy: { tls } }] }, ['subsets[1].trafficPolicy.tls.caCrl']],
-    [
-      { subsets: [{ ...subset, trafficPolicy: simple('PASSTHROUGH') }] },
-      ['subsets[0].trafficPolicy.loadBalancer.simple'],
-    ],
-    [{ workloadSelector: { matchLabels: { app: 'a' } } }, ['workloadSelector']],
+    [{ subsets: [subset, { ...subset, name: 'v2', trafficPolicy: { tls } }] }, ['subsets[1].trafficPolicy.tls.caCrl']],
   ]
   for (const [wish, fields] of table) {
     const { value, rejected, problems } = translate({ host: 'reviews', ...wish })
@@ -108,6 +116,7 @@ test('a field that is not honoured is named and the rest is in force', () => {
       problems.map(({ field }) => field),
       fields.map((field) => `spec.${field}`),
     )
+    assert.ok(problems.every(({ reason }) => reason !== ''))
     assert.equal(rejected, false)
     assert.equal(value?.host, 'reviews.default.svc.cluster.local')
   }
@@ -116,10 +125,9 @@ test('a field that is not honoured is named and the rest is in force', () => {
 test('settings for a port that is not named hold for no port', () => {
   const portLevelSettings = [simple('RANDOM'), { port: { number: 80 }, ...simple('ROUND_ROBIN') }]
   assert.deepEqual(translate({ host: 'a', trafficPolicy: { portLevelSettings } }).value?.policy, {
-    balancer: null,
-    tls: null,
-    ports: [{ port: 80, balancer: 'ROUND_ROBIN', tls: null }],
-  })
+    ...UNSAID_TOP,
+    ports: [{ ...UNSAID, port: 80, balancing: balancing('ROUND_ROBIN') }],
+  } satisfies TrafficPolicy)
 })
 
 const NO_TLS: Omit<ClientTls, 'by'> = {
@@ -229,32 +237,80 @@ test('fields that are null mean what absent ones mean', () => {
   assert.equal(translate({ host: 'a', trafficPolicy: { loadBalancer: null } }).rejected, false)
 })
 
+/** Whether everything in it is said: nothing is undefined, and no number is none. */
+function isSaid(value: unknown): boolean {
+  if (typeof value === 'number') return !Number.isNaN(value)
+  return typeof value === 'object' && value !== null ? Object.values(value).every(isSaid) : value !== undefined
+}
+
 test('any object is translated or refused with a field and a reason', () => {
   const odd = fc.oneof(
     fc.constantFrom<unknown>(null, '', 'a', 0, true, [], [null], {}, { simple: null }, { number: 80 }),
     fc.jsonValue({ maxDepth: 2 }),
   )
-  const policy = fc.oneof(odd, fc.record({ loadBalancer: odd, portLevelSettings: odd }, { requiredKeys: [] }))
-  const subsets = fc.oneof(
-    odd,
-    fc.array(fc.record({ name: fc.constantFrom('a', null), labels: odd, trafficPolicy: policy })),
+  const nearly = (...right: unknown[]) =>
+    fc.oneof({ weight: 30, arbitrary: fc.constantFrom(...right) }, { weight: 1, arbitrary: odd })
+  const byPort = {
+    loadBalancer: nearly(
+      { simple: 'RANDOM' },
+      { consistentHash: { httpCookie: { name: 'a', ttl: '1s' }, maglev: {} } },
+      { consistentHash: {} },
+      { localityLbSetting: { distribute: [{ from: 'a/*', to: { b: 50, 'c/d': 50 } }] } },
+      { localityLbSetting: { failover: [{ from: 'a', to: 'b' }] }, warmup: { duration: '1m' } },
+    ),
+    connectionPool: nearly(
+      { tcp: { maxConnections: 1, tcpKeepalive: { probes: 3 } }, http: { idleTimeout: '1s' } },
+      { http: { http2KeepAlive: { interval: 1 } } },
+    ),
+    outlierDetection: nearly({ consecutive5xxErrors: 1, outlierDetectionHttpErrorCodes: [500] }, {}),
+    tls: nearly({ mode: 'SIMPLE' }, undefined),
+  }
+  const policy = fc.record(
+    {
+      ...byPort,
+      portLevelSettings: fc.array(fc.record({ port: nearly({ number: 80 }), ...byPort }, { requiredKeys: [] }), {
+        maxLength: 2,
+      }),
+      retryBudget: nearly({}, { percent: 1, budgetInterval: '1s' }),
+      tunnel: nearly(undefined, undefined, { targetHost: 'a.b', targetPort: 1 }),
+      proxyProtocol: nearly({ version: 'V1' }, undefined),
+    },
+    { requiredKeys: [] },
+  )
+  const subsets = fc.array(
+    fc.record(
+      { name: nearly('a', 'b', 'c'), labels: nearly({ version: 'v1' }), trafficPolicy: policy },
+      { requiredKeys: ['name'] },
+    ),
+    { maxLength: 2 },
   )
   const spec = fc.oneof(
-    odd,
-    fc.record({ host: fc.constantFrom<unknown>('a', '', null, 1), exportTo: odd, trafficPolicy: policy, subsets }),
-    fc.record({ host: fc.constant('a'), trafficPolicy: policy }),
+    { weight: 1, arbitrary: odd },
+    { weight: 1, arbitrary: fc.record({ host: odd, exportTo: odd, trafficPolicy: odd, subsets: odd }) },
+    {
+      weight: 6,
+      arbitrary: fc.record(
+        {
+          host: nearly('a', '*.b'),
+          trafficPolicy: policy,
+          subsets,
+          workloadSelector: nearly({ matchLabels: { app: 'a' } }, {}, undefined),
+        },
+        { requiredKeys: ['host'] },
+      ),
+    },
   )
   const taken = { yes: 0, no: 0 }
   fc.assert(
     fc.property(spec, (given) => {
       const { value, rejected, problems } = translate(given)
       taken[rejected ? 'no' : 'yes']++
-      if (!rejected) return
-      assert.equal(value, null)
-      assert.match(problems[0]!.field, /^spec/)
-      assert.notEqual(problems[0]!.reason, '')
+      for (const { field } of problems) assert.match(field, /^spec/) // a field by name: nothing fell through
+      assert.equal(value === null, rejected)
+      if (value !== null) assert.ok(isSaid(value), JSON.stringify(value))
+      else assert.notEqual(problems[0]!.reason, '')
     }),
-    { numRuns: 500 },
+    { numRuns: 2000 },
   )
-  assert.ok(taken.yes > 20 && taken.no > 20, JSON.stringify(taken))
+  assert.ok(taken.yes > 100 && taken.no > 100, JSON.stringify(taken))
 })

@@ -13,8 +13,8 @@ const UNIT_MS: Readonly<Record<string, number>> = {
 export const LONGEST_MS = 2 ** 31 - 1
 const PART = /^(\d+(?:\.\d*)?|\.\d+)(h|ms|m|s|us|µs|ns)/
 
-/** Milliseconds of a non-negative duration, LONGEST_MS at most; or null where the text is not one. */
-export function parseDuration(text: string): number | null {
+/** Milliseconds of a non-negative duration, `most` at most; or null where the text is not one. */
+export function parseDuration(text: string, most = LONGEST_MS): number | null {
   if (text === '') return null
   if (text === '0') return 0
   let rest = text
@@ -25,5 +25,5 @@ export function parseDuration(text: string): number | null {
     total += Number(part[1]) * (UNIT_MS[part[2] as string] as number)
     rest = rest.slice(part[0].length)
   }
-  return Math.min(total, LONGEST_MS)
+  return Math.min(total, most)
 }

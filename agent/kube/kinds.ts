@@ -2,6 +2,7 @@
 
 import { type KubeClient, KubeError } from './client.ts'
 import { MESH_CONFIG } from './mesh-settings.ts'
+import { bareNode } from './node-list.ts'
 import type { ReflectorSource } from './reflector.ts'
 
 /** Istio's group of routes and destinations, its versions that are understood, the newest first. */
@@ -56,6 +57,8 @@ const LIVING = 'status.phase!=Succeeded,status.phase!=Failed'
 export function sources(client: KubeClient, node: string, rootNamespace: string) {
   return {
     namespaces: builtIn('namespaces', '/api/v1/namespaces', { metadataOnly: true }),
+    // for their labels alone: without them no endpoint is near or far
+    nodes: builtIn('nodes', '/api/v1/nodes', { metadataOnly: true, isOptional: true, keep: bareNode }),
     services: builtIn('services', '/api/v1/services'),
     slices: builtIn('endpointslices', '/apis/discovery.k8s.io/v1/endpointslices'),
     localPods: builtIn('local pods', '/api/v1/pods', { query: { fieldSelector: `spec.nodeName=${node}` } }),

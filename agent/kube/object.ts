@@ -78,6 +78,7 @@ export interface KubeService extends KubeObject {
     readonly sessionAffinity?: string
     readonly sessionAffinityConfig?: { readonly clientIP?: { readonly timeoutSeconds?: number } }
     readonly internalTrafficPolicy?: string
+    readonly trafficDistribution?: string
     readonly ports?: readonly {
       readonly name?: string
       readonly port: number
@@ -97,6 +98,7 @@ export interface EndpointSlice extends KubeObject {
     readonly addresses: readonly string[]
     readonly conditions?: { readonly ready?: boolean; readonly serving?: boolean; readonly terminating?: boolean }
     readonly nodeName?: string
+    readonly zone?: string
     readonly targetRef?: { readonly kind?: string; readonly name?: string; readonly uid?: string }
   }[]
   readonly ports?: readonly { readonly name?: string; readonly port?: number; readonly protocol?: string }[]

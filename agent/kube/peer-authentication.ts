@@ -28,8 +28,7 @@ export function translatePeerAuthentication(given: KubeObject): Translation<Peer
     const labels = spec.selector?.matchLabels ?? {}
     const selector = Object.keys(labels).length === 0 ? null : labels // no label to carry: all of the namespace
     const { ports, lacks } = portsOf(spec, selector !== null)
-    const unknown = unhonoured(spec, HONOURED, 'spec')
-    const problems = unknown.map((field): Problem => ({ object: ref, field, reason: 'this field is not honoured' }))
+    const problems = unhonoured(spec, HONOURED, 'spec').map((lack) => ({ object: ref, ...lack }))
     return {
       rejected: false,
       problems: [...problems, ...lacks.map((lack) => ({ object: ref, ...lack }))],

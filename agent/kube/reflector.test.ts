@@ -228,6 +228,29 @@ void describe('a reflector', { concurrency: true }, () => {
     assert.deepEqual([reflector.objects.size, changes], [1, 1])
   })
 
+  test('what can be done without keeps nobody waiting where it is refused, and is followed once it is not', async (t) => {
+    const refused = status(403, 'services is forbidden')
+    const optional = { ...SERVICES, isOptional: true }
+    const { api, reflector, names, warnings } = await reflecting(t, [service('a')], (told) => {
+      told.answers.set(PATH, [refused, status(404, 'no such path')])
+      return optional
+    })
+    await reflector.synced
+    assert.deepEqual(names(), [])
+    await until(() => names().length === 1, 'the list')
+    assert.equal(api.listed(PATH), 3)
+    assert.equal(warnings.length, 2)
+  })
+
+  test('what cannot be done without is waited for, also where it is refused', async (t) => {
+    const { reflector, names } = await reflecting(t, [service('a')], (told) => {
+      told.answers.set(PATH, [status(403, 'services is forbidden')])
+      return SERVICES
+    })
+    await reflector.synced
+    assert.deepEqual(names(), ['a'])
+  })
+
   test('nothing comes after it was stopped, and its run ends', async (t) => {
     const { api, reflector, changes, names } = await reflecting(t, [service('a')])
     await api.watched(PATH, 1)

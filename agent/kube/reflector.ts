@@ -11,6 +11,8 @@ export interface ReflectorSource {
   readonly path: () => Promise<string | null>
   readonly query: Record<string, string>
   readonly metadataOnly: boolean
+  /** Whether it can be done without: what is refused or not there is taken for an empty list, and asked for again. */
+  readonly isOptional?: boolean
   /** What is kept of an object, by its metadata's uid and resourceVersion; without it all of it is. */
   readonly keep?: (object: KubeObject) => KubeObject
 }
@@ -81,7 +83,7 @@ export class Reflector<T extends KubeObject = KubeObject> {
     let failures = 0
     while (!this.#stop.signal.aborted) {
       const [begunMs, heard] = [performance.now(), this.#events]
-      const end = await this.#follow().catch(endOf)
+      const end = await this.#follow().catch((error: unknown) => this.#badEnd(error))
       if (this.#stop.signal.aborted) return
       const isSound = this.#events > heard || performance.now() - begunMs >= SOUND_MS
       if (isSound || end.kind === 'absent') failures = 0
@@ -99,6 +101,12 @@ export class Reflector<T extends KubeObject = KubeObject> {
 
   stop(): void {
     this.#stop.abort()
+  }
+
+  #badEnd(error: unknown): End {
+    const isRefused = error instanceof KubeError && (error.status === 403 || error.status === 404)
+    if (isRefused && this.#source.isOptional === true) this.#markSynced()
+    return endOf(error)
   }
 
   /** One list where needed and one watch to its end. */

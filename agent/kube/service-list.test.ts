@@ -69,3 +69,58 @@ test('a service that nobody foresaw is named, and its last good form and all oth
   services.flush()
   assert.deepEqual(services.problems, [])
 })
+
+test('an endpoint is ready since it was first seen so, and since ever where the first list had it', () => {
+  let nowMs = 1000
+  const services = new ServiceList('cluster.local', undefined, () => nowMs)
+  const since = (): unknown => {
+    const [own] = [...services.values]
+    return own?.ports[0]?.endpoints.map(({ address, readySinceMs }) => [address.ip, readySinceMs])
+  }
+  services.takeServices(added(service('a')))
+  let before = slice('a-1', 'a', ['x', '10.0.0.1'])
+  services.takeSlices(added(before))
+  const change = (after: EndpointSlice): void => {
+    nowMs += 1000
+    services.takeSlices([{ before, after }])
+    services.flush()
+    before = after
+  }
+  services.flush()
+  assert.deepEqual(since(), [['10.0.0.1', null]])
+  change(slice('a-1', 'a', ['x', '10.0.0.1'], ['y', '10.0.0.2']))
+  const both = [
+    ['10.0.0.1', null],
+    ['10.0.0.2', 2000],
+  ]
+  assert.deepEqual(since(), both)
+  const { ports, endpoints = [] } = before
+  const state = (ready: boolean) =>
+    object<EndpointSlice>(before.metadata, {
+      ports,
+      endpoints: endpoints.map((one, index) => ({ ...one, conditions: { ready: index === 0 ? ready : true } })),
+    })
+  change(state(false))
+  assert.deepEqual(since(), [['10.0.0.1', null], both[1]])
+  change(state(true))
+  assert.deepEqual(since(), [['10.0.0.1', 4000], both[1]])
+})
+
+test('services with endpoints on a node that is elsewhere now are read anew, and no others', () => {
+  let zone = 'z1'
+  const services = new ServiceList('cluster.local', () => ({ region: 'eu', zone, subzone: '' }))
+  services.takeServices([...added(service('a')), ...added(service('b'))])
+  services.takeSlices(added(slice('a-1', 'a', ['x', '10.0.0.1'])))
+  services.flush()
+  assert.equal(services.localityOf('far')?.zone, 'z1')
+  assert.equal(services.localityOf('near'), null)
+  zone = 'z2'
+  services.nodesMoved(new Set(['near']))
+  assert.deepEqual(services.flush().changes.set, [])
+  services.nodesMoved(new Set(['far']))
+  const { changes } = services.flush()
+  assert.deepEqual(
+    changes.set.map(({ name, ports }) => [name, ports[0]?.endpoints[0]?.locality?.zone]),
+    [['a', 'z2']],
+  )
+})

@@ -2,11 +2,20 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import type { Changes } from '../model/delta.ts'
+import type { Locality } from '../model/balance/locality.ts'
 import type { Problem } from '../model/policy.ts'
-import type { Service } from '../model/service.ts'
+import { type Endpoint, nameOf, type Service, type ServicePort } from '../model/service.ts'
 import type { EndpointSlice, KubeService } from './object.ts'
 import type { ObjectChange } from './reflector.ts'
-import { serviceHost, serviceKey, serviceProblems, sliceOwner, translateService } from './service.ts'
+import {
+  NO_PLACES,
+  type PlaceOf,
+  serviceHost,
+  serviceKey,
+  serviceProblems,
+  sliceOwner,
+  translateService,
+} from './service.ts'
 import { attempt, refOf } from './translate.ts'
 
 /** Addresses and node of a pod, as the endpoints of one service have them. */
@@ -32,10 +41,17 @@ export class ServiceList {
   readonly #values = new Map<string, Service>()
   readonly #places = new Map<string, readonly Place[]>()
   readonly #problemsOf = new Map<string, readonly Problem[]>()
+  readonly #placeOf: PlaceOf
+  readonly #nowMs: () => number
   #problems: readonly Problem[] = []
+  /** Whether what is there now has been told once: what becomes ready from now on is new. */
+  #isTold = false
 
-  constructor(clusterDomain: string) {
+  /** `placeOf` tells where nodes are; nodesMoved() is told of another answer. `nowMs` is milliseconds since 1970. */
+  constructor(clusterDomain: string, placeOf: PlaceOf = NO_PLACES, nowMs: () => number = () => Date.now()) {
     this.#clusterDomain = clusterDomain
+    this.#placeOf = placeOf
+    this.#nowMs = nowMs
   }
 
   get values(): IterableIterator<Service> {
@@ -71,6 +87,26 @@ export class ServiceList {
     }
   }
 
+  /** These nodes are elsewhere now. */
+  nodesMoved(nodes: ReadonlySet<string>): void {
+    if (nodes.size === 0) return
+    for (const { namespace, name, ports } of this.#values.values()) {
+      const isOn = ports.some(({ endpoints }) => endpoints.some(({ node }) => nodes.has(node ?? '')))
+      if (isOn) this.#dirty.add(serviceKey(namespace, name))
+    }
+  }
+
+  /** Where the endpoints say that a node is, or null where they say nothing. */
+  localityOf(node: string): Locality | null {
+    for (const { ports } of this.#values.values()) {
+      for (const { endpoints } of ports) {
+        const found = endpoints.find((endpoint) => endpoint.node === node && endpoint.locality !== null)
+        if (found !== undefined) return found.locality
+      }
+    }
+    return null
+  }
+
   /** Addresses and node that the endpoints give a pod. */
   placeOf(uid: string): { readonly ips: readonly string[]; readonly node: string | null } {
     const places = this.#places.get(uid) ?? []
@@ -102,6 +138,7 @@ export class ServiceList {
       }
     }
     this.#dirty.clear()
+    this.#isTold = true
     if (isTold) this.#problems = [...this.#problemsOf.values()].flat()
     return { changes: { set, gone }, moved }
   }
@@ -113,12 +150,30 @@ export class ServiceList {
     if (object === undefined) return undefined
     const slices = [...(this.#slices.get(key)?.values() ?? [])]
     const { value, problems } = attempt(refOf('Service', object), () => ({
-      value: translateService(object, slices, this.#clusterDomain),
+      value: this.#dated(translateService(object, slices, this.#clusterDomain, this.#placeOf), before),
       rejected: false,
       problems: serviceProblems(object),
     }))
     if (problems.length > 0) this.#problemsOf.set(key, problems)
     return value === null || isDeepStrictEqual(value, before) ? before : value
+  }
+
+  /** An endpoint that is ready has been so since it was first seen so. */
+  #dated(now: Service, before: Service | undefined): Service {
+    const sinceMs = this.#isTold ? this.#nowMs() : null
+    const ports = now.ports.map((port, index): ServicePort => {
+      const at = before?.ports[index]
+      const known = new Map((at?.name === port.name ? at.endpoints : []).map((one) => [nameOf(one), one]))
+      return {
+        ...port,
+        endpoints: port.endpoints.map((endpoint): Endpoint => {
+          if (!endpoint.ready) return endpoint
+          const was = known.get(nameOf(endpoint))
+          return { ...endpoint, readySinceMs: was?.ready === true ? was.readySinceMs : sinceMs }
+        }),
+      }
+    })
+    return { ...now, ports }
   }
 
   #move(host: string, before: Service | undefined, now: Service | undefined, moved: Set<string>): void {

@@ -47,6 +47,7 @@ test('a service is known by its host, its addresses and its TCP ports', () => {
     publishNotReady: false,
     affinitySeconds: null,
     localOnly: false,
+    distribution: null,
     externalName: null,
     ports: [
       { name: 'http', port: 80, protocol: 'http', endpoints: [] },
@@ -210,4 +211,45 @@ test('what a service asks for and does not get is named', () => {
   const fields = serviceProblems(asking).map(({ field }) => field)
   assert.deepEqual(fields, ['spec.ports[1]', 'spec.ports[2]'])
   assert.deepEqual(serviceProblems(asking)[0]?.object, { kind: 'Service', namespace: 'default', name: 'reviews' })
+})
+
+test('endpoints are where their nodes are, and a zone that a slice names is told too', () => {
+  const given: unknown[] = []
+  const placeOf = (node: string | null, zone: string) => {
+    given.push([node, zone])
+    return { region: 'eu', zone, subzone: '' }
+  }
+  const endpoints = [{ addresses: ['10.1.0.1'], nodeName: 'a', zone: 'z' }, { addresses: ['10.1.0.2'] }]
+  const slices = [slice({ ports: [{ port: 80 }], endpoints })]
+  const [port] = translateService(service({ ports: [{ port: 80 }] }), slices, 'cluster.local', placeOf).ports
+  assert.deepEqual(given, [
+    ['a', 'z'],
+    [null, ''],
+  ])
+  assert.deepEqual(
+    port?.endpoints.map(({ locality }) => locality?.zone),
+    ['z', ''],
+  )
+})
+
+test('trafficDistribution says which endpoints come first, and a word that is not known is told', () => {
+  const annotations = (word: string) => ({ annotations: { 'networking.istio.io/traffic-distribution': word } })
+  const rows: readonly (readonly [Spec, Partial<ObjectWish>, 'zone' | 'node' | null, readonly string[]])[] = [
+    [{}, {}, null, []],
+    [{ trafficDistribution: 'PreferClose' }, {}, 'zone', []],
+    [{ trafficDistribution: 'PreferSameZone' }, {}, 'zone', []],
+    [{ trafficDistribution: 'PreferSameNode' }, annotations('PreferClose'), 'node', []],
+    [{}, annotations('PreferClose'), 'zone', []],
+    [{}, annotations('Any'), null, []],
+    [{ trafficDistribution: 'Nearby' }, {}, null, ['spec.trafficDistribution']],
+    [{}, annotations('__proto__'), null, ['metadata.annotations[networking.istio.io/traffic-distribution]']],
+  ]
+  for (const [spec, wish, distribution, fields] of rows) {
+    const of = service(spec, {}, wish)
+    assert.equal(translate(of).distribution, distribution, JSON.stringify([spec, wish]))
+    assert.deepEqual(
+      serviceProblems(of).map(({ field }) => field),
+      fields,
+    )
+  }
 })

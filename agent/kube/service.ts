@@ -1,6 +1,7 @@
 // Services and their EndpointSlices, as services of the mesh.
 
 import { canonicalIp } from '../model/address.ts'
+import type { Locality } from '../model/balance/locality.ts'
 import type { Problem } from '../model/policy.ts'
 import { declaredProtocol, declaresHttp2 } from '../model/protocol.ts'
 import type { Endpoint, Service, ServicePort } from '../model/service.ts'
@@ -26,11 +27,18 @@ export function serviceHost(name: string, namespace: string, clusterDomain: stri
   return `${name}.${namespace}.svc.${clusterDomain}`.toLowerCase()
 }
 
+/** Where a node is; of one that is not known, the zone that its endpoints are said to be in. */
+export type PlaceOf = (node: string | null, zone: string) => Locality | null
+
+/** Nobody knows where nodes are. */
+export const NO_PLACES: PlaceOf = () => null
+
 /** Translates one Service with its slices. UDP and SCTP ports are left out: the mesh carries TCP. */
 export function translateService(
   service: KubeService,
   slices: readonly EndpointSlice[],
   clusterDomain: string,
+  placeOf: PlaceOf = NO_PLACES,
 ): Service {
   const { name, namespace = '' } = service.metadata
   const spec = service.spec ?? {}
@@ -45,6 +53,7 @@ export function translateService(
     publishNotReady: spec.publishNotReadyAddresses === true,
     affinitySeconds: affinityOf(service),
     localOnly: spec.internalTrafficPolicy === 'Local',
+    distribution: distributionOf(service).value,
     externalName: spec.type === 'ExternalName' ? hostName(spec.externalName ?? '') : null,
     ports: ports.map((port): ServicePort => {
       const portName = port.name ?? ''
@@ -53,7 +62,7 @@ export function translateService(
         name: portName,
         port: port.port,
         protocol: declaredProtocol({ number: port.port, name: portName, appProtocol }),
-        endpoints: slices.flatMap((slice) => endpointsOf(slice, portName)),
+        endpoints: slices.flatMap((slice) => endpointsOf(slice, portName, placeOf)),
       }
     }),
   }
@@ -69,7 +78,35 @@ export function serviceProblems(service: KubeService): Problem[] {
     if (declaresHttp2({ number: port, name, appProtocol }))
       tell(`spec.ports[${index}]`, 'HTTP/2 is carried as plain TCP')
   })
+  const { field, problem } = distributionOf(service)
+  if (problem !== null) tell(field, problem)
   return problems
+}
+
+/** Istio's older word for the same, for clusters whose Services have no such field. */
+const DISTRIBUTION = 'networking.istio.io/traffic-distribution'
+
+/** The words of spec.trafficDistribution, and beside them Istio's `Any`. */
+const DISTRIBUTIONS: ReadonlyMap<string, Service['distribution']> = new Map([
+  ['preferclose', 'zone'],
+  ['prefersamezone', 'zone'],
+  ['prefersamenode', 'node'],
+  ['any', null],
+])
+
+function distributionOf({ spec, metadata }: KubeService): {
+  readonly value: Service['distribution']
+  readonly field: string
+  readonly problem: string | null
+} {
+  const own = spec?.trafficDistribution
+  const said = own ?? metadata.annotations?.[DISTRIBUTION]
+  const field = own === undefined ? `metadata.annotations[${DISTRIBUTION}]` : 'spec.trafficDistribution'
+  if (said === undefined) return { value: null, field, problem: null }
+  const value = DISTRIBUTIONS.get(said.toLowerCase())
+  return value === undefined
+    ? { value: null, field, problem: `${said} is not known: endpoints are alike` }
+    : { value, field, problem: null }
 }
 
 /** The API's default for sessionAffinityConfig.clientIP.timeoutSeconds. */
@@ -100,11 +137,11 @@ function addressesOf({ spec = {}, status }: KubeService): Pick<Service, 'address
 }
 
 /** The endpoints of a slice at one port; none of a slice of names (addressType FQDN), which nothing can dial. */
-function endpointsOf(slice: EndpointSlice, portName: string): Endpoint[] {
+function endpointsOf(slice: EndpointSlice, portName: string, placeOf: PlaceOf): Endpoint[] {
   if (slice.addressType === 'FQDN') return []
   const number = slice.ports?.find((port) => (port.name ?? '') === portName)?.port
   if (number === undefined) return []
-  return (slice.endpoints ?? []).flatMap(({ addresses, conditions, nodeName, targetRef }) =>
+  return (slice.endpoints ?? []).flatMap(({ addresses, conditions, nodeName, zone = '', targetRef }) =>
     addresses
       .flatMap((address) => canonicalIp(address) ?? [])
       .map((ip) => ({
@@ -114,6 +151,8 @@ function endpointsOf(slice: EndpointSlice, portName: string): Endpoint[] {
         serving: conditions?.serving ?? conditions?.ready ?? true,
         terminating: conditions?.terminating ?? false,
         node: nodeName ?? null,
+        locality: placeOf(nodeName ?? null, zone),
+        readySinceMs: null,
       })),
   )
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { unhonoured } from './honoured.ts'
+import { Limited, Reported, unhonoured } from './honoured.ts'
 import { attempt, createdMs, fieldPath, Rejected, resolveExportTo, resolveHost, withoutNulls } from './translate.ts'
 import { object } from './objects.fixture.ts'
 
@@ -12,6 +12,7 @@ test('a short host is a Service of the object’s own namespace, any other is ta
     ['reviews.other', 'reviews.other'],
     ['reviews.other.svc.mesh.local', 'reviews.other.svc.mesh.local'],
     ['API.Example.COM', 'api.example.com'],
+    ['reviews.other.svc.mesh.local.', 'reviews.other.svc.mesh.local'],
     ['*', '*'],
     ['*.other.svc.mesh.local', '*.other.svc.mesh.local'],
   ]
@@ -89,19 +90,28 @@ test('fields that are not named in the shape are found wherever they stand', () 
     w: null,
     v: {},
   }
-  assert.deepEqual(unhonoured(value, shape, 'spec'), [
-    'spec.b.x',
-    'spec.list[1].y',
-    'spec.any.two.z',
-    'spec.w',
-    'spec.v',
-  ])
-  assert.deepEqual(unhonoured({ b: ['list where none is known'] }, shape, 'spec'), ['spec.b'])
+  const fields = (given: unknown): string[] => unhonoured(given, shape, 'spec').map(({ field }) => field)
+  assert.deepEqual(fields(value), ['spec.b.x', 'spec.list[1].y', 'spec.any.two.z', 'spec.w', 'spec.v'])
+  assert.deepEqual(fields({ b: ['list where none is known'] }), ['spec.b'])
 })
 
 test('a field is honoured only by its own name, not by one that every object has', () => {
-  assert.deepEqual(unhonoured({ constructor: 1, toString: {} }, { a: true }, 'spec'), [
-    'spec.constructor',
-    'spec.toString',
+  const found = unhonoured({ constructor: 1, toString: {} }, { a: true }, 'spec')
+  assert.deepEqual(
+    found.map(({ field }) => field),
+    ['spec.constructor', 'spec.toString'],
+  )
+})
+
+test('a field that is reported says why, once for all beneath it; one that is limited is honoured', () => {
+  const shape = {
+    a: new Reported('not here'),
+    b: new Limited('mostly'),
+    c: [{ d: new Reported('nor there') }],
+  } as const
+  assert.deepEqual(unhonoured({ a: { x: 1, y: [2] }, b: { z: 1 }, c: [{}, { d: 0 }] }, shape, 'spec'), [
+    { field: 'spec.a', reason: 'not here' },
+    { field: 'spec.c[1].d', reason: 'nor there' },
   ])
+  assert.deepEqual(unhonoured({ a: null, c: [{ d: undefined }] }, shape, 'spec'), [])
 })

@@ -70,9 +70,10 @@ export function fieldPath(pointer: string): string {
     .reduce((path, part) => (/^\d+$/.test(part) ? `${path}[${part}]` : path === '' ? part : `${path}.${part}`), '')
 }
 
-/** A host as Istio resolves it: a name without a dot is a Service of the object's own namespace. */
+/** A host as Istio resolves it: a name without a dot is a Service of the object's own namespace. A dot at its end is none. */
 export function resolveHost(host: string, namespace: string, clusterDomain: string): string {
   const lower = host.toLowerCase()
+  if (lower.endsWith('.')) return lower.slice(0, -1)
   return lower.includes('.') || lower.startsWith('*') ? lower : `${lower}.${namespace}.svc.${clusterDomain}`
 }
 

@@ -1,3 +1,4 @@
+import { NOWHERE_KNOWN } from '../model/balance/locality.ts'
 import { DEFAULT_MESH_SETTINGS } from '../model/mesh-settings.ts'
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -99,14 +100,21 @@ test('every honoured field arrives in the mesh’s own words', () => {
           },
         ],
         destinations: [
-          { host: HOST, subset: 'v2', port: 9080, weight: 20 },
-          { host: 'reviews.other.svc.cluster.local', subset: null, port: null, weight: 80 },
+          { host: HOST, subset: 'v2', port: 9080, weight: 20, headers: null },
+          { host: 'reviews.other.svc.cluster.local', subset: null, port: null, weight: 80, headers: null },
         ],
-        rewrite: { uri: '/v2', authority: 'v2.reviews' },
-        fault: { delay: { percent: 0.1, ms: 2500 }, abort: { percent: 50, status: 503 } },
+        instead: null,
+        rewrite: { uri: '/v2', authority: 'v2.reviews', regex: null },
+        fault: { delay: { percent: 0.1, ms: 2500 }, abort: { percent: 50, status: 503, grpcStatus: null } },
         timeoutMs: 10_000,
+        retries: null,
+        mirrors: [],
+        cors: null,
+        headers: null,
       },
     ],
+    tls: [],
+    tcp: [],
   })
 })
 
@@ -120,42 +128,61 @@ test('every version of the API means the same', () => {
   for (const version of ['v1beta1', 'v1alpha3']) assert.deepEqual(of(version), of('v1'))
 })
 
-test('a field that is not honoured is named and the rest is in force', () => {
-  const table: [object, string[]][] = [
-    [{ retries: { attempts: 3 } }, ['retries']],
-    [{ mirror: { host: 'a' } }, ['mirror']],
-    [{ mirrors: [{ destination: { host: 'a' } }] }, ['mirrors']],
-    [{ corsPolicy: {} }, ['corsPolicy']],
-    [{ headers: { request: { set: { a: 'b' } } } }, ['headers']],
-    [{ match: [{ statPrefix: 'a' }] }, ['match[0].statPrefix']],
-    [{ match: [{}, { uri: { exact: '/a' }, statPrefix: 'a' }] }, ['match[1].statPrefix']],
-    [{ route: [{ ...route[0], headers: { response: { remove: ['a'] } } }] }, ['route[0].headers']],
-    [{ rewrite: { uriRegexRewrite: { match: 'a', rewrite: 'b' } } }, ['rewrite.uriRegexRewrite']],
+test('a field that is not honoured is named with the reason, and the rest is in force', () => {
+  const forwards = /does not forward/
+  const table: [object, Record<string, RegExp>][] = [
+    [{ match: [{ statPrefix: 'a' }] }, { 'match[0].statPrefix': /statistics/ }],
+    [{ match: [{}, { uri: { exact: '/a' }, statPrefix: 'a' }] }, { 'match[1].statPrefix': /statistics/ }],
+    [{ retries: { attempts: 1, retryOn: '5xx,retriable-headers' } }, { 'retries.retryOn': /retriable-headers is not/ }],
+    [{ retries: { attempts: 1, retryOn: 'http3-post-connect-failure' } }, { 'retries.retryOn': /HTTP\/3/ }],
+    [{ retries: { backoff: '1s' } }, { 'retries.backoff': /without attempts/ }],
+    [{ retries: { attempts: 0, retryIgnorePreviousHosts: false } }, { 'retries.retryIgnorePreviousHosts': /without/ }],
+    [{ mirrorPercent: 5 }, { mirrorPercent: /without mirror/ }],
+    [
+      { mirror: { host: 'a' }, mirrorPercentage: { value: 5 }, mirrorPercent: 6, mirror_percent: 7 },
+      { mirrorPercent: /newer/, mirror_percent: /newer/ },
+    ],
+    [
+      { corsPolicy: { allowOrigin: ['a'], allowOrigins: [{ exact: 'b' }] } },
+      { 'corsPolicy.allowOrigin': /beside allowOrigins/ },
+    ],
+    [
+      { ...REDIRECT, timeout: '1s', retries: { attempts: 1 }, headers: { request: { remove: ['a'] } } },
+      { timeout: forwards, retries: forwards, 'headers.request': forwards },
+    ],
+    [
+      { directResponse: { status: 200 }, route: undefined, mirrors: [{ destination: { host: 'a' } }] },
+      { mirrors: forwards },
+    ],
+    [{ route: [{ destination: { host: 'a', port: { number: 1, name: 'http' } } }] }, NAMED_PORT],
   ]
-  for (const [http, fields] of table) {
+  for (const [http, expected] of table) {
     const { value, problems } = translate({ hosts: ['reviews'], http: [{ route }, { route, ...http }] })
     assert.deepEqual(
       problems.map(({ field }) => field),
-      fields.map((field) => `spec.http[1].${field}`),
+      Object.keys(expected).map((field) => `spec.http[1].${field}`),
     )
+    problems.forEach(({ reason }, index) => assert.match(reason, Object.values(expected)[index]!))
     assert.equal(value?.http.length, 2)
-    assert.ok(problems.every(({ object, reason }) => object.name === 'reviews' && reason !== ''))
+    assert.ok(problems.every(({ object }) => object.name === 'reviews'))
   }
 })
 
-test('tls and tcp routes and other gateways are named', () => {
-  const tls = [{ match: [{ sniHosts: ['a.com'] }], route }]
-  const found = translate({ hosts: ['reviews'], gateways: ['mesh', 'front'], tls, tcp: [{ route }], http: [{ route }] })
-  assert.deepEqual(found.problems.map(({ field }) => field).sort(), ['spec.gateways', 'spec.tcp', 'spec.tls'])
+const REDIRECT = { redirect: { uri: '/' }, route: undefined }
+const NAMED_PORT = { 'route[0].destination.port.name': /not honoured/ }
+
+test('gateways other than mesh are named', () => {
+  const found = translate({ hosts: ['reviews'], gateways: ['mesh', 'front'], http: [{ route }] })
+  assert.deepEqual(
+    found.problems.map(({ field }) => field),
+    ['spec.gateways'],
+  )
   assert.equal(found.value?.http.length, 1)
 })
 
 test('what cannot be in force is refused with the field that is wrong', () => {
   const match = (wish: object) => ({ match: [{ uri: { exact: '/' } }, wish] })
   const table: [object, RegExp][] = [
-    [{ redirect: { uri: '/' }, route: undefined }, /^spec\.http\[0\]\.redirect: /],
-    [{ directResponse: { status: 200 }, route: undefined }, /^spec\.http\[0\]\.directResponse: /],
-    [{ delegate: { name: 'a' }, route: undefined }, /^spec\.http\[0\]\.delegate: /],
     [{ route: [] }, /^spec\.http\[0\]\.route: /],
     [{ route: undefined }, /^spec\.http\[0\]\.route: /],
     [{ route: [{ weight: 1 }] }, /^spec\.http\[0\]\.route\[0\]: .*destination/],
@@ -173,36 +200,35 @@ test('what cannot be in force is refused with the field that is wrong', () => {
     [match({ uri: '/' }), /^spec\.http\[0\]\.match\[1\]\.uri: .*object/],
     [{ timeout: 'soon' }, /^spec\.http\[0\]\.timeout: 'soon'/],
     [{ timeout: '-1s' }, /^spec\.http\[0\]\.timeout: /],
-    [{ fault: { delay: { percentage: { value: 1 } } } }, /^spec\.http\[0\]\.fault\.delay: /],
-    [{ fault: { delay: { exponentialDelay: '1s' } } }, /^spec\.http\[0\]\.fault\.delay: /],
+    [{ fault: { delay: { percentage: { value: 1 } } } }, /^spec\.http\[0\]\.fault\.delay\.fixedDelay: /],
+    [{ fault: { delay: { exponentialDelay: '1s' } } }, /^spec\.http\[0\]\.fault\.delay\.exponentialDelay: /],
     [{ fault: { delay: { fixedDelay: '5' } } }, /^spec\.http\[0\]\.fault\.delay\.fixedDelay: /],
     [{ fault: { delay: { fixedDelay: '5s', percent: 101 } } }, /^spec\.http\[0\]\.fault\.delay\.percent: /],
-    [{ fault: { abort: { grpcStatus: 'UNAVAILABLE' } } }, /^spec\.http\[0\]\.fault\.abort: /],
+    [{ fault: { abort: { http2Error: 'a' } } }, /^spec\.http\[0\]\.fault\.abort\.http2Error: /],
+    [{ fault: { abort: {} } }, /^spec\.http\[0\]\.fault\.abort: /],
+    [{ fault: {} }, /^spec\.http\[0\]\.fault: /],
     [{ fault: { abort: { httpStatus: 99 } } }, /^spec\.http\[0\]\.fault\.abort\.httpStatus: /],
     [{ fault: { abort: { httpStatus: 600 } } }, /^spec\.http\[0\]\.fault\.abort\.httpStatus: /],
     [
       { fault: { abort: { httpStatus: 500, percentage: { value: 150 } } } },
-      /^spec\.http\[0\]\.fault\.abort\.percentage: /,
+      /^spec\.http\[0\]\.fault\.abort\.percentage\.value: /,
     ],
   ]
   for (const [http, expected] of table) assert.match(refusal(http), expected)
-  for (const hosts of [undefined, [], null]) {
-    assert.equal(translate({ hosts, http: [{ route }] }).problems[0]?.field, 'spec.hosts')
-  }
 })
 
 test('what is left out has Istio’s meaning', () => {
   const plain = ruleOf({})
   assert.deepEqual([plain.name, plain.matches, plain.rewrite, plain.fault, plain.timeoutMs], ['', [], null, null, null])
-  assert.equal(ruleOf({ timeout: '0s' }).timeoutMs, null)
+  assert.equal(ruleOf({ timeout: '0s' }).timeoutMs, 0) // said: there is no limit
   assert.deepEqual(ruleOf({ fault: { delay: { fixedDelay: '1s' }, abort: { httpStatus: 500 } } }).fault, {
     delay: { percent: 0, ms: 1000 },
-    abort: { percent: 0, status: 500 },
+    abort: { percent: 0, status: 500, grpcStatus: null },
   })
   assert.equal(ruleOf({ fault: { delay: { fixedDelay: '1s', percent: 7 } } }).fault?.delay?.percent, 7)
   const both = { fault: { delay: { fixedDelay: '1s', percentage: {}, percent: 7 } } }
   assert.equal(ruleOf(both).fault?.delay?.percent, 0) // percentage decides where it is there
-  assert.deepEqual(ruleOf({ rewrite: { uri: '', authority: '' } }).rewrite, { uri: null, authority: null })
+  assert.deepEqual(ruleOf({ rewrite: { uri: '/', authority: '' } }).rewrite, { uri: '/', authority: null, regex: null })
   assert.equal(ruleOf({ route: [{ destination: { host: 'a', subset: '' } }] }).destinations[0]?.subset, null)
   assert.deepEqual(translate({ hosts: ['reviews'], http: [{ route }] }).value?.exportTo, ['*'])
 })
@@ -211,12 +237,16 @@ test('fields that are null mean what absent ones mean', () => {
   const nulls = {
     name: null,
     match: null,
-    rewrite: { uri: '/a', authority: null },
-    fault: { delay: null },
+    rewrite: { uri: '/a', authority: null, uriRegexRewrite: null },
+    fault: null,
     timeout: null,
+    retries: null,
+    mirror: null,
+    corsPolicy: null,
+    headers: { request: null },
   }
   const found = translate({ hosts: ['reviews'], gateways: null, exportTo: null, http: [{ ...nulls, route }] })
-  assert.deepEqual(found, translate({ hosts: ['reviews'], http: [{ rewrite: { uri: '/a' }, fault: {}, route }] }))
+  assert.deepEqual(found, translate({ hosts: ['reviews'], http: [{ rewrite: { uri: '/a' }, headers: {}, route }] }))
 })
 
 test('only what is meant for traffic inside the mesh is taken', () => {
@@ -248,45 +278,93 @@ const odd = fc.oneof(
   { weight: 3, arbitrary: fc.constantFrom<unknown>(null, '', 'a', 0, -1, 1e9, true, [], [null], {}, { '': null }) },
   { weight: 1, arbitrary: fc.jsonValue({ maxDepth: 2 }) },
 )
-const stringMatch = fc.oneof(fc.constantFrom<unknown>({ exact: 'a' }, { prefix: '/' }, { regex: '(' }, {}), odd)
+const nearly = (...right: unknown[]) =>
+  fc.oneof({ weight: 30, arbitrary: fc.constantFrom(...right) }, { weight: 1, arbitrary: odd })
+const share = nearly({ value: 50 }, {}, { value: 101 })
+const stringMatch = nearly({ exact: 'a' }, { prefix: '/' }, { regex: 'a+' }, {}, { regex: '(' })
+const matches = fc.array(
+  fc.record(
+    {
+      uri: stringMatch,
+      headers: fc.dictionary(fc.constantFrom('a', 'B', ' '), stringMatch, { maxKeys: 1 }),
+      port: nearly(80, 0),
+      sourceNamespace: nearly('a'),
+      sourceLabels: nearly({ app: 'a' }),
+      gateways: nearly(['mesh'], ['front']),
+    },
+    { requiredKeys: [] },
+  ),
+  { maxLength: 2 },
+)
+const changes = nearly(
+  { set: { a: '1', ':authority': 'b' } },
+  { add: { 'X-B': '100%%' }, remove: ['c'] },
+  { set: { te: '' } },
+)
 const rule = fc.record(
   {
-    name: odd,
-    match: fc.oneof(odd, fc.array(fc.record({ uri: stringMatch, headers: fc.dictionary(fc.string(), stringMatch) }))),
-    route: fc.oneof(
-      fc.constant(route),
-      odd,
-      fc.array(fc.record({ destination: fc.oneof(odd, fc.record({ host: odd, port: odd })), weight: odd })),
+    name: nearly('a'),
+    match: fc.oneof({ weight: 9, arbitrary: matches }, { weight: 1, arbitrary: odd }),
+    route: nearly(
+      route,
+      route,
+      [{ destination: { host: 'a', port: { number: 1 }, subset: 'v1' }, headers: {} }],
+      undefined,
     ),
-    rewrite: odd,
-    fault: fc.oneof(odd, fc.record({ delay: odd, abort: odd })),
-    timeout: odd,
-    retries: odd,
-    mirror: odd,
+    redirect: nearly(undefined, undefined, undefined, { uri: '/', redirectCode: 308 }, { port: 1 }),
+    delegate: nearly(undefined, undefined, undefined, { name: 'a' }),
+    rewrite: nearly(undefined, { uri: '/' }, { uriRegexRewrite: { match: '(a)', rewrite: '\\1' } }),
+    fault: nearly(undefined, { delay: { fixedDelay: '1s' } }, { abort: { grpcStatus: 'ABORTED' } }),
+    timeout: nearly('1s', '0s'),
+    retries: nearly({ attempts: 2, retryOn: '5xx,503,retriable-headers' }, { perTryTimeout: '1ms' }, {}),
+    mirror: nearly(undefined, { host: 'm' }),
+    mirrorPercentage: share,
+    corsPolicy: nearly({ allowOrigins: [{ exact: 'a' }], maxAge: '1h' }, {}),
+    headers: fc.record({ request: changes }),
   },
-  { requiredKeys: [] },
+  { requiredKeys: ['route'] },
 )
+const flow = fc.record({
+  match: nearly([{ sniHosts: ['a'], destinationSubnets: ['10.0.0.0/8'] }], []),
+  route: nearly(route),
+})
+const some = <T>(one: fc.Arbitrary<T>) => fc.array(fc.oneof({ weight: 9, arbitrary: one }, odd), { maxLength: 2 })
 const spec = fc.oneof(
-  odd,
-  fc.record({ hosts: odd, http: odd, gateways: odd, exportTo: odd }, { requiredKeys: [] }),
-  fc.record({ hosts: fc.constant(['a']), http: fc.array(fc.oneof(rule, odd), { maxLength: 2 }) }),
+  { weight: 1, arbitrary: odd },
+  { weight: 1, arbitrary: fc.record({ hosts: odd, http: odd, gateways: odd, exportTo: odd }, { requiredKeys: [] }) },
+  {
+    weight: 8,
+    arbitrary: fc.record(
+      { hosts: nearly(['a'], ['a', 'b.c'], []), http: some(rule), tls: some(flow), tcp: some(flow) },
+      { requiredKeys: ['hosts'] },
+    ),
+  },
 )
 
+/** Whether everything in it is said: nothing is undefined, and no number is none. */
+function isSaid(value: unknown): boolean {
+  if (typeof value === 'number') return !Number.isNaN(value)
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value !== undefined
+  return Object.values(value).every(isSaid)
+}
+
 test('any object is translated or refused with a reason, and what is translated compiles', () => {
-  const taken = { yes: 0, no: 0 }
+  const taken = { yes: 0, no: 0, none: 0 }
   fc.assert(
     fc.property(spec, (given) => {
       const { value, rejected, problems } = translate(given)
       if (rejected) assert.ok(value === null && problems.length === 1 && problems[0]!.reason !== '')
-      if (rejected) assert.match(problems[0]!.field, /^spec/) // a field by name: nothing fell through
-      taken[rejected ? 'no' : 'yes']++
+      for (const { field } of problems) assert.match(field, /^spec/) // a field by name: nothing fell through
+      taken[rejected ? 'no' : value === null ? 'none' : 'yes']++
       if (value === null) return
+      assert.ok(isSaid(value), JSON.stringify(value))
       const [workloads, services, destinationRules] = [[], [], []]
       compile({
         version: 1,
         rootNamespace: 'r',
         mesh: DEFAULT_MESH_SETTINGS,
         node: 'node-1',
+        locality: NOWHERE_KNOWN,
         workloads,
         services,
         virtualServices: [value],
@@ -294,9 +372,9 @@ test('any object is translated or refused with a reason, and what is translated 
         peerAuthentications: [],
       })
     }),
-    { numRuns: 500 },
+    { numRuns: 2000 },
   )
-  assert.ok(taken.yes > 20 && taken.no > 20, JSON.stringify(taken))
+  assert.ok(taken.yes > 100 && taken.no > 100, JSON.stringify(taken))
 })
 
 test('what stands in an object’s status, by whomever, is no reason to refuse it', () => {

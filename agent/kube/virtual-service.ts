@@ -1,19 +1,15 @@
 // Istio's VirtualService, as the mesh's own.
 
 import { VirtualService as Schema } from '@kubernetes-models/istio/networking.istio.io/v1/VirtualService'
-import { stringTest } from '../model/match.ts'
-import type {
-  Fault,
-  HttpRule,
-  NamedMatch,
-  RequestMatch,
-  StringMatch,
-  VirtualService,
-  WeightedDestination,
-} from '../model/policy.ts'
-import { parseDuration } from './duration.ts'
-import { type Shape, unhonoured } from './honoured.ts'
-import type { GivenFault, GivenHttpMatch, GivenHttpRule, GivenMatch, VirtualServiceSpec } from './istio.ts'
+import { ipWords } from '../model/address.ts'
+import type { VirtualService } from '../model/policy.ts'
+import { unhonoured } from './honoured.ts'
+import type { VirtualServiceSpec } from './istio.ts'
+import { demandDomainOrIp, type Reading } from './istio/checked.ts'
+import { MESH_GATEWAY } from './istio/destinations.ts'
+import { VIRTUAL_SERVICE_FIELDS } from './istio/fields.ts'
+import { tcpRules, tlsRules } from './istio/flow-rule.ts'
+import { httpRules } from './istio/http-rule.ts'
 import type { KubeObject } from './object.ts'
 import {
   asWished,
@@ -28,50 +24,12 @@ import {
   withoutNulls,
 } from './translate.ts'
 
-const HONOURED: Shape = {
-  hosts: true,
-  gateways: true,
-  exportTo: true,
-  http: [
-    {
-      name: true,
-      match: [
-        {
-          name: true,
-          uri: true,
-          ignoreUriCase: true,
-          scheme: true,
-          method: true,
-          authority: true,
-          headers: true,
-          withoutHeaders: true,
-          queryParams: true,
-          port: true,
-          sourceLabels: true,
-          sourceNamespace: true,
-          gateways: true,
-        },
-      ],
-      route: [{ destination: true, weight: true }],
-      rewrite: { uri: true, authority: true },
-      fault: {
-        delay: { fixedDelay: true, percent: true, percentage: true },
-        abort: { httpStatus: true, percentage: true },
-      },
-      timeout: true,
-    },
-  ],
-}
-
-/** Actions that take the place of forwarding: a rule with one cannot be in force without it. */
-const OTHER_ACTIONS = ['redirect', 'directResponse', 'delegate'] as const
-/** The gateway name that stands for traffic between workloads. */
-const MESH_GATEWAY = 'mesh'
+type Rules = Pick<VirtualService, 'hosts' | 'http' | 'tls' | 'tcp'>
 
 /**
  * Translates a VirtualService of any served version (their schemas are one). Not in force, with a reason: what the
- * schema refuses, a regex RE2 refuses, a rule whose action is not forwarding. One without the gateway `mesh`, or
- * without http rules, is no VirtualService for traffic inside the mesh.
+ * schema or Istio's own rules refuse. One without the gateway `mesh`, or all of whose rules are for other gateways, is no
+ * VirtualService for traffic inside the mesh. One without hosts is there for others to delegate to.
  */
 export function translateVirtualService(given: KubeObject, clusterDomain: string): Translation<VirtualService> {
   const ref = refOf('VirtualService', given)
@@ -79,145 +37,69 @@ export function translateVirtualService(given: KubeObject, clusterDomain: string
     const object = withoutNulls(given)
     demandValid(new Schema(asWished(object)))
     const spec = (object.spec ?? {}) as VirtualServiceSpec
-    const problems = unhonoured(spec, HONOURED, 'spec').map((field) => notHonoured(field))
+    const problems = unhonoured(spec, VIRTUAL_SERVICE_FIELDS, 'spec')
+    const { namespace } = ref
+    const reading: Reading = {
+      namespace,
+      resolve: (host) => (ipWords(host) === null ? resolveHost(host, namespace, clusterDomain) : host.toLowerCase()),
+      report: (field, reason) => problems.push({ field, reason }),
+    }
     const gateways = spec.gateways?.length ? spec.gateways : [MESH_GATEWAY]
     const others = gateways.filter((name) => name !== MESH_GATEWAY)
-    if (others.length > 0) problems.push({ field: 'spec.gateways', reason: 'gateways other than mesh are not served' })
-    const isForMesh = gateways.includes(MESH_GATEWAY) && (spec.http ?? []).length > 0
-    if (isForMesh && !spec.hosts?.length) throw new Rejected('spec.hosts', 'names no host')
-    const resolve = (host: string): string => resolveHost(host, ref.namespace, clusterDomain)
+    if (others.length > 0) reading.report('spec.gateways', 'gateways other than mesh are not served')
+    if (!spec.hosts?.length) demandSoundDelegate(spec)
+    const rules = gateways.includes(MESH_GATEWAY) ? rulesOf(spec, reading) : null
+    const exportTo = resolveExportTo(spec.exportTo, namespace)
     return {
       rejected: false,
       problems: problems.map((problem) => ({ object: ref, ...problem })),
-      value: isForMesh
-        ? {
-            ref,
-            createdMs: createdMs(object),
-            hosts: (spec.hosts ?? []).map(resolve),
-            exportTo: resolveExportTo(spec.exportTo, ref.namespace),
-            http: (spec.http ?? []).flatMap((http, index) => httpRule(http, `spec.http[${index}]`, resolve)),
-          }
-        : null,
+      value: rules === null ? null : { ref, createdMs: createdMs(object), exportTo, ...rules },
     }
   })
 }
 
-function notHonoured(field: string): { field: string; reason: string } {
-  return { field, reason: 'this field is not honoured' }
-}
-
-/** One rule, or none where it is not for mesh traffic. */
-function httpRule(http: GivenHttpRule, path: string, resolve: (host: string) => string): HttpRule[] {
-  const action = OTHER_ACTIONS.find((name) => http[name] !== undefined)
-  if (action !== undefined) throw new Rejected(`${path}.${action}`, 'this action is not honoured')
-  const entries = (http.match ?? []).map((match, index) => ({ match, path: `${path}.match[${index}]` }))
-  const forMesh = entries.filter(({ match }) => !match.gateways?.length || match.gateways.includes(MESH_GATEWAY))
-  if (entries.length > 0 && forMesh.length === 0) return []
-  return [
-    {
-      name: http.name ?? '',
-      matches: forMesh.map(({ match, path: at }) => requestMatch(match, at)),
-      destinations: destinations(http, path, resolve),
-      rewrite: http.rewrite ? { uri: http.rewrite.uri || null, authority: http.rewrite.authority || null } : null,
-      fault: http.fault ? fault(http.fault, `${path}.fault`) : null,
-      timeoutMs: timeout(http.timeout, `${path}.timeout`),
-    },
-  ]
-}
-
-function requestMatch(match: GivenHttpMatch, path: string): RequestMatch {
-  return {
-    name: match.name ?? '',
-    uri: stringMatch(match.uri, `${path}.uri`),
-    ignoreUriCase: match.ignoreUriCase ?? false,
-    scheme: stringMatch(match.scheme, `${path}.scheme`),
-    method: stringMatch(match.method, `${path}.method`),
-    authority: stringMatch(match.authority, `${path}.authority`),
-    headers: namedMatches(match.headers, `${path}.headers`, (name) => name.toLowerCase()),
-    withoutHeaders: namedMatches(match.withoutHeaders, `${path}.withoutHeaders`, (name) => name.toLowerCase()),
-    queryParams: namedMatches(match.queryParams, `${path}.queryParams`, (name) => name),
-    port: match.port ?? null,
-    sourceLabels: match.sourceLabels ?? {},
-    sourceNamespace: match.sourceNamespace || null,
+/** Istio: it stands in the place of a rule for HTTP, and what its rules are for is said where they are delegated to. */
+function demandSoundDelegate(spec: VirtualServiceSpec): void {
+  for (const name of ['gateways', 'tls', 'tcp'] as const) {
+    if (spec[name]?.length) throw new Rejected(`spec.${name}`, 'a VirtualService without hosts has http rules alone')
   }
 }
 
-/** A string match, compiled once here so that a regex RE2 refuses is refused with its field's name. */
-function stringMatch(given: GivenMatch | undefined, path: string): StringMatch | null {
-  if (given === undefined) return null
-  const match = kindOf(given)
-  try {
-    stringTest(match)
-  } catch (error) {
-    throw new Rejected(`${path}.regex`, error instanceof Error ? error.message : String(error))
+/** What is for traffic inside the mesh; null where nothing is. */
+function rulesOf(spec: VirtualServiceSpec, reading: Reading): Rules | null {
+  const given = spec.hosts ?? []
+  const { http = [], tls = [], tcp = [] } = spec
+  if (http.length + tls.length + tcp.length === 0) throw new Rejected('spec', 'has no rule for http, tls or tcp')
+  const hosts = hostsOf(given, reading)
+  const known = [...hosts, ...given.map((host) => host.toLowerCase())]
+  const rules = {
+    hosts,
+    http: httpRules(http, reading, given.length === 0),
+    tls: tlsRules(tls, known, reading),
+    tcp: tcpRules(tcp, reading),
   }
-  return match
+  return rules.http.length + rules.tls.length + rules.tcp.length === 0 ? null : rules
 }
 
-function kindOf(given: GivenMatch): StringMatch {
-  if (given.exact !== undefined) return { kind: 'exact', value: given.exact }
-  if (given.prefix !== undefined) return { kind: 'prefix', value: given.prefix }
-  if (given.regex !== undefined) return { kind: 'regex', value: given.regex }
-  return { kind: 'present' } // `{}`: the header must be there, whatever it says
+function hostsOf(given: readonly string[], { resolve }: Reading): readonly string[] {
+  const hosts = given.map((host, index) => {
+    const path = `spec.hosts[${index}]`
+    if (host === '*') throw new Rejected(path, 'a wildcard of all hosts is not for the gateway mesh')
+    demandDomainOrIp(host, path)
+    return resolve(host)
+  })
+  // as they are written, as Istio compares them: a Service may be named short and in full
+  const written = given.map((host) => host.toLowerCase())
+  written.forEach((host, index) => {
+    const other = written.slice(0, index).find((one) => overlap(one, host))
+    if (other !== undefined) throw new Rejected(`spec.hosts[${index}]`, `stands for the same hosts as ${other}`)
+  })
+  return hosts
 }
 
-function namedMatches(
-  given: Readonly<Record<string, GivenMatch>> | undefined,
-  path: string,
-  nameOf: (name: string) => string,
-): NamedMatch[] {
-  return Object.entries(given ?? {}).map(([name, match]) => ({
-    name: nameOf(name),
-    match: stringMatch(match, `${path}.${name}`) ?? { kind: 'present' },
-  }))
-}
-
-/** Weights that are not given are 0; several destinations need one that is not, or nothing could be sent (as Istio). */
-function destinations(http: GivenHttpRule, path: string, resolve: (host: string) => string): WeightedDestination[] {
-  const given = http.route ?? []
-  if (given.length === 0) throw new Rejected(`${path}.route`, 'a rule needs a route')
-  const negative = given.findIndex(({ weight = 0 }) => weight < 0)
-  if (negative >= 0) throw new Rejected(`${path}.route[${negative}].weight`, 'must not be negative')
-  const isNone = given.every(({ weight = 0 }) => weight === 0)
-  if (given.length > 1 && isNone) throw new Rejected(`${path}.route`, 'the weights of several destinations are all 0')
-  return given.map(({ destination, weight }) => ({
-    host: resolve(destination.host),
-    subset: destination.subset || null,
-    port: destination.port?.number ?? null,
-    weight: weight ?? 0,
-  }))
-}
-
-/** Percentages that are not given are 0 (Istio: no request is touched). */
-function fault({ delay, abort }: GivenFault, path: string): Fault {
-  if (delay && delay.fixedDelay === undefined) throw new Rejected(`${path}.delay`, 'only fixedDelay is honoured')
-  if (abort && abort.httpStatus === undefined) throw new Rejected(`${path}.abort`, 'only httpStatus is honoured')
-  const delayMs = delay ? duration(delay.fixedDelay ?? '', `${path}.delay.fixedDelay`) : 0
-  return {
-    delay: delay ? { percent: percent(delay, `${path}.delay`), ms: delayMs } : null,
-    abort: abort ? { percent: percent(abort, `${path}.abort`), status: httpStatus(abort.httpStatus ?? 0, path) } : null,
-  }
-}
-
-function percent(given: { percentage?: { value?: number }; percent?: number }, path: string): number {
-  const value = given.percentage ? (given.percentage.value ?? 0) : (given.percent ?? 0)
-  if (value >= 0 && value <= 100) return value
-  throw new Rejected(`${path}.${given.percentage ? 'percentage' : 'percent'}`, 'must be 0 to 100')
-}
-
-function httpStatus(status: number, path: string): number {
-  if (status < 200 || status > 599) throw new Rejected(`${path}.abort.httpStatus`, 'must be from 200 to 599')
-  return status
-}
-
-/** `0s` means no limit, as in Istio. */
-function timeout(text: string | undefined, path: string): number | null {
-  if (text === undefined) return null
-  return duration(text, path) || null
-}
-
-function duration(text: string, path: string): number {
-  const ms = parseDuration(text)
-  if (ms === null) throw new Rejected(path, `'${text}' is not a duration such as 500ms or 7s`)
-  return ms
+/** Whether there is a host that both stand for. */
+function overlap(one: string, other: string): boolean {
+  if (one === other) return true
+  const isUnder = (wild: string, host: string): boolean => wild.startsWith('*') && host.endsWith(wild.slice(1))
+  return isUnder(one, other) || isUnder(other, one)
 }

@@ -1,3 +1,4 @@
+import { NOWHERE_KNOWN } from './balance/locality.ts'
 import { DEFAULT_MESH_SETTINGS } from './mesh-settings.ts'
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -64,6 +65,8 @@ const endpoint: fc.Arbitrary<Endpoint> = plain({
   serving: fc.boolean(),
   terminating: fc.boolean(),
   node: fc.constant(null),
+  locality: fc.constant(null),
+  readySinceMs: fc.constant(null),
 })
 
 const service = fc
@@ -84,6 +87,7 @@ const service = fc
       publishNotReady: false,
       affinitySeconds: null,
       localOnly: false,
+      distribution: null,
     },
     ports: ports.map(([number, endpoints]) => ({
       ...{ name: '', port: number, protocol: 'http' as const },
@@ -106,10 +110,14 @@ const virtualService: fc.Arbitrary<VirtualService> = fc
     ...rest,
     ref: { kind: 'VirtualService', namespace, name: own },
     http: [rule({ matches: [match({ uri: { kind: 'regex', value: regex } })], destinations })],
+    ...{ tls: [], tcp: [] },
   }))
 
 const destinationRule = fc
-  .record({ name, namespace: space, createdMs, exportTo, host, subsets: fc.uniqueArray(version) })
+  .record({
+    ...{ name, namespace: space, createdMs, exportTo, host, subsets: fc.uniqueArray(version) },
+    callers: fc.option(fc.record({ app: name })),
+  })
   .map(({ name: own, namespace, subsets, ...rest }) => ({
     ...{ ...rest, policy: null, ref: { kind: 'DestinationRule', namespace, name: own } },
     subsets: subsets.map((label) => ({ name: label, labels: { version: label }, policy: null })),
@@ -157,6 +165,7 @@ function changed(before: Inventory, { keep, ...fresh }: typeof change extends fc
     rootNamespace: fresh.rootNamespace,
     mesh: fresh.mesh,
     node: fresh.node,
+    locality: NOWHERE_KNOWN,
     ...Object.fromEntries(merged),
   } as Inventory
 }
@@ -167,6 +176,7 @@ const EMPTY: Inventory = {
     rootNamespace: '',
     mesh: DEFAULT_MESH_SETTINGS,
     node: 'node-1',
+    locality: NOWHERE_KNOWN,
     workloads: [],
     services: [],
     virtualServices: [],
@@ -200,7 +210,7 @@ function decisions(snapshot: Snapshot): unknown {
         const caller = { ...CALLER, namespace: consumer }
         if (target.kind !== 'service') {
           const byHost = authorities.map((one) => routeAddress(snapshot, target, { request: one, caller }, seeded(7)))
-          return [routeTcp(snapshot, target, consumer), ...byHost]
+          return [routeTcp(snapshot, target, { consumer, caller }), ...byHost]
         }
         return asked.map((one) => routeHttp(snapshot, target, { request: one, caller }, seeded(7)))
       }),
@@ -336,6 +346,7 @@ test('a whole inventory that comes anew leaves the last good form of a policy th
       exportTo: ['*'],
     },
     http: [rule({ matches: [match({ uri: { kind: 'regex', value: regex } })] })],
+    ...{ tls: [], tcp: [] },
   })
   const before = compile({ ...EMPTY, version: 1, virtualServices: [policy('/good')] })
   const refused: Refusal[] = []
@@ -352,10 +363,12 @@ test('a large delta is cut into pieces of which each is small, and the work on e
   const ips = Array.from({ length: 1000 }, (_, index) => `10.1.${index >> 8}.${index & 255}`)
   const endpoints = ips.map((one) => ({
     ...{ address: { ip: one, port: 80 }, workload: null, ready: true, serving: true, terminating: false, node: null },
+    ...{ locality: null, readySinceMs: null },
   }))
   const services = Array.from({ length: 50 }, (_, index) => ({
     ...{ name: `s${index}`, namespace: 'default', host: hostOf(`s${index}`), addresses: [], headless: true },
     ...{ externalAddresses: [], externalName: null, publishNotReady: false, affinitySeconds: null, localOnly: false },
+    distribution: null,
     ports: [
       { name: '', port: 80, protocol: 'http' as const, endpoints: index === 0 ? endpoints : [endpoints[index]!] },
     ],

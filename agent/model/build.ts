@@ -4,14 +4,22 @@
 import { DEFAULT_MESH_SETTINGS } from './mesh-settings.ts'
 import { addressText } from './address.ts'
 import { ClaimsEdit, insertedByName, noClaims } from './claims.ts'
+import { compileCors } from './http/cors.ts'
+import { callerLabelsOf } from './destination.ts'
 import { type Delta, KEYS, type Settings, settingsOf, wholeOf } from './delta.ts'
 import { byAge, HostEdit, noHosts } from './host-index.ts'
 import { type Edit, Layered } from './layered.ts'
-import { requestTest } from './match.ts'
+import { flowTest } from './flow-match.ts'
+import { NOWHERE_KNOWN } from './balance/locality.ts'
+import { requestTest } from './http/match.ts'
+import { ruleName } from './http/route.ts'
 import type { PeerAuthentication } from './peer-authentication.ts'
-import type { DestinationRule, HttpRule, VirtualService } from './policy.ts'
+import type { FlowRule, HttpRule, VirtualService } from './policy.ts'
+import type { DestinationRule } from './traffic-policy.ts'
+import { substitutionOf } from './http/rewrite.ts'
 import type { Service } from './service.ts'
-import type { CompiledRule, CompiledVirtualService, DialledAt, Inventory, ServiceAt, Snapshot } from './snapshot.ts'
+import type { CompiledFlowRule, CompiledRule, CompiledVirtualService } from './snapshot.ts'
+import type { DialledAt, Inventory, ServiceAt, Snapshot } from './snapshot.ts'
 import type { ObjectRef, Workload } from './workload.ts'
 
 /** An object that cannot be in force, and why. The last good one of its name stays. */
@@ -23,8 +31,10 @@ export interface Refusal {
 /** Objects, endpoints or hosts worked through between two pauses. */
 const STEP = 16
 
+const UNKNOWN: Settings = { rootNamespace: '', mesh: DEFAULT_MESH_SETTINGS, node: '', locality: NOWHERE_KNOWN }
+
 /** Before the first inventory nothing is known; destinations are then gone to as they were dialled. */
-export function nothing(settings: Settings = { rootNamespace: '', mesh: DEFAULT_MESH_SETTINGS, node: '' }): Snapshot {
+export function nothing(settings: Settings = UNKNOWN): Snapshot {
   return {
     version: 0,
     rootNamespace: settings.rootNamespace,
@@ -45,6 +55,7 @@ export function nothing(settings: Settings = { rootNamespace: '', mesh: DEFAULT_
       destinationRules: Layered.empty(),
     },
     memo: new Map(),
+    callerLabels: [],
     peerModes: new WeakMap(),
   }
 }
@@ -131,6 +142,8 @@ export class Draft {
     const addresses = yield* this.#addresses.done()
     const peerAuthentications = yield* this.#peerAuthentications.done()
     const { rootNamespace } = this.#settings
+    const destinationRules = yield* this.#destinationRules.done()
+    const areRulesSame = destinationRules === this.#before.sources.destinationRules
     const arePeersSame =
       peerAuthentications === this.#before.peerAuthentications && rootNamespace === this.#before.rootNamespace
     return {
@@ -150,9 +163,10 @@ export class Draft {
         ips,
         addresses,
         virtualServices: yield* this.#virtualServices.done(),
-        destinationRules: yield* this.#destinationRules.done(),
+        destinationRules,
       },
       memo: new Map(),
+      callerLabels: areRulesSame ? this.#before.callerLabels : callerLabelsOf(destinationRules.values()),
       peerModes: arePeersSame ? this.#before.peerModes : new WeakMap(),
     }
   }
@@ -242,12 +256,28 @@ function* compileVirtualService(source: VirtualService): Generator<void, Compile
     http.push(compileRule(rule, source.ref))
     yield
   }
-  return { source, http }
+  const tls = compileFlows(source, 'tls')
+  yield
+  return { source, http, tls, tcp: compileFlows(source, 'tcp') }
+}
+
+function compileFlows(source: VirtualService, list: 'tls' | 'tcp'): readonly CompiledFlowRule[] {
+  return source[list].map((rule: FlowRule, index) => {
+    const by = { object: source.ref, rule: `${list}[${index}]` }
+    return { rule, by, tests: rule.matches.map(flowTest) }
+  })
 }
 
 function compileRule(rule: HttpRule, object: ObjectRef): CompiledRule {
   const by = { object, rule: rule.name }
-  return { rule, by, matches: rule.matches.map((match) => ({ match, test: requestTest(match) })) }
+  // a bad regex is refused here, and not when a request comes
+  if (rule.rewrite?.regex != null) substitutionOf(rule.rewrite.regex)
+  if (rule.cors !== null) compileCors(rule.cors)
+  const matches = rule.matches.map((match) => {
+    const named = match.name === '' ? by : { object, rule: ruleName(rule.name, match.name) }
+    return { match, by: named, test: requestTest(match) }
+  })
+  return { rule, by, matches }
 }
 
 function put<T>(index: Edit<T>, key: string, now: T | null): void {

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { certifies, materialOf, namesWanted, type OwnTls, ownTlsIn, serverNameOf } from './client-tls.ts'
-import type { ClientTls } from './policy.ts'
-import { clientTls, world } from './world.fixture.ts'
+import type { ClientTls } from './traffic-policy.ts'
+import { world } from './world.fixture.ts'
+import { clientTls } from './traffic-policy.fixture.ts'
 
 const own = (wish: Partial<ClientTls> = {}, mode: OwnTls['mode'] = 'SIMPLE'): OwnTls => ({
   ...clientTls(mode, wish),

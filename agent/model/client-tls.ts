@@ -2,7 +2,7 @@
 // whom it takes.
 
 import { canonicalIp } from './address.ts'
-import type { ClientTls, DestinationRule } from './policy.ts'
+import type { ClientTls, DestinationRule } from './traffic-policy.ts'
 
 /** TLS by certificates and roots of its own, and not the mesh's. */
 export type OwnTls = ClientTls & { readonly mode: 'SIMPLE' | 'MUTUAL' }

@@ -80,8 +80,26 @@ test('a wildcard over services of all namespaces is kept by each namespace for i
   ])
 })
 
+test('rules of requests and rules of connections contend each among themselves', () => {
+  const tcp = [{ matches: [], destinations: [] }]
+  const flows = { http: [], tcp }
+  const mesh = world()
+    .virtualService(virtual('requests', 'shop'))
+    .virtualService(virtual('connections', 'shop', flows))
+  assert.equal(services(mesh).size, 0)
+  const losses = services(mesh.virtualService(virtual('both', 'shop', { tcp })))
+  assert.deepEqual([...losses.keys()], ['shop/both'])
+  assert.deepEqual(
+    losses.get('shop/both')?.map(({ winners, fields }) => [winners[0]?.name, ...fields]),
+    [
+      ['requests', 'spec.http'],
+      ['connections', 'spec.tls', 'spec.tcp'],
+    ],
+  )
+})
+
 test('DestinationRules of one namespace lose only the fields that an older one has too', () => {
-  const policy = { balancer: 'RANDOM', ports: [] } as const
+  const policy = { simple: 'RANDOM', ports: [] } as const
   const mesh = world()
     .destinationRule({ name: 'old', namespace: 'shop', host: HOST, policy, subsets: [{ name: 'v1' }] })
     .destinationRule({ name: 'young', namespace: 'shop', host: HOST, subsets: [{ name: 'v2' }, { name: 'v1' }] })
@@ -90,6 +108,21 @@ test('DestinationRules of one namespace lose only the fields that an older one h
   const [young, last] = [told(losses.get('shop/young')), told(losses.get('shop/last'))] as [{ fields: string }[], never]
   assert.deepEqual([losses.size, young[0]?.fields], [2, 'spec.subsets[1]'])
   assert.match(JSON.stringify(last), /shop\/old.*spec\.trafficPolicy"/)
+})
+
+test('DestinationRules that select callers contend with those alone that select the same', () => {
+  const policy = { simple: 'RANDOM' } as const
+  const mesh = world()
+    .destinationRule({ name: 'all', namespace: 'client', host: HOST, policy })
+    .destinationRule({ name: 'some', namespace: 'client', host: HOST, policy, callers: { app: 'a' } })
+    .destinationRule({ name: 'others', namespace: 'client', host: HOST, policy, callers: { app: 'b' } })
+    .destinationRule({ name: 'far', namespace: 'shop', host: HOST, policy, callers: { app: 'a' } })
+  assert.equal(rules(mesh).size, 0)
+  const losses = rules(
+    mesh.destinationRule({ name: 'late', namespace: 'client', host: HOST, policy, callers: { app: 'a' } }),
+  )
+  assert.deepEqual([...losses.keys()], ['client/late'])
+  assert.match(JSON.stringify(told(losses.get('client/late'))), /client\/some.*spec\.trafficPolicy/)
 })
 
 test('a DestinationRule of the consumer wins whole for its callers; one of a third namespace is nobody’s rival', () => {

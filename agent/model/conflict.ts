@@ -3,9 +3,10 @@
 // one level: an exact host before a wildcard, a workload's policy before its namespace's, is how they are meant.
 
 import { type PeerAuthentication, peersByNamespace, selects } from './peer-authentication.ts'
-import type { DestinationRule, VirtualService } from './policy.ts'
+import type { VirtualService } from './policy.ts'
+import type { DestinationRule } from './traffic-policy.ts'
 import { isVisible } from './destination.ts'
-import { preferred } from './route.ts'
+import { hasRules, preferred } from './route.ts'
 import { byAge } from './host-index.ts'
 import type { ObjectRef, Workload } from './workload.ts'
 
@@ -60,6 +61,25 @@ const PRODUCERS_TRIED = 16
 /** VirtualServices that are not in force for all their hosts and callers. One of all that contend for a host is. */
 export function virtualServiceLosses(all: readonly VirtualService[], ground: Ground): Losses {
   const losses = new Tally()
+  for (const of of CARRIAGES) {
+    const rivals = all.filter((one) => hasRules(one, of))
+    addVirtualServiceLosses(losses, rivals, ground, (one) =>
+      CARRIAGES.every((each) => hasRules(one, each)) ? FIELDS[of] : [],
+    )
+  }
+  return losses.read()
+}
+
+const CARRIAGES = ['http', 'flows'] as const
+/** Rules of requests and of connections contend each among themselves. */
+const FIELDS = { http: ['spec.http'], flows: ['spec.tls', 'spec.tcp'] } as const
+
+function addVirtualServiceLosses(
+  losses: Tally,
+  all: readonly VirtualService[],
+  ground: Ground,
+  fieldsOf: (one: VirtualService) => readonly string[],
+): void {
   for (const [host, contenders] of contended(all, ({ hosts }) => hosts)) {
     for (const { consumer, producer } of calls(host, contenders, ground)) {
       const visible = contenders.filter(({ exportTo }) => isVisible(exportTo, consumer))
@@ -67,22 +87,32 @@ export function virtualServiceLosses(all: readonly VirtualService[], ground: Gro
       const winner = preferred(visible, order, ({ ref }) => ref.namespace)
       for (const one of visible) {
         if (one === winner) losses.kept(one, host, consumer)
-        else if (winner !== null) losses.lost(one, host, { consumer, winner: winner.ref, fields: [] })
+        else if (winner !== null) losses.lost(one, host, { consumer, winner: winner.ref, fields: fieldsOf(one) })
       }
     }
   }
-  return losses.read()
 }
 
 /**
  * DestinationRules that are not in force for all their callers, or not with all their fields: those of one namespace are
- * merged, and of what two of them say the older one's counts.
+ * merged, and of what two of them say the older one's counts. Those that select callers contend with none but who selects
+ * the same.
  */
 export function destinationRuleLosses(all: readonly DestinationRule[], ground: Ground): Losses {
   const losses = new Tally()
+  const bySelector = Map.groupBy(all, ({ callers, ref }) => {
+    return callers === null ? '' : `${ref.namespace} ${labelsText(Object.entries(callers))}`
+  })
+  for (const alike of bySelector.values()) addLosses(losses, alike, ground)
+  return losses.read()
+}
+
+function addLosses(losses: Tally, all: readonly DestinationRule[], ground: Ground): void {
   for (const [host, contenders] of contended(all, (rule) => [rule.host])) {
     for (const { consumer, producer } of calls(host, contenders, ground)) {
-      const visible = contenders.filter(({ exportTo }) => isVisible(exportTo, consumer))
+      const visible = contenders.filter(({ callers, exportTo, ref }) => {
+        return isVisible(exportTo, consumer) && (callers === null || ref.namespace === consumer)
+      })
       const order = [consumer, producer, ground.rootNamespace]
       const winner = order.map((namespace) => visible.find(({ ref }) => ref.namespace === namespace)).find(Boolean)
       if (winner === undefined) continue
@@ -98,7 +128,6 @@ export function destinationRuleLosses(all: readonly DestinationRule[], ground: G
       }
     }
   }
-  return losses.read()
 }
 
 /**

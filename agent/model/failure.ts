@@ -128,6 +128,15 @@ export const FAILURES = {
     retry: false,
     details: 'no_healthy_upstream',
   },
+  // there are some, and all of them failed too often of late
+  NO_HEALTHY_ENDPOINT: {
+    step: 'pick',
+    blame: 'upstream',
+    status: 503,
+    flag: 'UH',
+    retry: false,
+    details: 'no_healthy_upstream',
+  },
   DENIED: {
     step: 'authorize',
     blame: 'policy',
@@ -170,9 +179,27 @@ export const FAILURES = {
     retry: true,
     details: 'upstream_reset_before_response_started{remote_connection_failure|TLS_error}',
   },
+  // by a forward proxy that a DestinationRule's tunnel leads through
+  TUNNEL_REFUSED: {
+    step: 'connect',
+    blame: 'upstream',
+    status: 503,
+    flag: 'UF',
+    retry: true,
+    details: 'upstream_reset_before_response_started{remote_connection_failure|tunnel_refused}',
+  },
   SOCKET_LIMIT: {
     step: 'connect',
     blame: 'kernel',
+    status: 503,
+    flag: 'UO',
+    retry: false,
+    details: 'upstream_reset_before_response_started{overflow}',
+  },
+  // of what a rule lets be under way to the host: connections, requests that wait for one, requests
+  OVERFLOW: {
+    step: 'connect',
+    blame: 'policy',
     status: 503,
     flag: 'UO',
     retry: false,
@@ -203,6 +230,14 @@ export const FAILURES = {
     retry: false,
     details: 'response_timeout',
   },
+  PER_TRY_TIMEOUT: {
+    step: 'relay',
+    blame: 'upstream',
+    status: 504,
+    flag: 'UT',
+    retry: false,
+    details: 'upstream_per_try_timeout',
+  },
   CALLER_RESET: {
     step: 'relay',
     blame: 'caller',
@@ -212,6 +247,8 @@ export const FAILURES = {
     details: 'downstream_remote_disconnect',
   },
   IDLE_TIMEOUT: { step: 'relay', blame: 'mesh', status: 0, flag: 'SI', retry: false, details: 'stream_idle_timeout' },
+  // maxConnectionDuration of a DestinationRule
+  DURATION_LIMIT: { step: 'relay', blame: 'policy', status: 0, flag: 'DT', retry: false, details: 'duration_timeout' },
   SHUTDOWN: { step: 'relay', blame: 'mesh', status: 503, flag: '-', retry: false, details: 'shutdown' },
   MESH_BUG: { step: 'account', blame: 'mesh', status: 500, flag: '-', retry: false, details: 'mesh_bug' },
 } as const satisfies Record<string, FailureKind>

@@ -1,14 +1,17 @@
+import { NO_POLICY } from './destination.ts'
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Link, linkNear, linkTo } from './link.ts'
-import type { ClientTls } from './policy.ts'
+import type { ClientTls } from './traffic-policy.ts'
 import type { GivenMode } from './peer-authentication.ts'
 import { routeAddress } from './route-address.ts'
-import { backendsFor, routeTcp } from './route.ts'
+import { backendsFor } from './backends.ts'
+import { routeTcp } from './route.ts'
 import { request, seeded } from './request.fixture.ts'
 import { compile, resolve } from './snapshot.ts'
 import { PLAIN_TERMS } from './terms.ts'
-import { clientTls, hostOf, type PodsWish, world, type World } from './world.fixture.ts'
+import { hostOf, type PodsWish, world, type World } from './world.fixture.ts'
+import { clientTls } from './traffic-policy.fixture.ts'
 
 const WEB = 'spiffe://cluster.local/ns/default/sa/web'
 const CAPTURED = { serviceAccount: 'web', captured: 'agent-b' }
@@ -28,7 +31,7 @@ function linked({ tls, pod = CAPTURED, mode, opaque = true }: Case, link = linkT
     .destinationRule({ host: 'web', policy: { tls } })
   if (mode !== undefined) mesh.peerAuthentication({ mode })
   const snapshot = mesh.snapshot()
-  const at = { consumer: 'default', dialledPort: 443, family: 4, external: false } as const
+  const at = { consumer: 'default', caller: null, dialledPort: 443, family: 4, external: false } as const
   const backends = backendsFor(snapshot, { host: hostOf('web'), subset: null, port: null }, at)!
   return link(snapshot, backends.endpoints[0]!, backends)
 }
@@ -96,7 +99,7 @@ function outside(tls: ClientTls): Link {
     .external('ext', { ip: '192.0.2.1', port: 443 })
     .destinationRule({ host: 'ext', policy: { tls } })
     .snapshot()
-  const at = { consumer: 'default', dialledPort: 443, family: 4, external: false } as const
+  const at = { consumer: 'default', caller: null, dialledPort: 443, family: 4, external: false } as const
   const backends = backendsFor(snapshot, { host: hostOf('ext'), subset: null, port: null }, at)!
   return linkTo(snapshot, backends.endpoints[0]!, backends)
 }
@@ -148,14 +151,14 @@ test('an endpoint of a headless Service that is dialled is secured as that Servi
       .pods('db', { captured: null })
       .destinationRule({ host: 'db', policy: { ports: [{ port: 443, tls: clientTls('SIMPLE') }] } })
   const { snapshot, target } = dialledEndpoint(mesh(true))
-  const flow = routeTcp(snapshot, target, 'default')
-  assert.deepEqual([flow.tls?.mode, flow.host, flow.isUnknown], ['SIMPLE', hostOf('db'), false])
+  const flow = routeTcp(snapshot, target, { consumer: 'default', caller: null })
+  assert.deepEqual([flow.policy.tls?.mode, flow.host, flow.isUnknown], ['SIMPLE', hostOf('db'), false])
   const asked = { request: request({ authority: 'db' }), caller: null }
   const route = routeAddress(snapshot, target, asked, seeded(1))
-  assert.equal(route.kind === 'forward' && route.backends.tls?.mode, 'SIMPLE')
+  assert.equal(route.kind === 'forward' && route.backends.policy.tls?.mode, 'SIMPLE')
   // behind any other Service a pod that is dialled is but a pod
   const aside = dialledEndpoint(mesh(false))
-  assert.equal(routeTcp(aside.snapshot, aside.target, 'default').tls, null)
+  assert.equal(routeTcp(aside.snapshot, aside.target, { consumer: 'default', caller: null }).policy.tls, null)
 })
 
 test('a route to a subset of the headless Service itself is secured as the subset’s', () => {
@@ -165,18 +168,18 @@ test('a route to a subset of the headless Service itself is secured as the subse
     .destinationRule({ host: 'db', subsets: [{ name: 'v1', policy: { tls: clientTls('SIMPLE', { sni: 'v1' }) } }] })
     .virtualService({
       hosts: ['db'],
-      http: [{ destinations: [{ host: hostOf('db'), subset: 'v1', port: null, weight: 0 }] }],
+      http: [{ destinations: [{ host: hostOf('db'), subset: 'v1', port: null, weight: 0, headers: null }] }],
     })
   const { snapshot, target } = dialledEndpoint(mesh)
   const route = routeAddress(snapshot, target, { request: request({ authority: 'db' }), caller: null }, seeded(1))
-  assert.equal(route.kind === 'forward' && route.backends.tls?.sni, 'v1')
+  assert.equal(route.kind === 'forward' && route.backends.policy.tls?.sni, 'v1')
 })
 
 test('what nobody knows is passed through as it is, whatever a rule says of all hosts', () => {
   const mesh = world().destinationRule({ host: '*', policy: { tls: clientTls('ISTIO_MUTUAL') } })
   const { snapshot, target } = dialledEndpoint(mesh)
-  const { endpoints, tls, host } = routeTcp(snapshot, target, 'default')
-  assert.equal(linkTo(snapshot, endpoints[0]!, { tls, host }).kind, 'plain')
+  const { endpoints, policy, host } = routeTcp(snapshot, target, { consumer: 'default', caller: null })
+  assert.equal(linkTo(snapshot, endpoints[0]!, { policy, host }).kind, 'plain')
 })
 
 test('a port that goes past the proxy is no port of the mesh: nobody there takes its TLS, nor refuses plaintext', () => {
@@ -202,7 +205,7 @@ test('a pod that is not known yet is not reached where it may be under STRICT', 
   const of = (mesh: World): string => {
     const snapshot = compile({ ...mesh.inventory(), workloads: [] })
     const { endpoints } = snapshot.serviceByHost.get(hostOf('web'))!.ports[0]!
-    const link = linkTo(snapshot, endpoints[0]!, { host: hostOf('web'), tls: null })
+    const link = linkTo(snapshot, endpoints[0]!, { host: hostOf('web'), policy: NO_POLICY })
     return 'why' in link ? `${link.kind}: ${link.why}` : link.kind
   }
   assert.equal(of(known), 'plain')

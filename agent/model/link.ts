@@ -4,7 +4,7 @@
 import { isOwnTls, materialOf, namesWanted, type OwnTls, serverNameOf } from './client-tls.ts'
 import { identityOf } from './identity.ts'
 import { type PeerMode, saysStrict } from './peer-authentication.ts'
-import type { ClientTls } from './policy.ts'
+import type { ClientTls } from './traffic-policy.ts'
 import { type Endpoint, nameOf } from './service.ts'
 import { modeOf, type Snapshot, workloadAt } from './snapshot.ts'
 import { readSpiffeUri } from './spiffe.ts'
@@ -37,10 +37,13 @@ export type Link =
 /** How a policy wants a host's endpoints reached; `tls` is null where none says. */
 export interface Wish {
   readonly host: string
-  readonly tls: ClientTls | null
+  readonly policy: { readonly tls: ClientTls | null }
 }
 
-type Wished = Wish & { readonly tls: ClientTls }
+interface Wished {
+  readonly host: string
+  readonly tls: ClientTls
+}
 
 /** Links worked out once a snapshot: they are asked for with every request. */
 class Links {
@@ -78,7 +81,8 @@ const NEAR = new Links()
 
 /** The link to an endpoint that is not captured on this node. */
 export function linkTo(snapshot: Snapshot, endpoint: Endpoint, wish: Wish): Link {
-  const { host, tls } = wish
+  const { host } = wish
+  const { tls } = wish.policy
   if (tls === null) return FAR.unsaid(snapshot, endpoint, () => unsaid(snapshot, endpoint))
   return FAR.wished(snapshot, endpoint, { host, tls }, () => wished(snapshot, endpoint, { host, tls }))
 }
@@ -87,7 +91,7 @@ export function linkTo(snapshot: Snapshot, endpoint: Endpoint, wish: Wish): Link
  * The link to an application of this very node: where no network lies between, the mesh's TLS has nothing to secure. What
  * the application itself speaks is another matter.
  */
-export function linkNear(snapshot: Snapshot, endpoint: Endpoint, { host, tls }: Wish): Link {
+export function linkNear(snapshot: Snapshot, endpoint: Endpoint, { host, policy: { tls } }: Wish): Link {
   if (tls === null || tls.mode === 'DISABLE') return plainLink(endpoint)
   return NEAR.wished(snapshot, endpoint, { host, tls }, () => {
     if (isOwnTls(tls)) return originated(endpoint, tls, host)

@@ -12,7 +12,8 @@ const pod = world().pods('web-v1').pod('web-v1-1')
 const caller: Caller = { kind: 'workload', workload: pod, proof: 'netns' }
 
 function endpoint(ip: string): Endpoint {
-  return { address: { ip, port: 80 }, workload: null, ready: true, serving: true, terminating: false, node: null }
+  const place = { node: null, locality: null, readySinceMs: null }
+  return { address: { ip, port: 80 }, workload: null, ready: true, serving: true, terminating: false, ...place }
 }
 
 function judged(ip: string): Permit | Denial {

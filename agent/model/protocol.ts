@@ -43,6 +43,7 @@ const BY_NAME: ReadonlyMap<string, Protocol> = new Map([
   ['mysql', 'opaque'],
   ['redis', 'opaque'],
 ])
+const TLS_NAMES: ReadonlySet<string> = new Set(['https', 'tls', 'kubernetes.io/wss'])
 const HTTP2_NAMES: ReadonlySet<string> = new Set(['http2', 'kubernetes.io/h2c', 'grpc'])
 
 /** A port of a Service, as far as it tells what is spoken there. */
@@ -62,6 +63,11 @@ export function declaredProtocol(port: PortDeclaration): DeclaredProtocol {
 /** Whether a port declares HTTP/2, which is carried opaque. */
 export function declaresHttp2(port: PortDeclaration): boolean {
   return HTTP2_NAMES.has(declaredName(port))
+}
+
+/** Whether a port declares TLS of its application: there the caller speaks first. */
+export function declaresTls(port: PortDeclaration): boolean {
+  return TLS_NAMES.has(declaredName(port))
 }
 
 /** The name in BY_NAME that a port gives, or one that is not there. */

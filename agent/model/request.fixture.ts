@@ -1,7 +1,7 @@
 // Requests and random numbers for tests: what is not said is what a plain GET has.
 
-import type { RequestFacts } from './match.ts'
-import type { Random } from './route.ts'
+import type { RequestFacts } from './http/match.ts'
+import type { Random } from './chance.ts'
 
 /** A request by its facts; header names in any case. */
 export function request(

@@ -3,7 +3,8 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { request } from './request.fixture.ts'
 import { routeAddress } from './route-address.ts'
-import { type HttpRoute, keptFrom } from './route.ts'
+import { type HttpRoute } from './http/route.ts'
+import { keptFrom } from './route.ts'
 import { resolvePod } from './snapshot.ts'
 import { hostOf, rule, to, world, type World } from './world.fixture.ts'
 
@@ -182,4 +183,20 @@ test('a Host is the same host in any case of letters, with a port or a last dot,
       },
     ),
   )
+})
+
+test('however many ports a caller dials of what the mesh does not know, what is remembered has a bound', () => {
+  const http = [{ destinations: [to('web', { port: 80 })] }]
+  const mesh = world()
+    .service('web')
+    .pods('web')
+    .virtualService({ hosts: ['out.example'], http })
+  const snapshot = mesh.snapshot()
+  const asked = { request: request({ authority: 'out.example' }), caller: mesh.pod('web-1') }
+  for (let port = 1; port < 5000; port++) {
+    const address = { ip: '192.0.2.7', port }
+    const route = routeAddress(snapshot, { kind: 'unknown', address, behind: null }, asked, () => 0)
+    assert.equal(route.kind === 'forward' && route.backends.host, hostOf('web'))
+  }
+  for (const known of snapshot.memo.values()) assert.ok(known.length <= 1024)
 })

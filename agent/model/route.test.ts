@@ -2,13 +2,16 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { addressText } from './address.ts'
-import type { Balancer, HttpRule, RequestMatch } from './policy.ts'
+import type { HttpRule, RequestMatch } from './policy.ts'
+import type { Balancer } from './traffic-policy.ts'
 import { drawn, request, seeded } from './request.fixture.ts'
-import { backendsFor, type HttpRoute, keptFrom, type Random, routeHttp, routeTcp, virtualServiceFor } from './route.ts'
+import { backendsFor } from './backends.ts'
+import { type HttpRoute } from './http/route.ts'
+import { keptFrom, routeHttp, routeTcp, virtualServiceFor } from './route.ts'
+import { type Random } from './chance.ts'
 import { resolve, type Snapshot } from './snapshot.ts'
 import type { Workload } from './workload.ts'
 import {
-  clientTls,
   dialled,
   type DestinationRuleWish,
   hostOf,
@@ -17,7 +20,9 @@ import {
   to,
   type World,
   world,
+  balancingOf,
 } from './world.fixture.ts'
+import { clientTls } from './traffic-policy.fixture.ts'
 
 type Forward = HttpRoute & { readonly kind: 'forward' }
 interface Ask {
@@ -145,7 +150,7 @@ test('a lone destination takes all, whatever its weight; several without any wei
 })
 
 test('faults strike the share of requests they name, each for itself', () => {
-  const fault = { delay: { percent: 30, ms: 700 }, abort: { percent: 10, status: 503 } }
+  const fault = { delay: { percent: 30, ms: 700 }, abort: { percent: 10, status: 503, grpcStatus: null } }
   const snapshot = ruled({ name: 'faulty', destinations: [v1], fault })
   const random = seeded(9)
   const draws = 20_000
@@ -170,15 +175,17 @@ test('faults strike the share of requests they name, each for itself', () => {
 test('a fault of 0 percent never strikes and one of 100 always does', () => {
   for (const number of [0, 0.5, 1 - 2 ** -53]) {
     const random = drawn(number)
-    const abort = { percent: 100, status: 418 }
+    const abort = { percent: 100, status: 418, grpcStatus: null }
     const always = ruled({ destinations: [v1], fault: { delay: { percent: 100, ms: 5 }, abort } })
     assert.deepEqual(route(always, { random }), {
       kind: 'abort',
       by: { object: { kind: 'VirtualService', namespace: 'default', name: 'reviews' }, rule: '' },
       delayMs: 5,
       status: 418,
+      grpcStatus: null,
+      changes: { request: [], response: [] },
     })
-    const never = { delay: { percent: 0, ms: 5 }, abort: { percent: 0, status: 500 } }
+    const never = { delay: { percent: 0, ms: 5 }, abort: { percent: 0, status: 500, grpcStatus: null } }
     assert.equal(forwarded(ruled({ destinations: [v1], fault: never }), { random }).delayMs, 0)
   }
 })
@@ -206,7 +213,7 @@ test('a rewrite replaces the prefix that matched, else the whole path, and keeps
     [[prefix('/a')], null, '/a/b', null],
   ]
   for (const [matches, uri, target, sent] of table) {
-    const snapshot = ruled({ matches, destinations: [v1], rewrite: { uri, authority: 'other.example' } })
+    const snapshot = ruled({ matches, destinations: [v1], rewrite: { uri, authority: 'other.example', regex: null } })
     const found = forwarded(snapshot, { request: { target } })
     assert.equal(found.target, sent, JSON.stringify([matches[0]?.uri, uri, target]))
     assert.equal(found.authority, 'other.example')
@@ -214,7 +221,7 @@ test('a rewrite replaces the prefix that matched, else the whole path, and keeps
 })
 
 test('a rewrite of the uri alone keeps the authority, and no rewrite keeps both', () => {
-  const uri = forwarded(ruled({ destinations: [v1], rewrite: { uri: '/x', authority: null } }))
+  const uri = forwarded(ruled({ destinations: [v1], rewrite: { uri: '/x', authority: null, regex: null } }))
   assert.deepEqual([uri.target, uri.authority], ['/x', null])
   const none = forwarded(ruled({ destinations: [v1] }), { request: { target: '/a?b' } })
   assert.deepEqual([none.target, none.authority], [null, null])
@@ -226,10 +233,23 @@ test('a prefix rewritten and the rest are the whole of what is sent', () => {
   fc.assert(
     fc.property(path, path, fc.stringMatching(/^[a-z/]{0,4}$/), query, (prefix, uri, rest, tail) => {
       const matches = [match({ uri: { kind: 'prefix', value: prefix } })]
-      const snapshot = ruled({ matches, destinations: [v1], rewrite: { uri, authority: null } })
+      const snapshot = ruled({ matches, destinations: [v1], rewrite: { uri, authority: null, regex: null } })
       assert.equal(forwarded(snapshot, { request: { target: prefix + rest + tail } }).target, uri + rest + tail)
     }),
   )
+})
+
+test('what a rewrite makes is a path, and what is no path is not rewritten', () => {
+  const sent = (rewrite: { uri?: string; regex?: { match: string; by: string } }, target: string): string | null => {
+    const whole = { uri: null, authority: null, regex: null, ...rewrite }
+    return forwarded(ruled({ destinations: [v1], rewrite: whole }), { request: { target } }).target
+  }
+  const behind = { regex: { match: '^/proxy/(.*)$', by: '\\1' } }
+  assert.equal(sent(behind, '/proxy/http://other.example/?q'), '/http://other.example/?q')
+  assert.equal(sent({ regex: { match: '^/a$', by: '' } }, '/a'), '/')
+  assert.equal(sent({ uri: 'x' }, '/a'), '/xa')
+  assert.equal(sent({ uri: '/x' }, '*'), null)
+  assert.equal(sent(behind, 'other.example:443'), null)
 })
 
 /** A service of namespace `shop`, called from `front`, with a VirtualService in each namespace named. */
@@ -310,7 +330,7 @@ test('a caller who is not proved sees what the service’s own namespace sees', 
   assert.equal(forwarded(mesh.snapshot(), { caller: mesh.pod('web-v1-1', 'front') }).by, null)
 })
 
-const fromDefault = { consumer: 'default', dialledPort: 80, family: 4, external: false } as const
+const fromDefault = { consumer: 'default', caller: null, dialledPort: 80, family: 4, external: false } as const
 const at = (host: string, subset: string | null = null, port: number | null = null) => ({
   host: hostOf(host),
   subset,
@@ -364,7 +384,7 @@ test('a service is served by endpoints of the family that it was dialled by, and
     assert.ok(dialled.kind === 'service')
     const found = routeHttp(snapshot, dialled, { request: request({ target }), caller: null }, Math.random)
     assert.ok(found.kind === 'forward')
-    const plain = routeTcp(snapshot, dialled, 'default')
+    const plain = routeTcp(snapshot, dialled, { consumer: 'default', caller: null })
     if (target === '/') assert.deepEqual(plain.endpoints, found.backends.endpoints)
     return found.backends.endpoints.map(({ address }) => address.ip)
   }
@@ -436,16 +456,16 @@ function balancerWith(add: (mesh: World) => World, where: { subset?: string; con
   const mesh = add(world().service('reviews', { namespace: 'shop' }))
   const { subset = null, consumer = 'front' } = where
   const destination = { host: hostOf('reviews', 'shop'), subset, port: null }
-  return backendsFor(mesh.snapshot(), destination, { ...fromDefault, consumer })!.balancer
+  return backendsFor(mesh.snapshot(), destination, { ...fromDefault, consumer })!.policy.balancing.simple
 }
 
 const host = hostOf('reviews', 'shop')
 const namespace = 'shop'
 
 test('a balancer is the subset’s before the rule’s and the port’s before the top level’s, else least request', () => {
-  const policy = { balancer: 'RANDOM', ports: [] } as const
-  const byPort = { balancer: 'RANDOM', ports: [{ port: 80, balancer: 'ROUND_ROBIN' }] } as const
-  const otherPort = { balancer: 'RANDOM', ports: [{ port: 81, balancer: 'ROUND_ROBIN' }] } as const
+  const policy = { simple: 'RANDOM', ports: [] } as const
+  const byPort = { simple: 'RANDOM', ports: [{ port: 80, simple: 'ROUND_ROBIN' }] } as const
+  const otherPort = { simple: 'RANDOM', ports: [{ port: 81, simple: 'ROUND_ROBIN' }] } as const
   const v1 = (own: typeof policy | typeof byPort | null) => [{ name: 'v1', policy: own }]
   const table: [Parameters<World['destinationRule']>[0] | null, string | null, Balancer][] = [
     [null, null, 'LEAST_REQUEST'],
@@ -474,7 +494,7 @@ test('TLS is the subset’s before the rule’s and the port’s before the top 
     [{ policy: { ...simple, ports: [{ port: 80 }] } }, null, undefined],
     [{ policy: { ...simple, ports: [{ port: 81, tls: tls('DISABLE') }] } }, null, 'SIMPLE'],
     [{ policy: simple, subsets: [{ name: 'v1', policy: { tls: tls('ISTIO_MUTUAL') } }] }, 'v1', 'ISTIO_MUTUAL'],
-    [{ policy: simple, subsets: [{ name: 'v1', policy: { balancer: 'RANDOM' } }] }, 'v1', 'SIMPLE'],
+    [{ policy: simple, subsets: [{ name: 'v1', policy: { simple: 'RANDOM' } }] }, 'v1', 'SIMPLE'],
     [{ policy: simple, subsets: [{ name: 'v1' }] }, null, 'SIMPLE'],
   ]
   for (const [wish, subset, mode] of table) {
@@ -483,12 +503,12 @@ test('TLS is the subset’s before the rule’s and the port’s before the top 
       .pods('app-v1')
       .destinationRule({ host: 'app', ...wish })
     const destination = { host: hostOf('app'), subset, port: null }
-    assert.equal(backendsFor(mesh.snapshot(), destination, fromDefault)?.tls?.mode, mode, JSON.stringify(wish))
+    assert.equal(backendsFor(mesh.snapshot(), destination, fromDefault)?.policy.tls?.mode, mode, JSON.stringify(wish))
   }
 })
 
 test('a port’s own settings without a balancer mean the default, not what stands above them', () => {
-  const policy = { balancer: 'RANDOM', ports: [{ port: 80, balancer: null }] } as const
+  const policy = { simple: 'RANDOM', ports: [{ port: 80, balancing: null }] } as const
   assert.equal(
     balancerWith((mesh) => mesh.destinationRule({ host, namespace, policy })),
     'LEAST_REQUEST',
@@ -496,7 +516,7 @@ test('a port’s own settings without a balancer mean the default, not what stan
 })
 
 test('a DestinationRule is looked for with the consumer, then the service, then in the root, and nowhere else', () => {
-  const of = (balancer: Balancer) => ({ balancer, ports: [] })
+  const of = (simple: Balancer) => ({ simple, ports: [] })
   const front = { host, namespace: 'front', policy: of('ROUND_ROBIN') }
   const shop = { host, namespace: 'shop', policy: of('RANDOM') }
   const root = { host, namespace: ROOT_NAMESPACE, policy: of('ROUND_ROBIN') }
@@ -516,12 +536,12 @@ test('a DestinationRule is looked for with the consumer, then the service, then 
 test('DestinationRules of one host in one namespace are one: all their subsets, the oldest one’s policy', () => {
   const mesh = world().service('reviews').pods('reviews-v1').pods('reviews-v2')
   mesh.destinationRule({ host: 'reviews', subsets: [{ name: 'v1' }] })
-  mesh.destinationRule({ host: 'reviews', subsets: [{ name: 'v2' }], policy: { balancer: 'RANDOM', ports: [] } })
-  mesh.destinationRule({ host: 'reviews', policy: { balancer: 'ROUND_ROBIN', ports: [] } })
+  mesh.destinationRule({ host: 'reviews', subsets: [{ name: 'v2' }], policy: { simple: 'RANDOM', ports: [] } })
+  mesh.destinationRule({ host: 'reviews', policy: { simple: 'ROUND_ROBIN', ports: [] } })
   const snapshot = mesh.snapshot()
   for (const version of ['v1', 'v2']) {
     const found = backendsFor(snapshot, at('reviews', version), fromDefault)
-    assert.deepEqual([found?.endpoints.length, found?.balancer], [1, 'RANDOM'], version)
+    assert.deepEqual([found?.endpoints.length, found?.policy.balancing.simple], [1, 'RANDOM'], version)
   }
 })
 
@@ -553,7 +573,11 @@ test('a dialled pod or an address that belongs to nothing is reached as it was d
     [{ ip: pod.ips[0]!, port: 5000 }, pod.uid],
     [{ ip: '203.0.113.5', port: 443 }, null],
   ] as const) {
-    const { endpoints, port, host: name } = routeTcp(snapshot, resolve(snapshot, address), 'default')
+    const {
+      endpoints,
+      port,
+      host: name,
+    } = routeTcp(snapshot, resolve(snapshot, address), { consumer: 'default', caller: null })
     assert.deepEqual(
       endpoints.map((endpoint) => [addressText(endpoint.address), endpoint.workload]),
       [[addressText(address), uid]],
@@ -567,11 +591,11 @@ test('under internalTrafficPolicy Local only endpoints of the own node serve, an
     world().service('app', { localOnly: true }).pods('app-v1', { node }).pods('app-v2', { node: 'node-2' }).snapshot()
   const near = of('node-1')
   assert.deepEqual(
-    routeTcp(near, dialled(near, 'app'), 'default').endpoints.map(({ node }) => node),
+    routeTcp(near, dialled(near, 'app'), { consumer: 'default', caller: null }).endpoints.map(({ node }) => node),
     ['node-1'],
   )
   const far = of('node-2')
-  assert.deepEqual(routeTcp(far, dialled(far, 'app'), 'default').endpoints, [])
+  assert.deepEqual(routeTcp(far, dialled(far, 'app'), { consumer: 'default', caller: null }).endpoints, [])
 })
 
 test('a Service’s affinity holds where no policy names a balancer or a subset', () => {
@@ -579,12 +603,16 @@ test('a Service’s affinity holds where no policy names a balancer or a subset'
     world()
       .service('app', { affinitySeconds: 60 })
       .pods('app-v1')
-      .destinationRule({ host: 'app', policy: { balancer, ports: [] }, subsets: [{ name: 'v1' }] })
+      .destinationRule({
+        host: 'app',
+        policy: { ...balancingOf(balancer ?? undefined), ports: [] },
+        subsets: [{ name: 'v1' }],
+      })
       .snapshot()
   const [plain, ruled] = [built(null), built('RANDOM')]
-  assert.equal(routeTcp(plain, dialled(plain, 'app'), 'default').affinitySeconds, 60)
-  assert.equal(routeTcp(ruled, dialled(ruled, 'app'), 'default').affinitySeconds, null)
-  const at = { consumer: 'default', dialledPort: 80, family: 4, external: false } as const
+  assert.equal(routeTcp(plain, dialled(plain, 'app'), { consumer: 'default', caller: null }).affinitySeconds, 60)
+  assert.equal(routeTcp(ruled, dialled(ruled, 'app'), { consumer: 'default', caller: null }).affinitySeconds, null)
+  const at = { consumer: 'default', caller: null, dialledPort: 80, family: 4, external: false } as const
   const subset = { host: 'app.default.svc.cluster.local', subset: 'v1', port: null }
   assert.equal(backendsFor(plain, subset, at)?.affinitySeconds, null)
 })
@@ -612,4 +640,40 @@ test('under REGISTRY_ONLY a caller is kept from what is no Service, no endpoint 
     ...[undefined, undefined, undefined, undefined],
     ...[kept('192.0.2.1:80'), kept('10.96.0.1:81'), kept('[2001:db8::1]:80')],
   ])
+})
+
+test('a DestinationRule that selects callers speaks to those of its namespace alone, ahead of one that does not', () => {
+  const mesh = world()
+    .service('reviews', { namespace: 'shop' })
+    .pods('front', { namespace: 'client', labels: { app: 'front' }, behind: [] })
+    .pods('batch', { namespace: 'client', labels: { app: 'batch' }, behind: [] })
+    .pods('front', { namespace: 'other', labels: { app: 'front' }, behind: [] })
+    .destinationRule({ host, namespace: 'client', policy: { simple: 'ROUND_ROBIN' } })
+    .destinationRule({ host, namespace: 'client', policy: { simple: 'RANDOM' }, callers: { app: 'front' } })
+    .destinationRule({ host, namespace: 'shop', policy: { simple: 'PASSTHROUGH' } })
+  const snapshot = mesh.snapshot()
+  const of = (name: string, space: string): string => {
+    const caller = mesh.pod(name, space)
+    return routeTcp(snapshot, dialled(snapshot, 'reviews', 80, 'shop'), { consumer: space, caller }).policy.balancing
+      .simple
+  }
+  for (let i = 0; i < 2; i++) {
+    assert.equal(of('front-1', 'client'), 'RANDOM') // also once the other one has been worked out
+    assert.equal(of('batch-1', 'client'), 'ROUND_ROBIN')
+    assert.equal(of('front-1', 'other'), 'PASSTHROUGH')
+  }
+})
+
+test('a rule that selects all callers of its namespace is not for who is not known, whoever asks first', () => {
+  const mesh = world()
+    .service('reviews')
+    .pods('reviews')
+    .destinationRule({ host: 'reviews', policy: { simple: 'RANDOM' }, callers: {} })
+  const [target, caller] = [dialled(mesh.snapshot(), 'reviews'), mesh.pod('reviews-1')]
+  const askedBy = (...all: (typeof caller | null)[]): string[] => {
+    const snapshot = mesh.snapshot()
+    return all.map((one) => routeTcp(snapshot, target, { consumer: 'default', caller: one }).policy.balancing.simple)
+  }
+  assert.deepEqual(askedBy(null, caller), ['LEAST_REQUEST', 'RANDOM'])
+  assert.deepEqual(askedBy(caller, null), ['RANDOM', 'LEAST_REQUEST'])
 })

@@ -1,6 +1,7 @@
 // Services and their endpoints, as Kubernetes means them.
 
 import { addressText, type SocketAddress } from './address.ts'
+import type { Locality } from './balance/locality.ts'
 import type { DeclaredProtocol } from './protocol.ts'
 
 /** A workload's address behind a service. */
@@ -13,6 +14,10 @@ export interface Endpoint {
   readonly terminating: boolean
   /** Kubernetes node, or null where unknown. */
   readonly node: string | null
+  /** Where that node is, or null where nothing is known of it. */
+  readonly locality: Locality | null
+  /** When it became ready, in milliseconds since 1970; null: it was there as the agent began, or is not ready. */
+  readonly readySinceMs: number | null
 }
 
 const NAMES = new WeakMap<Endpoint, string>()
@@ -51,6 +56,8 @@ export interface Service {
   readonly affinitySeconds: number | null
   /** Whether by a ClusterIP only endpoints of the caller's own node serve (internalTrafficPolicy Local). */
   readonly localOnly: boolean
+  /** Whether endpoints of the caller's own zone, or node, come first (trafficDistribution); null: all are alike. */
+  readonly distribution: 'zone' | 'node' | null
   /** spec.externalName, lower case, of a Service that is but a name for another host; else null. */
   readonly externalName: string | null
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { backendsFor } from './route.ts'
+import { backendsFor } from './backends.ts'
 import { hasLeft } from './serving.ts'
 import { resolve } from './snapshot.ts'
 import { hostOf, type PodsWish, world, type World } from './world.fixture.ts'
@@ -50,7 +50,7 @@ test('internalTrafficPolicy Local leaves the endpoints of the own node, to those
   const snapshot = mesh.snapshot()
   const destination = { host: hostOf('web'), subset: null, port: null } // one object, which answers are kept by
   const ips = (external: boolean): string[] => {
-    const at = { consumer: 'default', dialledPort: 80, family: 4, external } as const
+    const at = { consumer: 'default', caller: null, dialledPort: 80, family: 4, external } as const
     const found = backendsFor(snapshot, destination, at)
     return (found?.endpoints ?? []).map(({ address }) => address.ip)
   }
@@ -65,7 +65,7 @@ test('internalTrafficPolicy Local leaves the endpoints of the own node, to those
 
 test('where none is ready on the own node those that terminate and serve there do, and never those of another', () => {
   const wish = { ready: false, serving: true, terminating: true, node: 'node-1' }
-  const at = { consumer: 'default', dialledPort: 80, family: 4, external: false } as const
+  const at = { consumer: 'default', caller: null, dialledPort: 80, family: 4, external: false } as const
   const found = (mesh: World) =>
     backendsFor(mesh.snapshot(), { host: hostOf('web'), subset: null, port: null }, at)?.endpoints.length
   const local = world().service('web', { localOnly: true }).pods('web-v2', { node: 'node-2' })

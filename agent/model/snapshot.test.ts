@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { addressText } from './address.ts'
-import { pick } from './balance.ts'
+import { ANYONE, footing } from './balance/balance.fixture.ts'
+import { pick } from './balance/balance.ts'
 import { request, seeded } from './request.fixture.ts'
 import { routeHttp } from './route.ts'
 import { entriesFor } from './host-index.ts'
@@ -41,8 +42,7 @@ test('an inventory that cannot be changed is compiled and routed all the same, a
   const asked = { request: request(), caller: { ...mesh.pod('reviews-v1-1'), labels: { app: 'web' } } }
   const route = routeHttp(snapshot, dialled(snapshot, 'reviews'), asked, seeded(1))
   assert.ok(route.kind === 'forward')
-  const node = { active: () => 0, turn: () => 0 }
-  assert.notEqual(pick(route.backends, node, seeded(1), new Set(['10.244.0.1:9080'])), null)
+  assert.notEqual(pick(route.backends, footing(), ANYONE, new Set(['10.244.0.1:9080'])), null)
   assert.equal(snapshot.version, 7)
   assert.equal(JSON.stringify(inventory), before)
 })
@@ -169,7 +169,7 @@ test('an endpoint that names no pod is told by its address, one that names an un
   const mesh = shop()
   const snapshot = mesh.snapshot()
   const pod = mesh.pod('files-v1-1')
-  const endpoint = { ready: true, serving: true, terminating: false, node: null }
+  const endpoint = { ready: true, serving: true, terminating: false, node: null, locality: null, readySinceMs: null }
   const address = { ip: pod.ips[0]!, port: 1 }
   assert.equal(workloadAt(snapshot, { ...endpoint, address, workload: null })?.uid, pod.uid)
   assert.equal(workloadAt(snapshot, { ...endpoint, address, workload: 'gone' }), null)
@@ -208,10 +208,15 @@ test('an answer is worked out once for an object and a vantage, also where it is
   let worked = 0
   const [one, other] = [{}, {}]
   const ask = (of: object, wish: Partial<Vantage> = {}): null =>
-    memoized(snapshot, of, { consumer: 'shop', dialledPort: 80, family: 4, external: false, ...wish }, () => {
-      worked++
-      return null
-    })
+    memoized(
+      snapshot,
+      of,
+      { consumer: 'shop', caller: null, dialledPort: 80, family: 4, external: false, ...wish },
+      () => {
+        worked++
+        return null
+      },
+    )
   assert.deepEqual([ask(one), ask(one), ask(other), ask(other)], [null, null, null, null])
   assert.equal(worked, 2)
   for (const wish of [{ consumer: 'bank' }, { dialledPort: 81 }, { family: 6 }, { external: true }] as const) {

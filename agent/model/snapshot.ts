@@ -3,10 +3,12 @@
 import { addressText, familyOf, type IpFamily, type SocketAddress } from './address.ts'
 import { compileWhole, type Refusal } from './build.ts'
 import type { Claims } from './claims.ts'
+import type { Consumer } from './destination.ts'
 import type { Settings } from './delta.ts'
 import type { HostIndex } from './host-index.ts'
 import type { Layered } from './layered.ts'
-import type { RequestTest } from './match.ts'
+import { type Locality, ownPlaceOf } from './balance/locality.ts'
+import type { RequestTest } from './http/match.ts'
 import type { MeshSettings } from './mesh-settings.ts'
 import {
   effectiveMode,
@@ -16,7 +18,9 @@ import {
   type PeerModes,
   peerModesOf,
 } from './peer-authentication.ts'
-import type { DestinationRule, HttpRule, RequestMatch, VirtualService } from './policy.ts'
+import type { FlowTest } from './flow-match.ts'
+import type { FlowRule, HttpRule, RequestMatch, VirtualService } from './policy.ts'
+import type { DestinationRule } from './traffic-policy.ts'
 import { type Endpoint, nameOf, type Service, type ServicePort } from './service.ts'
 import type { ObjectRef, Workload } from './workload.ts'
 
@@ -29,6 +33,8 @@ export interface Inventory {
   readonly mesh: MeshSettings
   /** Name of the Kubernetes node it is for. */
   readonly node: string
+  /** Where that node is. */
+  readonly locality: Locality
   readonly workloads: readonly Workload[]
   readonly services: readonly Service[]
   readonly virtualServices: readonly VirtualService[]
@@ -59,12 +65,29 @@ export interface CompiledRule {
   readonly rule: HttpRule
   /** What records and metrics call it. */
   readonly by: RuleRef
-  readonly matches: readonly { readonly match: RequestMatch; readonly test: RequestTest }[]
+  readonly matches: readonly CompiledMatch[]
+}
+
+export interface CompiledMatch {
+  readonly match: RequestMatch
+  /** What records call the rule where this entry matched. */
+  readonly by: RuleRef
+  readonly test: RequestTest
+}
+
+/** A rule for flows, with a test for each entry of its `match`; none means every connection. */
+export interface CompiledFlowRule {
+  readonly rule: FlowRule
+  /** What records call it: where it stands, as in `tcp[0]`. */
+  readonly by: RuleRef
+  readonly tests: readonly FlowTest[]
 }
 
 export interface CompiledVirtualService {
   readonly source: VirtualService
   readonly http: readonly CompiledRule[]
+  readonly tls: readonly CompiledFlowRule[]
+  readonly tcp: readonly CompiledFlowRule[]
 }
 
 /** An inventory, indexed for the data path. Never changed: the next one shares with it what is the same (build.ts). */
@@ -95,7 +118,9 @@ export interface Snapshot {
     readonly destinationRules: Layered<DestinationRule>
   }
   /** What was already worked out from this snapshot alone; lives and dies with it. */
-  readonly memo: Map<object, { readonly seen: Vantage; readonly value: unknown }[]>
+  readonly memo: Map<object, { readonly seen: Vantage; readonly variant: string; readonly value: unknown }[]>
+  /** Labels of callers that DestinationRules look at. The same array as long as they are the same. */
+  readonly callerLabels: readonly string[]
   /** What workloads take, worked out once; passed on to the next snapshot while the policies are the same. */
   readonly peerModes: WeakMap<Workload, PeerModes>
 }
@@ -106,6 +131,8 @@ export type Target =
       readonly kind: 'service'
       readonly service: Service
       readonly port: ServicePort
+      /** The address that was dialled. */
+      readonly address: SocketAddress
       /** Dialled by an address that is no ClusterIP. */
       readonly external: boolean
       /** Of the address that was dialled: only endpoints of this family serve, as with kube-proxy. */
@@ -134,7 +161,8 @@ export function compile(inventory: Inventory, refused: (refusal: Refusal) => voi
 export function resolve(snapshot: Snapshot, address: SocketAddress): Target {
   const at = snapshot.serviceByAddress.get(addressText(address))
   if (at === undefined) return resolvePod(snapshot, address)
-  return { kind: 'service', service: at.service, port: at.port, external: at.external, family: familyOf(address.ip) }
+  const { service, port, external } = at
+  return { kind: 'service', service, port, address, external, family: familyOf(address.ip) }
 }
 
 /** What stands at an address that is a pod's own, whichever service claims it as an external IP. */
@@ -174,14 +202,14 @@ export function modeOf(snapshot: Snapshot, workload: Workload, port: number): Pe
 }
 
 /** From where something of the snapshot is looked at. */
-export interface Vantage {
-  /** Namespace whose policies speak for the caller. */
-  readonly consumer: string
+export interface Vantage extends Consumer {
   /** Port that was dialled. */
   readonly dialledPort: number
   readonly family: IpFamily
   /** By an address that is no ClusterIP: internalTrafficPolicy does not speak of it. */
   readonly external: boolean
+  /** The address that was dialled: where a policy says PASSTHROUGH it is gone to. */
+  readonly dialled?: SocketAddress
 }
 
 /**
@@ -191,11 +219,36 @@ export interface Vantage {
 export function memoized<T>(snapshot: Snapshot, of: object, at: Vantage, work: () => T): T {
   let known = snapshot.memo.get(of)
   if (known === undefined) snapshot.memo.set(of, (known = []))
-  for (const { seen, value } of known) {
+  const variant = variantOf(snapshot, at.caller)
+  for (let i = 0; i < known.length; i++) {
+    const { seen, variant: ofSeen, value } = known[i] as (typeof known)[number]
     const isWay = seen.dialledPort === at.dialledPort && seen.family === at.family && seen.external === at.external
-    if (isWay && seen.consumer === at.consumer) return value as T
+    if (isWay && seen.consumer === at.consumer && ofSeen === variant) return value as T
   }
   const value = work()
-  known.push({ seen: at, value })
+  if (known.length < SEEN_MOST) known.push({ seen: at, variant, value })
   return value
 }
+
+/** Ways to look at one object that are remembered: a caller may dial any port of what the mesh does not know. */
+const SEEN_MOST = 1024
+
+/** Callers of one namespace are alike to all policies where these labels of theirs are, and the one that says where they are. */
+function variantOf({ callerLabels }: Snapshot, caller: Workload | null): string {
+  if (caller === null) return NOBODY
+  const place = ownPlaceOf(caller)
+  if (callerLabels.length === 0) return place ?? ''
+  let variants = VARIANTS.get(callerLabels)
+  if (variants === undefined) VARIANTS.set(callerLabels, (variants = new WeakMap()))
+  let variant = variants.get(caller)
+  if (variant === undefined) {
+    variant = JSON.stringify([place, ...callerLabels.map((name) => caller.labels[name] ?? null)])
+    variants.set(caller, variant)
+  }
+  return variant
+}
+
+/** No text of a label: who is not known is selected by no rule, not even by one that selects all of a namespace. */
+const NOBODY = '?'
+
+const VARIANTS = new WeakMap<readonly string[], WeakMap<Workload, string>>()

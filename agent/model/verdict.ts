@@ -108,7 +108,7 @@ function problemText({ field, reason }: Problem): string {
   return field === '' ? reason : `${field}: ${reason}`
 }
 
-function lossText({ host, winners, whole, lostFor, keptFor, fields }: Loss): string {
+export function lossText({ host, winners, whole, lostFor, keptFor, fields }: Loss): string {
   const by = listed(winners.map(({ kind, namespace, name }) => `${kind} ${namespace}/${name}`))
   const [is, says] = winners.length === 1 ? ['is', 'says'] : ['are', 'say']
   if (fields.length > 0) {

@@ -1,18 +1,10 @@
 // A small mesh for tests, built by name: services, the pods behind them, the policies over them. Every address, uid and
 // date follows from the order of the calls, so that a test reads the same twice.
 
-import type {
-  ClientTls,
-  DestinationRule,
-  HttpRule,
-  PortPolicy,
-  RequestMatch,
-  Subset,
-  TrafficPolicy,
-  VirtualService,
-  WeightedDestination,
-} from './policy.ts'
+import type { FlowMatch, HttpRule, RequestMatch, VirtualService, WeightedDestination } from './policy.ts'
+import type { DestinationRule, PortPolicy, Subset, TrafficPolicy, Balancer, LoadBalancing } from './traffic-policy.ts'
 import { familyOf } from './address.ts'
+import { type Locality, NOWHERE_KNOWN, parseLocality } from './balance/locality.ts'
 import { DEFAULT_MESH_SETTINGS, type MeshSettings } from './mesh-settings.ts'
 import type { GivenMode, PeerAuthentication } from './peer-authentication.ts'
 import type { DeclaredProtocol } from './protocol.ts'
@@ -39,22 +31,23 @@ export type ServiceWish = Partial<Omit<Service, 'host' | 'name' | 'ports'>> & { 
  * there with its addresses of the families that the service is dialled by.
  */
 export type PodsWish = Partial<Omit<Workload, 'uid' | 'name'>> &
-  Partial<Pick<Endpoint, 'ready' | 'serving' | 'terminating'>> & {
+  Partial<Pick<Endpoint, 'ready' | 'serving' | 'terminating' | 'readySinceMs'>> & {
     readonly count?: number
     readonly behind?: readonly string[]
   }
 
 /** Hosts may be short names of the object's own namespace. Without `createdMs` each is younger than the one before. */
-export interface VirtualServiceWish extends Partial<Pick<VirtualService, 'exportTo' | 'createdMs'>> {
+export interface VirtualServiceWish extends Partial<Pick<VirtualService, 'exportTo' | 'createdMs' | 'tls' | 'tcp'>> {
   readonly name?: string
   readonly namespace?: string
   readonly hosts: readonly string[]
-  readonly http: readonly Partial<HttpRule>[]
+  readonly http?: readonly Partial<HttpRule>[]
 }
 
-/** What is not said is null, of ports too. */
-export interface PolicyWish extends Partial<PortPolicy> {
-  readonly ports?: readonly (Partial<PortPolicy> & { readonly port: number })[]
+/** What is not said is null, of ports too. `simple` is short for a balancing that says no more. */
+export interface PolicyWish extends Partial<Omit<TrafficPolicy, 'ports'>> {
+  readonly simple?: Balancer
+  readonly ports?: readonly (Partial<PortPolicy> & { readonly port: number; readonly simple?: Balancer })[]
 }
 
 export interface SubsetWish extends Partial<Omit<Subset, 'policy'>> {
@@ -62,7 +55,7 @@ export interface SubsetWish extends Partial<Omit<Subset, 'policy'>> {
   readonly policy?: PolicyWish | null
 }
 
-export interface DestinationRuleWish extends Partial<Pick<DestinationRule, 'exportTo' | 'createdMs'>> {
+export interface DestinationRuleWish extends Partial<Pick<DestinationRule, 'exportTo' | 'createdMs' | 'callers'>> {
   readonly name?: string
   readonly namespace?: string
   readonly host: string
@@ -88,6 +81,7 @@ export class World {
   readonly #virtualServices: VirtualService[] = []
   readonly #destinationRules: DestinationRule[] = []
   readonly #peerAuthentications: PeerAuthentication[] = []
+  readonly #places = new Map<string, Locality>()
   #clockMs = 1_700_000_000_000
   #mesh = DEFAULT_MESH_SETTINGS
 
@@ -104,6 +98,7 @@ export class World {
       publishNotReady: false,
       affinitySeconds: null,
       localOnly: false,
+      distribution: null,
       externalName: null,
       ...rest,
       namespace,
@@ -121,7 +116,7 @@ export class World {
 
   /** Adds pods `<name>-1`, `<name>-2`, … at 10.244.0.1, .2, … with `app` and `version` from `reviews-v2`. */
   pods(name: string, wish: PodsWish = {}): this {
-    const { count = 1, behind, ready = true, terminating = false, serving = ready, ...rest } = wish
+    const { count = 1, behind, ready = true, terminating = false, serving = ready, readySinceMs = null, ...rest } = wish
     const namespace = wish.namespace ?? 'default'
     const [app = name, version = 'v1'] = name.split('-')
     for (let index = 1; index <= count; index++) {
@@ -146,7 +141,8 @@ export class World {
         namespace,
       }
       this.#workloads.push(workload)
-      for (const service of behind ?? [app]) this.#stand(workload, service, { ready, serving, terminating })
+      for (const service of behind ?? [app])
+        this.#stand(workload, service, { ready, serving, terminating, readySinceMs })
     }
     return this
   }
@@ -169,7 +165,8 @@ export class World {
 
   /** Adds an endpoint that no pod stands for: a Service without selector. */
   external(service: string, address: Endpoint['address'], namespace = 'default'): this {
-    const endpoint = { address, workload: null, ready: true, serving: true, terminating: false, node: null }
+    const state = { ready: true, serving: true, terminating: false }
+    const endpoint = { address, workload: null, ...state, node: null, locality: null, readySinceMs: null }
     this.#append(`${namespace}/${service}`, () => endpoint)
     return this
   }
@@ -181,7 +178,9 @@ export class World {
       createdMs: wish.createdMs ?? (this.#clockMs += 1000),
       hosts: wish.hosts.map((host) => qualified(host, namespace)),
       exportTo: wish.exportTo ?? ['*'],
-      http: wish.http.map(rule),
+      http: (wish.http ?? []).map(rule),
+      tls: wish.tls ?? [],
+      tcp: wish.tcp ?? [],
     })
     return this
   }
@@ -193,6 +192,7 @@ export class World {
       createdMs: wish.createdMs ?? (this.#clockMs += 1000),
       host: qualified(wish.host, namespace),
       exportTo: wish.exportTo ?? ['*'],
+      callers: wish.callers ?? null,
       policy: policyOf(wish.policy),
       subsets: (wish.subsets ?? []).map(({ name, labels = { version: name }, policy }) => {
         return { name, labels, policy: policyOf(policy) }
@@ -210,6 +210,12 @@ export class World {
       mode: wish.mode ?? 'UNSET',
       ports: Object.entries(ports).map(([port, mode]) => ({ port: Number(port), mode })),
     })
+    return this
+  }
+
+  /** Says where a node is: `region/zone/subzone`. Of pods that are added afterwards. */
+  node(name: string, locality: string): this {
+    this.#places.set(name, parseLocality(locality))
     return this
   }
 
@@ -232,6 +238,7 @@ export class World {
       rootNamespace: ROOT_NAMESPACE,
       mesh: this.#mesh,
       node: 'node-1',
+      locality: this.#places.get('node-1') ?? NOWHERE_KNOWN,
       workloads: [...this.#workloads],
       services: [...this.#services.values()].map(({ targetPorts: _, ...service }) => service),
       virtualServices: [...this.#virtualServices],
@@ -244,13 +251,19 @@ export class World {
     return compile(this.inventory(version))
   }
 
-  #stand(workload: Workload, service: string, state: Pick<Endpoint, 'ready' | 'serving' | 'terminating'>): void {
+  #stand(
+    workload: Workload,
+    service: string,
+    state: Pick<Endpoint, 'ready' | 'serving' | 'terminating' | 'readySinceMs'>,
+  ): void {
+    const { node } = workload
+    const locality = this.#places.get(node ?? '') ?? null
     const key = `${workload.namespace}/${service}`
     const { addresses = [], headless = false } = this.#services.get(key) ?? {}
     const families = new Set(addresses.map(familyOf))
     for (const ip of workload.ips) {
       if (!headless && !families.has(familyOf(ip))) continue
-      this.#append(key, (port) => ({ address: { ip, port }, workload: workload.uid, node: workload.node, ...state }))
+      this.#append(key, (port) => ({ address: { ip, port }, workload: workload.uid, node, locality, ...state }))
     }
   }
 
@@ -280,12 +293,25 @@ export function hostOf(name: string, namespace = 'default'): string {
 
 /** A destination by service name; a fully qualified host passes as it is. */
 export function to(host: string, wish: Partial<WeightedDestination> = {}): WeightedDestination {
-  return { subset: null, port: null, weight: 0, ...wish, host: qualified(host, 'default') }
+  return { subset: null, port: null, weight: 0, headers: null, ...wish, host: qualified(host, 'default') }
 }
 
 /** A rule of a VirtualService; what is not said is absent. */
 export function rule(wish: Partial<HttpRule>): HttpRule {
-  return { name: '', matches: [], destinations: [], rewrite: null, fault: null, timeoutMs: null, ...wish }
+  return {
+    name: '',
+    matches: [],
+    instead: null,
+    destinations: [],
+    rewrite: null,
+    fault: null,
+    timeoutMs: null,
+    retries: null,
+    mirrors: [],
+    cors: null,
+    headers: null,
+    ...wish,
+  }
 }
 
 /** One entry of a rule's `match`; what is not said is absent. */
@@ -307,27 +333,37 @@ export function match(wish: Partial<RequestMatch>): RequestMatch {
   }
 }
 
-/** TLS that a DestinationRule asks for; what is not said is ''. */
-export function clientTls(mode: ClientTls['mode'], wish: Partial<ClientTls> = {}): ClientTls {
+/** One entry of the `match` of a rule for flows; what is not said is absent. */
+export function flowMatch(wish: Partial<FlowMatch>): FlowMatch {
   return {
-    by: { object: { kind: 'DestinationRule', namespace: 'default', name: 'dr-1' }, field: 'spec.trafficPolicy.tls' },
-    mode,
-    sni: '',
-    subjectAltNames: [],
-    clientCertificate: '',
-    privateKey: '',
-    caCertificates: '',
-    credentialName: '',
-    insecureSkipVerify: false,
+    serverNames: null,
+    destinationSubnets: [],
+    sourceSubnets: [],
+    port: null,
+    sourceLabels: {},
+    sourceNamespace: null,
     ...wish,
   }
 }
 
 function policyOf(wish: PolicyWish | null | undefined): TrafficPolicy | null {
   if (wish === undefined || wish === null) return null
-  const unsaid = { balancer: null, tls: null }
-  return { ...unsaid, ...wish, ports: (wish.ports ?? []).map((port) => ({ ...unsaid, ...port })) }
+  const { simple, ports = [], ...said } = wish
+  return { ...UNSAID_TOP, ...said, ...balancingOf(simple), ports: ports.map((port) => portPolicyOf(port)) }
 }
+
+function portPolicyOf(wish: NonNullable<PolicyWish['ports']>[number]): TrafficPolicy['ports'][number] {
+  const { simple, ...said } = wish
+  return { ...UNSAID, ...said, ...balancingOf(simple) }
+}
+
+/** A balancing of which only the name is said. */
+export function balancingOf(simple: Balancer | undefined): { balancing?: LoadBalancing } {
+  return simple === undefined ? {} : { balancing: { simple, hash: null, locality: null, warmup: null } }
+}
+
+const UNSAID: PortPolicy = { balancing: null, pool: null, outliers: null, tls: null }
+const UNSAID_TOP = { ...UNSAID, retryBudget: null, proxyProtocol: null, tunnel: null }
 
 function qualified(host: string, namespace: string): string {
   return host.includes('.') || host.startsWith('*') ? host : hostOf(host, namespace)

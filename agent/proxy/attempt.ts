@@ -1,31 +1,24 @@
 // One try of a request: over a pooled connection or a new one.
 
-import { failureOf, type MeshError } from '../model/failure.ts'
+import { type FailureCode, failureOf, MeshError } from '../model/failure.ts'
 import type { Caller } from '../model/identity.ts'
-import type { Permit } from '../model/permit.ts'
-import type { HttpRoute } from '../model/route.ts'
+import type { Forward } from '../model/http/route.ts'
 import { nameOf } from '../model/service.ts'
 import { hasLeft } from '../model/serving.ts'
 import type { Snapshot } from '../model/snapshot.ts'
 import type { RequestLedger } from '../telemetry/ledger.ts'
-import type { HeaderSource } from '../telemetry/recorder.ts'
 import type { Call } from './classify.ts'
-import { connect, type Leg } from './connect.ts'
-import { until } from './deadline.ts'
+import { isUnreached } from './connect.ts'
 import type { Exchange } from './exchange.ts'
-import { type Carried, type Carrier, Http1Upstream } from './http1/upstream.ts'
+import type { Head } from './http1/head.ts'
+import type { Carried, Carrier, Http1Upstream } from './http1/upstream.ts'
+import type { Deadline } from './plane/deadlines.ts'
 import type { Waiting } from './plane/live.ts'
 import type { Walk } from './plane/node.ts'
-import type { Pool } from './plane/pool.ts'
+import { type Goal, keepFor, keptFor, Reach, type Reaches } from './reach.ts'
 import { relay } from './relay.ts'
 import { judgeOf, occupant } from './tcp.ts'
-
-/**
- * What a failed try did. `refused`: nothing was sent. `stale`: the pooled connection had been closed by its other end
- * meanwhile. `lost`: a new connection was reset before a byte of an answer, as one is that still waited to be accepted when
- * the application stopped listening; the request may be sent twice (RFC 9110 §9.2.2). `final`: it must not be tried again.
- */
-export type Harm = 'refused' | 'stale' | 'lost' | 'final'
+import type { TryEnd } from './tries.ts'
 
 /** One request on its way, and who hears how a try went: neither call throws. */
 export interface Request {
@@ -37,24 +30,31 @@ export interface Request {
   /** Read once, kept for all retries. */
   readonly world: Snapshot
   carried(how: Carried): void
-  failed(failure: MeshError, harm: Harm): void
+  /** `end` is null where it must not be tried again. */
+  failed(failure: MeshError, end: TryEnd | null): void
+  /** Whether a response with this head is the caller's; else it is dropped, and `again` is called. */
+  takes(head: Head): boolean
+  again(): void
 }
 
 /** What a try goes by. */
-export interface Way {
-  readonly permit: Permit
-  readonly leg: Leg
-  readonly route: HttpRoute & { kind: 'forward' }
-  /** Over a connection of its own: a pooled one has just turned out to be closed. */
-  readonly fresh: boolean
+export interface Way extends Goal {
+  readonly route: Forward
+  /** Milliseconds that this try may take until its response begins, or null. */
+  readonly perTryMs: number | null
 }
 
 /** One try. */
-export class Attempt implements Carrier, Waiting {
+export class Attempt implements Carrier, Reaches, Waiting {
   readonly #request: Request
   readonly #way: Way
   readonly #endpoint: string
   #upstream: Http1Upstream | null = null
+  #deadline: Deadline | null = null
+  /** Where no connection was kept. */
+  #reach: Reach | null = null
+  /** It counts as a request under way to the host. */
+  #isCounted = false
 
   constructor(request: Request, way: Way) {
     this.#request = request
@@ -66,22 +66,60 @@ export class Attempt implements Carrier, Waiting {
     const { node } = this.#request.walk
     this.#request.ledger.sent(this.#way.leg)
     node.load.begin(this.#endpoint)
-    const pooled = this.#way.fresh ? null : this.#pool().take(node.transport.nowMs)
-    if (pooled === null) this.#dial()
-    else this.#carry(pooled)
+    const { perTryMs } = this.#way
+    if (perTryMs !== null) {
+      const nowMs = this.#request.walk.node.transport.nowMs
+      this.#deadline = node.deadlines.set(perTryMs, nowMs, () => this.#expire(perTryMs))
+    }
+    const kept = keptFor(this.#way)
+    if (kept !== null) {
+      this.reached(kept)
+      return
+    }
+    this.#reach = new Reach(this.#way, this)
+    this.#reach.begin()
+  }
+
+  reached(upstream: Http1Upstream): void {
+    const { breaker } = this.#way
+    if (breaker !== null) {
+      breaker.result(this.#endpoint, 'connected')
+      if (!breaker.requests.enter()) {
+        keepFor(this.#way, upstream)
+        this.failed(new MeshError('OVERFLOW', 'as many requests are under way to the host as may be'))
+        return
+      }
+      this.#isCounted = true
+    }
+    this.#carry(upstream)
+  }
+
+  unreached(failure: MeshError): void {
+    this.failed(failure)
   }
 
   get clientCert(): string | null {
     return this.#way.leg.clientCert
   }
 
-  heard(head: HeaderSource): void {
+  heard(head: Head): boolean {
+    this.#deadline?.lift()
     this.#request.ledger.heard(head)
+    this.#way.breaker?.result(this.#endpoint, head.status)
+    return this.#request.takes(head)
+  }
+
+  dropped(): void {
+    this.#leave(this.#request.walk)
+    this.#request.exchange.detachBody()
+    this.#request.again()
   }
 
   carried(how: Carried): void {
     if (how === 'upgraded') {
-      this.#tunnel().then(
+      const { ticket } = this.#upstream as Http1Upstream
+      const tunnel = this.#tunnel().finally(() => ticket?.release())
+      tunnel.then(
         () => this.#end(how),
         (thrown: unknown) => this.failed(failureOf(thrown)),
       )
@@ -94,12 +132,29 @@ export class Attempt implements Carrier, Waiting {
   failed(failure: MeshError): void {
     const { exchange, walk } = this.#request
     const upstream = this.#upstream
+    if (isEndpoints(failure, upstream, exchange.answered)) this.#way.breaker?.result(this.#endpoint, 'failed')
     if (upstream !== null) this.#keep() // where it was stopped before anything was sent
     this.#leave(walk)
     exchange.during(null, null)
-    const isLost = upstream?.heard === false && failure.code === 'UPSTREAM_RESET' && exchange.repeatable
-    if (upstream === null) this.#request.failed(failure, failure.kind.retry ? 'refused' : 'final')
-    else this.#request.failed(failure, isLost ? (upstream.reused ? 'stale' : 'lost') : 'final')
+    exchange.detachBody()
+    this.#request.failed(failure, upstream === null ? unconnected(failure) : this.#brokenOff(upstream, failure))
+  }
+
+  #brokenOff(upstream: Http1Upstream, { code }: MeshError): TryEnd | null {
+    const { exchange } = this.#request
+    const { resendable } = exchange
+    if (code === 'PER_TRY_TIMEOUT') return { setback: { kind: 'slow' }, replay: null, resendable }
+    if (code !== 'UPSTREAM_RESET' && code !== 'UPSTREAM_BAD_RESPONSE') return null
+    const isReplayed = !upstream.heard && code === 'UPSTREAM_RESET' && exchange.repeatable
+    const setback = { kind: 'reset', sent: true } as const
+    return { setback, replay: isReplayed ? (upstream.reused ? 'stale' : 'lost') : null, resendable }
+  }
+
+  /** The response has not begun in the time of a single try. */
+  #expire(ms: number): void {
+    const failure = new MeshError('PER_TRY_TIMEOUT', `no response in the ${ms} ms of one try`)
+    if (this.#upstream !== null) this.#upstream.expire(failure)
+    else this.failed(failure)
   }
 
   isGone({ workloadByUid }: Snapshot): boolean {
@@ -108,22 +163,7 @@ export class Attempt implements Carrier, Waiting {
   }
 
   lose(): void {
-    this.#upstream?.lose('the pod behind it is gone')
-  }
-
-  #pool(): Pool {
-    const { call, walk } = this.#request
-    const { leg } = this.#way
-    return walk.node.pools.of(call.pod.captured.uid, { endpoint: this.#endpoint, key: leg.link.key }, leg.client)
-  }
-
-  #dial(): void {
-    const { exchange, walk } = this.#request
-    const { permit, leg } = this.#way
-    until(exchange, connect(permit, leg, walk.node, 'http'), ({ channel }) => channel.reset()).then(
-      ({ channel, term }) => this.#carry(new Http1Upstream(channel, walk.node.limits, term)),
-      (thrown: unknown) => this.failed(failureOf(thrown)),
-    )
+    this.#upstream?.lose(new MeshError('UPSTREAM_RESET', 'the pod behind it is gone'))
   }
 
   #carry(upstream: Http1Upstream): void {
@@ -144,6 +184,10 @@ export class Attempt implements Carrier, Waiting {
   }
 
   #leave({ place, node }: Walk): void {
+    this.#reach?.giveUp()
+    this.#deadline?.lift()
+    if (this.#isCounted) this.#way.breaker?.requests.leave()
+    this.#isCounted = false
     place.waiting = null
     node.load.end(this.#endpoint)
   }
@@ -157,7 +201,7 @@ export class Attempt implements Carrier, Waiting {
     const { leg } = this.#way
     const hasGone = node.snapshot !== world && leg.client === undefined && hasLeft(world, node.snapshot, this.#endpoint)
     if (hasGone) upstream.close()
-    else this.#pool().give(upstream, node.transport.nowMs)
+    else keepFor(this.#way, upstream)
   }
 
   /** After 101: bytes both ways until both ends are through. */
@@ -170,7 +214,7 @@ export class Attempt implements Carrier, Waiting {
     // what came into force since the request was routed found no tunnel in this place to judge
     const refusal = walk.node.snapshot === world ? null : judge(walk.node.snapshot)
     if (refusal !== null) {
-      upstream.channel.reset()
+      for (const { channel } of [upstream, exchange]) channel.reset() // neither is its protocol's any more
       throw refusal
     }
     const flow = relay(exchange.channel, upstream.channel, exchange, {
@@ -181,4 +225,22 @@ export class Attempt implements Carrier, Waiting {
     walk.place.occupant = occupant(flow, ends, judge, walk.node.limits)
     await flow.done
   }
+}
+
+/** Nothing was sent. A connection that was too long in coming is as one that did not come. */
+function unconnected({ kind, code }: MeshError): TryEnd | null {
+  if (code === 'PER_TRY_TIMEOUT') return { setback: { kind: 'slow' }, replay: null, resendable: true }
+  return kind.retry ? { setback: { kind: 'unconnected' }, replay: null, resendable: true } : null
+}
+
+/** What an endpoint is to blame for that was asked, and did not answer. */
+const UNANSWERED: ReadonlySet<FailureCode> = new Set<FailureCode>([
+  ...(['UPSTREAM_RESET', 'UPSTREAM_BAD_RESPONSE', 'PER_TRY_TIMEOUT', 'REQUEST_TIMEOUT'] as const),
+])
+
+/** Whether a failure is the endpoint's: no connection, no answer in time, or none. A kept connection may be closed at any time. */
+export function isEndpoints(failure: MeshError, upstream: Http1Upstream | null, isAnswered: boolean): boolean {
+  if (upstream === null) return isUnreached(failure)
+  if (isAnswered || !UNANSWERED.has(failure.code)) return false
+  return !(failure.code === 'UPSTREAM_RESET' && upstream.reused && !upstream.heard)
 }

@@ -1,12 +1,14 @@
 // Step 3: what was dialled, and which protocol is spoken there: what the port declares, else what the first bytes say.
 
 import { MeshError } from '../model/failure.ts'
-import { declaredProtocol, type DeclaredProtocol, type Protocol, sniff, startsHttp2 } from '../model/protocol.ts'
+import { looksAtServerName } from '../model/flow-route.ts'
+import { workloadOf } from '../model/identity.ts'
+import { declaredProtocol, type DeclaredProtocol, declaresTls, type Protocol } from '../model/protocol.ts'
 import { resolve, resolvePod, type ServiceAt, type Snapshot, type Target } from '../model/snapshot.ts'
 import type { Met } from './authenticate.ts'
 import type { Captured } from './capture.ts'
+import { type Found, headerJudge, peek, type Peeked, saidJudge, sniffJudge } from './peek.ts'
 import type { MeshNode } from './plane/node.ts'
-import type { Channel } from './transport/transport.ts'
 
 /** A connection with everything that decides how it is carried. */
 export interface Call extends Met {
@@ -14,24 +16,53 @@ export interface Call extends Met {
   /** The service dialled, or the one that the dialled workload stands behind. */
   readonly service: ServiceAt | null
   readonly protocol: Protocol
-}
-
-interface Peeked {
-  readonly protocol: Protocol
-  readonly outcome: string
-  readonly first: Buffer | null
-  readonly ended: boolean
+  /** Whom the TLS that it begins with asks for; null: nobody, or it has not begun so. */
+  readonly serverName: string | null
 }
 
 /** Throws CALLER_RESET where the caller breaks off. */
 export async function classify(met: Met, node: MeshNode): Promise<Call> {
   const target = targetOf(node.snapshot, met)
   const service = serviceOf(target)
-  const declared = declaredAt(service, met)
-  const { outcome, ...seen } =
-    declared === 'sniff' ? await sniffed(met, node.limits) : asSaid(met, declared, 'declared')
+  const { outcome, hello, ...seen } = await peekedAt(met, { target, service }, node)
   node.account.cells.plain('weft_protocol_outcomes_total', outcome).value++
+  if (hello !== null) node.account.cells.plain('weft_server_names_total', hello).value++
   return { ...met, target, service, ...seen }
+}
+
+/** What the port declares, else what the caller's node has told, else what the first bytes say. */
+function peekedAt(
+  met: Met,
+  { target, service }: Pick<Call, 'target' | 'service'>,
+  { snapshot, limits }: MeshNode,
+): Promise<Peeked> | Peeked {
+  const { told } = met
+  const declared = declaredAt(service, met)
+  if (declared === 'http') {
+    const mayBegin = told === 'opaque' // then a header for the application may stand ahead of its HTTP
+    return mayBegin ? peek(met, headerJudge, limits.helloMs) : unread(met, 'http', 'declared_http')
+  }
+  if (declared === 'sniff') {
+    return told === null ? peek(met, sniffJudge(limits.sniffBytes), limits.sniffMs) : unread(met, told, `told_${told}`)
+  }
+  const asksName = met.direction === 'outbound' && (namesTls(service) || rulesAskName(snapshot, target, met))
+  if (!asksName) return unread(met, 'opaque', 'declared_opaque')
+  return peek(met, saidJudge('opaque', 'declared_opaque'), limits.sniffMs)
+}
+
+/** By what was read already: nothing more is. */
+function unread(met: Met, protocol: Protocol, outcome: string): Peeked {
+  const { first, ended } = met
+  const found = saidJudge(protocol, outcome)(first, true) as Found // never null: no more is waited for
+  return { ...found, first, ended }
+}
+
+function namesTls(service: ServiceAt | null): boolean {
+  return service !== null && declaresTls({ number: service.port.port, name: service.port.name, appProtocol: null })
+}
+
+function rulesAskName(snapshot: Snapshot, target: Target, { caller, dialled }: Met): boolean {
+  return looksAtServerName(snapshot, target, { caller: workloadOf(caller), port: dialled.port })
 }
 
 /** What the port that was dialled declares, in this snapshot. */
@@ -63,60 +94,4 @@ function serviceOf(target: Target): ServiceAt | null {
 
 function declaredAt(service: ServiceAt | null, { dialled }: Captured): DeclaredProtocol {
   return service?.port.protocol ?? declaredProtocol({ number: dialled.port, name: '', appProtocol: null })
-}
-
-function asSaid({ first, ended }: Met, protocol: Protocol, by: 'declared' | 'told'): Peeked {
-  return { protocol, outcome: `${by}_${protocol}`, first, ended }
-}
-
-interface SniffLimits {
-  readonly sniffMs: number
-  readonly sniffBytes: number
-}
-
-/** What is spoken where no port declares it: as the caller's node has told, else by the first bytes. */
-function sniffed(met: Met, limits: SniffLimits): Promise<Peeked> | Peeked {
-  const { told, first, silent, ended } = met
-  if (told !== null) return asSaid(met, told, 'told')
-  const verdict = first === null ? 'undecided' : sniff(first.subarray(0, limits.sniffBytes))
-  if (first !== null && verdict !== 'undecided') {
-    return { protocol: verdict, outcome: outcomeOf(first, verdict), first, ended }
-  }
-  const isOver = silent || ended || (first !== null && first.length >= limits.sniffBytes)
-  if (isOver) return { protocol: 'opaque', outcome: first === null ? 'silent' : 'undecided', first, ended }
-  return peek(met.channel, limits, first ?? Buffer.alloc(0))
-}
-
-function outcomeOf(first: Buffer, verdict: Protocol): string {
-  return `sniffed_${startsHttp2(first) ? 'http2' : verdict}`
-}
-
-/** Reads on until the protocol shows. Silence is opaque: the callee may be the one that speaks first. */
-function peek(channel: Channel, limits: SniffLimits, ahead: Buffer): Promise<Peeked> {
-  let first = ahead
-  return new Promise((resolve, reject) => {
-    const settle = (protocol: Protocol, outcome: string, ended: boolean): void => {
-      clearTimeout(timer)
-      channel.hold()
-      resolve({ protocol, outcome, first: first.length === 0 ? null : first, ended })
-    }
-    const timer = setTimeout(() => settle('opaque', first.length === 0 ? 'silent' : 'undecided', false), limits.sniffMs)
-    const gone = (cause?: unknown): void => {
-      clearTimeout(timer)
-      reject(new MeshError('CALLER_RESET', 'the caller broke off before it said anything', cause))
-    }
-    channel.sink = {
-      bytes: (arena, from, to) => {
-        first = Buffer.concat([first, arena.subarray(from, to)])
-        const verdict = sniff(first.subarray(0, limits.sniffBytes))
-        if (verdict !== 'undecided') settle(verdict, outcomeOf(first, verdict), false)
-        else if (first.length >= limits.sniffBytes) settle('opaque', 'undecided', false)
-      },
-      end: () => settle('opaque', first.length === 0 ? 'silent' : 'undecided', true),
-      drained: () => {},
-      closed: gone,
-      lost: gone,
-    }
-    channel.resume()
-  })
 }

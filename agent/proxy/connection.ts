@@ -38,6 +38,7 @@ export async function serve(arrival: Arrival, node: MeshNode): Promise<void> {
       ledger.isSecured = caller.kind === 'peer'
       const call: Call = await place.until(classify(met, node), () => {}) // service, protocol: declared, else sniffed
       ledger.service = call.service?.service ?? null
+      ledger.serverName = call.serverName
       met = null
       if (call.protocol === 'http') {
         await serveHttp(call, caller, walk) // route … relay, once a request

@@ -1,7 +1,7 @@
 // Waiting within an exchange: each wait ends early where the exchange is stopped.
 
 import { failureOf, MeshError } from '../model/failure.ts'
-import type { Exchange } from './exchange.ts'
+import type { Errand, Exchange } from './exchange.ts'
 
 /** Waits. Throws what the exchange is stopped for; a caller that ends its side is taken to have given up. */
 export function pause(exchange: Exchange, ms: number): Promise<void> {
@@ -20,8 +20,39 @@ export function pause(exchange: Exchange, ms: number): Promise<void> {
   })
 }
 
-/** Waits for `work`, and throws what the exchange is stopped for; a result that comes too late goes to `discard`. */
-export function until<T>(exchange: Exchange, work: Promise<T>, discard: (late: T) => void): Promise<T> {
+/** The longest that a timer of the run-time takes; a longer one would be over at once. */
+const LONGEST_MS = 2 ** 31 - 1
+
+/** Waits. Throws what the exchange is stopped for: nothing is left of the waiting then. */
+export function wait(exchange: Pick<Errand, 'during'>, ms: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const over = (): void => {
+      exchange.during(null, null)
+      resolve()
+    }
+    const timer = setTimeout(over, Math.min(ms, LONGEST_MS))
+    const stop = (reason: MeshError): void => {
+      clearTimeout(timer)
+      reject(reason)
+    }
+    tryDuring(exchange, stop, null)
+  })
+}
+
+/** Waiting that may be given up for itself, the exchange going on. */
+export interface Waited<T> {
+  /** Gets a result that comes too late. */
+  readonly discard: (late: T) => void
+  /** Whether nobody waits any more. */
+  readonly isGivenUp?: () => boolean
+}
+
+/** Waits for `work`, and throws what the exchange is stopped for. Once given up it neither resolves nor throws. */
+export function until<T>(
+  exchange: Pick<Errand, 'during'>,
+  work: Promise<T>,
+  { discard, isGivenUp }: Waited<T>,
+): Promise<T> {
   return new Promise((resolve, reject) => {
     let stopped = false
     const stop = (reason: MeshError): void => {
@@ -31,7 +62,7 @@ export function until<T>(exchange: Exchange, work: Promise<T>, discard: (late: T
     tryDuring(exchange, stop, null)
     work.then(
       (result) => {
-        if (stopped) {
+        if (stopped || isGivenUp?.() === true) {
           discard(result)
           return
         }
@@ -39,7 +70,7 @@ export function until<T>(exchange: Exchange, work: Promise<T>, discard: (late: T
         resolve(result)
       },
       (thrown: unknown) => {
-        if (stopped) return
+        if (stopped || isGivenUp?.() === true) return
         exchange.during(null, null)
         reject(failureOf(thrown))
       },
@@ -47,7 +78,11 @@ export function until<T>(exchange: Exchange, work: Promise<T>, discard: (late: T
   })
 }
 
-function tryDuring(exchange: Exchange, stop: (reason: MeshError) => void, ended: (() => void) | null): void {
+function tryDuring(
+  exchange: Pick<Errand, 'during'>,
+  stop: (reason: MeshError) => void,
+  ended: (() => void) | null,
+): void {
   try {
     exchange.during(stop, ended)
   } catch (reason) {

@@ -1,13 +1,14 @@
 // One request and its response between a caller's connection and an upstream's, whatever the HTTP version of either.
 
 import type { MeshError } from '../model/failure.ts'
-import type { RequestFacts } from '../model/match.ts'
+import type { RequestFacts } from '../model/http/match.ts'
+import type { Field, HeaderChanges } from '../model/policy.ts'
 import type { Framing, Head } from './http1/head.ts'
 import type { Channel } from './transport/transport.ts'
 
-/** Where a body flows to. `source` is not read while the destination has a backlog. */
+/** Where a body flows to. `source` is not read while the destination has a backlog; null: nobody waits. */
 export interface BodySink {
-  bodyBytes(bytes: Buffer, from: number, to: number, source: Channel): void
+  bodyBytes(bytes: Buffer, from: number, to: number, source: Channel | null): void
   /** `trailers`: their lines as they leave (RFC 9110 §6.5), for a body that leaves in chunks; null for none. */
   bodyEnd(trailers: Buffer | null): void
 }
@@ -18,6 +19,15 @@ export interface ResponseSink extends BodySink {
   interim(head: Head): void
   /** The final head. `framing` says how the upstream delimits what follows. */
   respond(head: Head, framing: Framing): void
+}
+
+/** Keeps what passes of a request's body, beside where that goes. It holds nobody back. */
+export interface BodyCopy {
+  bodyBytes(bytes: Buffer, from: number, to: number): void
+  /** All of it has passed. */
+  bodyEnd(trailers: Buffer | null): void
+  /** No more of it will: the request was given up, or answered before it was whole. */
+  lost(): void
 }
 
 /** Longest body that is kept while a pooled connection may turn out to be closed. */
@@ -33,27 +43,49 @@ export function isIdempotent(method: string): boolean {
 /** What may be stopped: by the caller's going away, a deadline, or shutdown. */
 export type Stop = (reason: MeshError) => void
 
-/** One request of a caller. The corridor reads it, sends it somewhere, or answers it. */
-export interface Exchange extends RequestFacts, ResponseSink {
+/** What an upstream is given to do: a request to be sent, and who takes the response. */
+export interface Errand extends ResponseSink {
+  readonly method: string
+  /** Request target in origin form. */
+  readonly target: string
+  readonly authority: string
   /** The head as it came. */
   readonly head: Head
   /** How the caller delimits the request's body. */
   readonly framing: Framing
+  /** The id the request came with, else the one it leaves with. */
+  readonly requestId: string
+  /** Whether `requestId` was made here. */
+  readonly newId: boolean
+  /** The caller ended its side behind this request (FIN): to be passed on. */
+  readonly halfClosed: boolean
+  /** The connection to the caller; null where nobody waits for the response. */
+  readonly channel: Channel | null
+  /**
+   * Names what is under way for this request: `stop` is called where it must end, `ended` where the caller sends FIN
+   * behind the complete request. Throws at once where the request was stopped already. Null: nothing is under way.
+   */
+  during(stop: Stop | null, ended: (() => void) | null): void
+  /** Sends the request's body to `sink`, from its first byte on. Called again only where the request may be sent again. */
+  sendBody(sink: BodySink): void
+  /**
+   * Passes a 101 response, or a 2xx one to CONNECT, on and gives the connection up to whatever was agreed upon; returns
+   * what the caller sent ahead.
+   */
+  upgrade(head: Head): Buffer | null
+}
+
+/** One request of a caller. The corridor reads it, sends it somewhere, or answers it. */
+export interface Exchange extends RequestFacts, Errand {
   /** HTTP/1.`minor`. */
   readonly minor: number
   /** As they came, for its record. */
   readonly userAgent: string | null
   readonly forwardedFor: string | null
-  /** The id the request came with, else the one it leaves with. */
-  readonly requestId: string
-  /** Whether `requestId` was made here. */
-  readonly newId: boolean
   /** Whether a final response head has gone to the caller. */
   readonly answered: boolean
   /** The request's last byte has come. */
   readonly received: boolean
-  /** The caller ended its side behind this request (FIN): to be passed on. */
-  readonly halfClosed: boolean
   /** Body bytes, framing not counted. */
   receivedBytes: number
   sentBytes: number
@@ -61,26 +93,24 @@ export interface Exchange extends RequestFacts, ResponseSink {
   readonly status: number
   /** The connection to the caller. */
   readonly channel: Channel
-  /**
-   * Names what is under way for this exchange: `stop` is called where it must end, `ended` where the caller sends FIN
-   * behind the complete request. Throws at once where the exchange was stopped already. Null: nothing is under way.
-   */
-  during(stop: Stop | null, ended: (() => void) | null): void
+  /** What is changed in the final head of the response, whoever gives it. */
+  changes: readonly HeaderChanges[]
   /** Stops what is under way: the first reason stands. */
   stop(reason: MeshError): void
   /** Why it was stopped, or null. */
   readonly stopped: MeshError | null
-  /** Sends the request's body to `sink`, from its first byte on. Called again only where it is `repeatable`. */
-  sendBody(sink: BodySink): void
-  /** Whether the whole request can be sent once more: nothing of its body is gone, and twice is as once. */
+  /** Has the body kept beside, from its first byte on: to be said before it is sent. One at most. */
+  copyBody(copy: BodyCopy): void
+  /** The sink of the body is gone, and another may come: until then the caller is not read. */
+  detachBody(): void
+  /** Before the body is sent: up to so many bytes of it are kept, in case that it is sent again. */
+  keepBody(bytes: number): void
+  /** Whether the whole request can be sent once more: nothing of its body is gone, and nobody has answered. */
+  readonly resendable: boolean
+  /** Whether it may be sent once more of the mesh's own accord: twice is as once. */
   readonly repeatable: boolean
-  /** Answers from here, in plain text. */
-  answer(status: number, text: string): void
-  /**
-   * Passes a 101 response, or a 2xx one to CONNECT, on and gives the connection up to whatever was agreed upon; returns
-   * what the caller sent ahead.
-   */
-  upgrade(head: Head): Buffer | null
+  /** Answers from here. A body is plain text where no field says what it is; a text leaves as UTF-8. */
+  answer(status: number, body: string | Uint8Array, fields?: readonly Field[]): void
   /** Breaks off a response that cannot be completed: the caller sees a reset. */
   abort(): void
 }

@@ -32,8 +32,7 @@ export function occupyWithHttp(side: Http1Caller, call: Call, { place, node }: W
   }
   return {
     [Symbol.dispose]: () => {
-      if (call.direction !== 'inbound') return
-      // the application saw this caller's address on it: nobody else may have it
+      // an application saw this caller's address on it, or was told it: nobody else may have it
       node.pools.drainClient(call.pod.captured.uid, call.peer)
     },
   }

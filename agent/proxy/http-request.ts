@@ -5,40 +5,45 @@
 // Calls and not promises: with a kept connection all of it happens within the event that brought the request, and its answer
 // within the one that brought that. Only what has to wait (an injected delay, a new connection, a tunnel) is asynchronous.
 
-import { pickFor } from '../model/affinity.ts'
-import { exhausted } from '../model/balance.ts'
+import { pickFor } from '../model/balance/affinity.ts'
+import type { Backends } from '../model/backends.ts'
+import { candidates, exhausted } from '../model/balance/balance.ts'
 import { type FailureCode, failureOf, MeshError } from '../model/failure.ts'
+import { hashOf } from '../model/balance/hash-policy.ts'
 import { type Caller, workloadOf } from '../model/identity.ts'
-import { type HttpRoute, routeHttp, routeTcp } from '../model/route.ts'
+import { type Forward, forward, type HttpRoute } from '../model/http/route.ts'
+import { RETRY_NEVER, type Setback } from '../model/http/retry.ts'
+import { routeHttp, routeTcp } from '../model/route.ts'
 import { routeAddress } from '../model/route-address.ts'
+import type { HeaderChanges } from '../model/policy.ts'
 import { type Endpoint, nameOf } from '../model/service.ts'
 import type { Snapshot, Target } from '../model/snapshot.ts'
 import type { RequestLedger } from '../telemetry/ledger.ts'
-import { Attempt, type Harm, type Request } from './attempt.ts'
+import { Attempt, type Request } from './attempt.ts'
 import type { Call } from './classify.ts'
 import { legTo, permitFor } from './connect.ts'
-import { pause } from './deadline.ts'
+import { pause, wait } from './deadline.ts'
 import type { Exchange } from './exchange.ts'
 import { RQ_TIMEOUT } from './http1/fields.ts'
+import type { Head } from './http1/head.ts'
 import type { Carried } from './http1/upstream.ts'
+import { mirror } from './mirror.ts'
+import type { Breaker } from './plane/breakers.ts'
 import type { Deadline } from './plane/deadlines.ts'
+import type { Gate } from './plane/gates.ts'
 import type { Walk } from './plane/node.ts'
 import { consumerOf } from './tcp.ts'
+import { NOBODY, Tries, type TryEnd } from './tries.ts'
 
-/** Body of an injected abort, as users of Istio know it. */
+/** Body of an injected abort, as users of Istio know it; for a gRPC call, its message. */
 const ABORT_TEXT = 'fault filter abort'
+/** A call of gRPC, in any of its encodings. */
+const GRPC = /^application\/grpc(?:$|[+;])/i
 /** Body of a refusal by policy, as users of Istio know it. */
 const DENIED_TEXT = 'RBAC: access denied'
 
 /** Milliseconds that a timer takes. */
-const WHOLE_MS = /^\d{1,9}$/
-
-type Forward = HttpRoute & { kind: 'forward' }
-
-interface Going {
-  readonly route: Forward
-  readonly endpoint: Endpoint
-}
+const WHOLE = /^\d{1,9}$/
 
 /** Whose request it is. */
 export interface RequestOwner {
@@ -53,8 +58,6 @@ export interface RequestOwner {
   broke(thrown: unknown): void
 }
 
-const NOBODY: ReadonlySet<string> = new Set()
-
 /** One request. */
 export class HttpRequest implements Request {
   readonly exchange: Exchange
@@ -64,17 +67,21 @@ export class HttpRequest implements Request {
   readonly world: Snapshot
   readonly ledger: RequestLedger
   readonly #owner: RequestOwner
-  /** The last try. */
-  #going: Going | null = null
+  /** Where it goes, once that is decided. */
+  #route: Forward | null = null
+  /** What bounds the traffic to its host, or null. */
+  #breaker: Breaker | null = null
+  /** By which it is balanced, where its rule wants that; null: by none. */
+  #hash: number | null = null
+  /** Once a try was in vain. */
+  #tries: Tries | null = null
+  /** Of the last try. */
+  #endpoint: Endpoint | null = null
+  /** Until the next try, in milliseconds. */
+  #waitMs = 0
   #deadline: Deadline | null = null
-  /** Names of endpoints that failed it: not asked again. */
-  #failed: Set<string> | null = null
-  /** Endpoints that were asked in vain: those that may not be are no tries. */
-  #dials = 0
-  /** A pooled connection was found closed. */
-  #isStale = false
-  /** It was lost on a new connection. */
-  #isLost = false
+  /** Where the retry under way is counted. */
+  #retrying: Gate | null = null
   #isOver = false
 
   constructor(exchange: Exchange, owner: RequestOwner) {
@@ -91,6 +98,7 @@ export class HttpRequest implements Request {
   begin(): void {
     try {
       const route = this.#routed()
+      if (route.kind !== 'none') this.exchange.changes = route.changes.response
       if (route.kind === 'forward' && route.delayMs === 0) this.#forward(route)
       else this.#detour(route)
     } catch (thrown) {
@@ -102,13 +110,36 @@ export class HttpRequest implements Request {
     this.#end(how)
   }
 
-  failed(failure: MeshError, harm: Harm): void {
+  failed(failure: MeshError, end: TryEnd | null): void {
     this.#step(() => {
-      if (harm === 'final' || !this.#mayTryAgain(harm)) throw failure
-      const why = harm === 'stale' ? 'STALE_CONNECTION' : failure.code
-      this.walk.node.account.cells.plain('weft_retries_total', why).value++
-      this.#try((this.#going as Going).route)
+      if (end === null || !this.#mayTryAgain(end, failure.code)) throw failure
+      this.again()
     })
+  }
+
+  takes(head: Head): boolean {
+    if (this.#route?.retries.looksAtAnswers !== true) return true
+    const { resendable } = this.exchange
+    const grpc = head.header('grpc-status')
+    const setback: Setback = {
+      kind: 'answered',
+      status: head.status,
+      grpcStatus: grpc !== undefined && WHOLE.test(grpc) ? Number(grpc) : null,
+      limited: head.header('x-envoy-ratelimited') !== undefined,
+    }
+    return !this.#mayTryAgain({ setback, replay: null, resendable }, 'ANSWERED')
+  }
+
+  again(): void {
+    const waitMs = this.#waitMs
+    if (waitMs === 0) {
+      this.#step(() => this.#try())
+      return
+    }
+    wait(this.exchange, waitMs).then(
+      () => this.#step(() => this.#try()),
+      (thrown: unknown) => this.#end('done', failureOf(thrown)),
+    )
   }
 
   /** Takes a step; one that fails ends the request. */
@@ -128,7 +159,7 @@ export class HttpRequest implements Request {
     if (target.kind === 'service') return routeHttp(world, target, asked, walk.node.random)
     if (call.direction === 'outbound') return routeAddress(world, target, asked, walk.node.random)
     const backends = routeTcp(world, target, consumerOf(call, caller))
-    return { kind: 'forward', by: null, backends, delayMs: 0, target: null, authority: null, timeoutMs: null }
+    return { ...forward(backends, null), retries: RETRY_NEVER }
   }
 
   /** What is not plain forwarding: no route, an injected delay, an injected answer. */
@@ -138,22 +169,40 @@ export class HttpRequest implements Request {
     ledger.routed(route.kind === 'forward' ? route.backends : null, route.by)
     const goOn = (): void => {
       if (route.kind === 'forward') this.#forward(route)
-      else this.#abort(route)
+      else if (route.kind === 'abort') this.#abort(route)
+      else this.#answer(route)
     }
     if (route.delayMs === 0) {
       goOn()
       return
     }
-    ledger.flag = 'DI'
+    ledger.note('DI')
     pause(exchange, Math.min(route.delayMs, walk.node.limits.delayMs)).then(
       () => this.#step(goOn),
       (thrown: unknown) => this.#end('done', failureOf(thrown)),
     )
   }
 
-  #abort({ by: { object }, status }: HttpRoute & { kind: 'abort' }): void {
-    this.ledger.fail(new MeshError('FAULT_ABORT', `${object.namespace}/${object.name} injects ${status}`))
-    this.exchange.answer(status, ABORT_TEXT)
+  /** A gRPC call that fails is an answer of 200 whose fields say so (the gRPC protocol's "Trailers-Only"). */
+  #abort({ by: { object }, status, grpcStatus }: HttpRoute & { kind: 'abort' }): void {
+    const { exchange, ledger } = this
+    const isCall = grpcStatus !== null && GRPC.test(exchange.header('content-type') ?? '')
+    const what = isCall ? `grpc-status ${grpcStatus}` : String(status)
+    ledger.fail(new MeshError('FAULT_ABORT', `${object.namespace}/${object.name} injects ${what}`))
+    if (isCall) {
+      const fields = {
+        'content-type': 'application/grpc',
+        'grpc-status': String(grpcStatus),
+        'grpc-message': ABORT_TEXT,
+      }
+      exchange.answer(200, '', Object.entries(fields))
+    } else exchange.answer(status, ABORT_TEXT)
+    this.#end('done')
+  }
+
+  #answer({ how, status, fields, body }: HttpRoute & { kind: 'answer' }): void {
+    this.ledger.details = how === 'preflight' ? 'cors_response' : 'direct_response'
+    this.exchange.answer(status, body ?? '', fields)
     this.#end('done')
   }
 
@@ -164,31 +213,65 @@ export class HttpRequest implements Request {
     const timeoutMs = this.#timeoutOf(route)
     if (timeoutMs !== null) {
       const expire = (): void => exchange.stop(new MeshError('REQUEST_TIMEOUT', `no response in ${timeoutMs} ms`))
-      this.#deadline = walk.node.deadlines.set(timeoutMs, ledger.startedAt, expire)
+      const fromMs = route.delayMs === 0 ? ledger.startedAt : walk.node.transport.nowMs // an injected delay is no part of it
+      this.#deadline = walk.node.deadlines.set(timeoutMs, fromMs, expire)
     }
-    this.#try(route)
+    if (route.mirrors.length > 0) mirror(this, route, timeoutMs)
+    this.#route = route
+    if (this.call.direction === 'outbound') this.#breaker = walk.node.breakers.of(route.backends)
+    if (route.backends.policy.balancing.hash !== null) this.#hash = this.#hashed(route)
+    if (route.retries.mayResend) exchange.keepBody(walk.node.limits.retryBytes)
+    this.#try()
+  }
+
+  /** What is hashed of it, once for all its tries. A cookie that must be had goes with whatever answer comes. */
+  #hashed({ backends }: Forward): number | null {
+    const { exchange, call, walk } = this
+    const hashed = hashOf(backends, { client: call.peer.ip, request: exchange, seed: walk.node.requestId })
+    if (hashed?.cookie != null) {
+      const issued: HeaderChanges = { remove: [], set: [], add: [['set-cookie', hashed.cookie]] }
+      exchange.changes = [...exchange.changes, issued]
+    }
+    return hashed?.hash ?? null
   }
 
   /** Tries an endpoint that has not failed it. */
-  #try(route: Forward): void {
-    const { call, caller, walk, world } = this
+  #try(): void {
+    const { exchange, call, caller, walk, world } = this
+    const { node } = walk
+    const route = this.#route as Forward
+    const tries = this.#tries
     const { backends } = route
+    const asked = { client: call.peer.ip, hash: this.#hash, anyLocality: tries !== null && tries.anyLocality }
     let refusal: MeshError | null = null
     for (;;) {
-      const endpoint = pickFor(call.peer.ip, backends, walk.node, this.#failed ?? NOBODY)
-      if (endpoint === null) throw refusal ?? new MeshError('NO_ENDPOINT', exhausted(backends))
-      const leg = legTo({ endpoint, wish: backends }, call, walk.node, world)
+      const endpoint = pickFor(asked, backends, node, this.#tries?.passed ?? NOBODY)
+      if (endpoint === null && refusal === null && this.#tries?.forgive() === true) continue
+      if (endpoint === null) throw refusal ?? this.#nobody(backends)
+      const leg = legTo({ endpoint, wish: backends }, call, node, world)
       const permit = permitFor(caller, leg)
       if (permit instanceof MeshError) {
         refusal = permit
-        ;(this.#failed ??= new Set()).add(nameOf(endpoint)) // of others' nodes another may take it
+        this.#tried.pass(nameOf(endpoint)) // of others' nodes another may take it
         continue
       }
-      this.#going = { route, endpoint }
-      // over pooled connections a request goes once: a server that restarted has closed them all
-      new Attempt(this, { permit, leg, route, fresh: this.#isStale }).begin()
+      this.#endpoint = endpoint
+      const { perTryMs } = route.retries
+      const breaker = this.#breaker
+      const fresh = tries !== null && tries.isStale
+      new Attempt(this, { errand: exchange, call, node, permit, leg, breaker, fresh, route, perTryMs }).begin()
       return
     }
+  }
+
+  get #tried(): Tries {
+    return (this.#tries ??= new Tries((this.#route as Forward).retries, this.walk.node.random))
+  }
+
+  /** Nobody is left to be asked: none serves, or none that is not ejected. */
+  #nobody(backends: Backends): MeshError {
+    const code = this.#breaker?.ejected() == null ? 'NO_ENDPOINT' : 'NO_HEALTHY_ENDPOINT'
+    return new MeshError(code, exhausted(backends))
   }
 
   /**
@@ -197,25 +280,41 @@ export class HttpRequest implements Request {
    */
   #timeoutOf({ timeoutMs }: Forward): number | null {
     const asked = this.call.direction === 'outbound' ? this.exchange.head.first(RQ_TIMEOUT) : null
-    if (asked !== null && WHOLE_MS.test(asked)) return Number(asked) || null
+    if (asked !== null && WHOLE.test(asked)) return Number(asked) || null
     const { requestMs } = this.walk.node.limits
-    return timeoutMs ?? (requestMs > 0 ? requestMs : null)
+    return (timeoutMs ?? requestMs) || null
   }
 
-  /**
-   * Notes a failed try. A request is lost once at most. After a stale connection the same endpoint is asked again only where
-   * there is no other: it may have restarted, but it may as well be about to go.
-   */
-  #mayTryAgain(harm: Harm): boolean {
-    if (harm === 'lost' && this.#isLost) return false
-    this.#isLost ||= harm === 'lost'
-    this.#isStale ||= harm === 'stale'
-    const { endpoint, route } = this.#going as Going
-    const { endpoints } = route.backends
-    const failed = (this.#failed ??= new Set())
-    if (harm === 'stale' && endpoints.length === failed.size + 1) return true
-    failed.add(nameOf(endpoint))
-    return ++this.#dials <= this.walk.node.limits.connectRetries && failed.size < endpoints.length
+  /** Notes how a try ended. Whether there is another one: when, stands in #waitMs then. */
+  #mayTryAgain(end: TryEnd, why: string): boolean {
+    const tries = this.#tried
+    const { retries } = tries
+    this.#leaveRetry()
+    const { backends } = this.#route as Forward
+    const waitMs = tries.after(end, this.#endpoint as Endpoint, candidates(backends, this.walk.node, null))
+    if (waitMs === null) {
+      if (tries.isExhausted) this.ledger.note('URX')
+      return false
+    }
+    if (tries.retries > retries && this.#breaker !== null && !this.#enterRetry(this.#breaker)) {
+      this.ledger.note('UO')
+      return false
+    }
+    const label = end.replay === 'stale' ? 'STALE_CONNECTION' : why
+    this.walk.node.account.cells.plain('weft_retries_total', label).value++
+    this.#waitMs = waitMs
+    return true
+  }
+
+  #enterRetry({ retries }: Breaker): boolean {
+    if (!retries.enter()) return false
+    this.#retrying = retries
+    return true
+  }
+
+  #leaveRetry(): void {
+    this.#retrying?.leave()
+    this.#retrying = null
   }
 
   /** Into the books, once; of a failure the caller is told as far as it still can be. */
@@ -225,6 +324,7 @@ export class HttpRequest implements Request {
     const { exchange, ledger } = this
     try {
       this.#deadline?.lift()
+      this.#leaveRetry()
       exchange.during(null, null)
       if (failure !== null) {
         ledger.fail(failure)

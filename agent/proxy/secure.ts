@@ -17,10 +17,12 @@ export interface Reaching {
 }
 
 /** A connection that was just made, and the pod that asked for it. */
-interface Fresh {
+export interface Fresh {
   readonly channel: Channel
   readonly node: MeshNode
   readonly pod: JoinedPod
+  /** How long a handshake may take. */
+  readonly timeoutMs: number
 }
 
 interface Member {
@@ -71,9 +73,12 @@ export async function originate(fresh: Fresh, { material, link, alpn }: Outsider
 }
 
 /** A handshake within what a pod may ask for; the channel is gone where there is none. */
-async function shaken({ channel, node, pod }: Fresh, how: Omit<ClientTls, 'side' | 'timeoutMs'>): Promise<Secured> {
+async function shaken(
+  { channel, node, pod, timeoutMs }: Fresh,
+  how: Omit<ClientTls, 'side' | 'timeoutMs'>,
+): Promise<Secured> {
   try {
-    const asked = { ...how, side: 'client', timeoutMs: node.limits.helloMs } as const
+    const asked = { ...how, side: 'client', timeoutMs } as const
     return await pod.handshakes.outbound.run(node.transport.nowMs, () => channel.secure(asked))
   } catch (thrown) {
     channel.reset()

@@ -1,25 +1,37 @@
 // A connection carried as bytes: routed, picked, permitted and connected once, then relayed.
 
-import { pickFor } from '../model/affinity.ts'
-import { exhausted } from '../model/balance.ts'
+import { pickFor } from '../model/balance/affinity.ts'
+import { candidates, exhausted } from '../model/balance/balance.ts'
+import { hashOf } from '../model/balance/hash-policy.ts'
+import type { Consumer } from '../model/destination.ts'
 import { failureOf, MeshError } from '../model/failure.ts'
-import { type Caller, namespaceOf } from '../model/identity.ts'
-import { type Backends, keptFrom, routeTcp } from '../model/route.ts'
+import { type Caller, namespaceOf, workloadOf } from '../model/identity.ts'
+import { type Backends } from '../model/backends.ts'
+import { type FlowRoute, routeFlow } from '../model/flow-route.ts'
+import type { Permit } from '../model/permit.ts'
+import { keptFrom, routeTcp } from '../model/route.ts'
 import { nameOf } from '../model/service.ts'
 import type { Snapshot } from '../model/snapshot.ts'
 import { plaintextRefusal } from './authenticate.ts'
 import { type Call, current } from './classify.ts'
-import { connect, type Leg, legTo, permitFor, refusalOf } from './connect.ts'
+import { connect, type Leg, legTo, permitFor, refusalOf, isUnreached } from './connect.ts'
 import { firstWord, type Said } from './opening.ts'
+import type { Breaker } from './plane/breakers.ts'
 import type { Term } from './plane/identities.ts'
 import type { Walk } from './plane/node.ts'
 import { type Ahead, relay, type Relay } from './relay.ts'
 import type { Reaching } from './secure.ts'
 import type { Channel } from './transport/transport.ts'
+import { askTunnel } from './tunnel.ts'
 
-interface Connected {
-  readonly upstream: Reaching
+interface Connected extends Opened {
   readonly leg: Leg
+}
+
+interface Opened {
+  readonly upstream: Reaching
+  /** What the upstream has said meanwhile. */
+  readonly fromUpstream: Buffer | null
 }
 
 /**
@@ -28,17 +40,47 @@ interface Connected {
  * caller's end is reset then.
  */
 export async function carry(call: Call, caller: Caller, walk: Walk): Promise<(Said & { kind: 'hello' }) | null> {
-  const { node, ledger, place } = walk
+  const { node, ledger } = walk
   const world = node.snapshot
   ledger.snapshot = world.version
-  const target = call.target.kind === 'service' ? current(world, call.target) : call.target // sniffing took its time
-  const kept = keptFromCall(world, call, 'BLACK_HOLE_FLOW')
-  if (kept !== null) throw kept
-  const backends = routeTcp(world, target, consumerOf(call, caller))
-  ledger.routed(backends, null)
-  const { upstream, leg } = await connectOne(backends, { call, caller, world }, walk)
+  const route = routeOf(call, caller, walk, world)
+  if (route.kind === 'none') throw new MeshError(route.code, route.why)
+  const { backends } = route
+  ledger.routed(backends, route.by)
+  ledger.service = world.serviceByHost.get(backends.host) ?? ledger.service
+  const breaker = call.direction === 'outbound' ? node.breakers.of(backends) : null
+  const ticket = breaker?.connections?.take()
+  if (ticket === null) throw new MeshError('OVERFLOW', `as many connections to ${backends.host} are open as may be`)
+  try {
+    return await carryTo({ backends, breaker }, { call, caller, world }, walk)
+  } finally {
+    ticket?.release()
+  }
+}
+
+/** Where a connection goes, and what counts how it fares there. */
+interface Destined {
+  readonly backends: Backends
+  readonly breaker: Breaker | null
+}
+
+/** A connection with who makes it, and what it is judged by. */
+interface Carried {
+  readonly call: Call
+  readonly caller: Caller
+  readonly world: Snapshot
+}
+
+async function carryTo(
+  to: Destined,
+  { call, caller, world }: Carried,
+  walk: Walk,
+): Promise<(Said & { kind: 'hello' }) | null> {
+  const { node, ledger, place } = walk
+  const { backends } = to
+  const { upstream, leg, fromUpstream } = await connectOne(to, { call, caller, world }, walk)
   const { channel } = upstream
-  let ahead: Ahead = { fromCaller: call.first, fromUpstream: null }
+  let ahead: Ahead = { fromCaller: call.first, fromUpstream }
   if (call.silent) {
     const heard = firstWord(call.channel, channel, {
       ...{ limits: node.limits, place },
@@ -70,7 +112,7 @@ export async function carry(call: Call, caller: Caller, walk: Walk): Promise<(Sa
     }
     const flow = relay(call.channel, channel, ledger, ahead)
     const ends = { channels: [call.channel, channel], terms: [call.term, upstream.term] }
-    place.occupant = occupant(flow, ends, judge, node.limits)
+    place.occupant = occupant(flow, ends, judge, boundsOf(leg, node))
     await flow.done
     return null
   } finally {
@@ -78,23 +120,64 @@ export async function carry(call: Call, caller: Caller, walk: Walk): Promise<(Sa
   }
 }
 
-/** Namespace whose policies speak for the caller: its own, else that of what it dialled. */
-export function consumerOf(call: Call, caller: Caller): string {
-  return namespaceOf(caller) ?? call.service?.service.namespace ?? ''
+/** What a caller dialled has routes; what arrives at a pod goes to its application as it is. */
+function routeOf(call: Call, caller: Caller, { node }: Walk, world: Snapshot): FlowRoute {
+  const target = call.target.kind === 'service' ? current(world, call.target) : call.target // sniffing took its time
+  if (call.direction === 'inbound') {
+    return { kind: 'forward', by: null, backends: routeTcp(world, target, consumerOf(call, caller)) }
+  }
+  const { dialled, peer, serverName } = call
+  return routeFlow(world, target, { caller: workloadOf(caller), dialled, peer, serverName }, node.random)
+}
+
+/** Connects and, where a policy leads through a forward proxy, has that connect. Throws as these two. */
+async function open(permit: Permit, leg: Leg, { node, place }: Walk): Promise<Opened> {
+  const upstream = await place.until(connect(permit, leg, node, { protocol: 'opaque' }), ({ channel }) =>
+    channel.reset(),
+  )
+  const { channel } = upstream
+  const { tunnel, pool } = leg.policy
+  if (tunnel === null) return { upstream, fromUpstream: null }
+  const { limits } = node
+  const timeoutMs = pool.connectTimeoutMs ?? limits.connectTimeoutMs
+  const asking = askTunnel(channel, tunnel, { timeoutMs, limits })
+  const answered = place.until(asking.answered, () => {})
+  const fromUpstream = await answered.catch((thrown: unknown) => {
+    asking.stop()
+    throw thrown
+  })
+  return { upstream, fromUpstream }
+}
+
+/** How long a flow may be silent, and when it ends whatever it does. */
+function boundsOf({ policy: { pool } }: Leg, { limits, transport }: Walk['node']): FlowBounds {
+  return {
+    idleMs: pool.idleMs === 0 ? Infinity : (pool.idleMs ?? limits.idleMs),
+    endMs: pool.maxDurationMs === null ? Infinity : transport.nowMs + pool.maxDurationMs,
+  }
+}
+
+/** Whose policies speak for the caller: those of its own namespace, else of that of what it dialled. */
+export function consumerOf(call: Call, caller: Caller): Consumer {
+  return { consumer: namespaceOf(caller) ?? call.service?.service.namespace ?? '', caller: workloadOf(caller) }
 }
 
 /** Tries endpoints until one is connected. No byte has been sent, so trying another is safe. */
 async function connectOne(
-  backends: Backends,
-  { call, caller, world }: { readonly call: Call; readonly caller: Caller; readonly world: Snapshot },
-  { node, ledger, place }: Walk,
+  { backends, breaker }: Destined,
+  { call, caller, world }: Carried,
+  walk: Walk,
 ): Promise<Connected> {
+  const { node, ledger } = walk
+  const hashed = hashOf(backends, { client: call.peer.ip, request: null, seed: node.requestId })
+  const asked = { client: call.peer.ip, hash: hashed?.hash ?? null }
   const tried = new Set<string>()
   let refusal: MeshError | null = null
+  let last: MeshError | null = null
   let dials = 0
   for (;;) {
-    const endpoint = pickFor(call.peer.ip, backends, node, tried)
-    if (endpoint === null) throw refusal ?? new MeshError('NO_ENDPOINT', exhausted(backends))
+    const endpoint = pickFor(asked, backends, node, tried)
+    if (endpoint === null) throw refusal ?? last ?? new MeshError('NO_ENDPOINT', exhausted(backends))
     const leg = legTo({ endpoint, wish: backends }, call, node, world)
     ledger.reached = leg
     const permit = permitFor(caller, leg)
@@ -104,14 +187,16 @@ async function connectOne(
       continue
     }
     try {
-      const upstream = await place.until(connect(permit, leg, node, 'opaque'), ({ channel }) => channel.reset())
-      return { upstream, leg }
+      const opened = await open(permit, leg, walk)
+      breaker?.result(nameOf(endpoint), 'carried')
+      return { ...opened, leg }
     } catch (thrown) {
       const failure = failureOf(thrown)
+      if (isUnreached(failure)) breaker?.result(nameOf(endpoint), 'failed')
       tried.add(nameOf(endpoint))
-      if (!failure.kind.retry || ++dials > node.limits.connectRetries || tried.size >= backends.endpoints.length) {
-        throw failure
-      }
+      last = failure
+      if (!failure.kind.retry || ++dials > node.limits.connectRetries) throw failure
+      if (candidates(backends, node, tried).length === 0) throw failure
       node.account.cells.plain('weft_retries_total', failure.code).value++
     }
   }
@@ -146,17 +231,24 @@ export function keptFromCall(
 /** A flow whose certificate is over is ended once it has been silent for so long: it is not broken off amid its work. */
 const PAUSE_MS = 60_000
 
+/** Times of the transport's coarse clock, in milliseconds. */
+interface FlowBounds {
+  readonly idleMs: number
+  readonly endMs?: number
+}
+
 /** What the register may ask of a relay. */
 export function occupant(
   flow: Relay,
   { channels, terms }: { readonly channels: readonly Channel[]; readonly terms: readonly Term[] },
   judge: (snapshot: Snapshot) => MeshError | null,
-  limits: { readonly idleMs: number },
+  { idleMs, endMs = Infinity }: FlowBounds,
 ): Walk['place']['occupant'] {
   return {
     overdue: (nowMs) => {
       const silentMs = nowMs - Math.max(...channels.map(({ activeAt }) => activeAt))
-      if (silentMs > limits.idleMs) return new MeshError('IDLE_TIMEOUT', 'no byte passed for too long')
+      if (nowMs >= endMs) return new MeshError('DURATION_LIMIT', 'it has lasted for as long as its rule allows')
+      if (silentMs > idleMs) return new MeshError('IDLE_TIMEOUT', 'no byte passed for too long')
       if (silentMs < PAUSE_MS || !terms.some((term) => term.isOver(nowMs))) return null
       return new MeshError('IDLE_TIMEOUT', 'what secured it is over, and it pauses')
     },

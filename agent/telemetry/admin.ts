@@ -1,8 +1,7 @@
-// A process's one endpoint for people and scrapers: /healthz, /readyz, /status, /metrics, /snapshot. Not on the data
-// path.
+// A process's one endpoint for people and scrapers. What is open to everybody is what probes and scrapers need; the other
+// pages tell names, routes and decisions, and are for whom the gate lets in. Not on the data path.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { isLoopback } from '../model/address.ts'
 
 /** What the endpoint shows; asked anew at each request. */
 export interface AdminPages {
@@ -14,6 +13,38 @@ export interface AdminPages {
   status(): Promise<object>
   /** The snapshot in force (of the controller: the verdicts), as JSON. */
   snapshot(): string
+  /** The answer to a question, as JSON; absent where there is nothing to explain. Throws BadQuestion at what is none. */
+  explain?(question: string): Promise<string>
+}
+
+/** Decides who may see the pages that are not open. */
+export interface Gate {
+  /** Null where who comes with this Authorization header may see it, else why not, with HTTP's status. Never rejects. */
+  refuse(
+    authorization: string | undefined,
+    subresource: string,
+  ): Promise<{ readonly status: number; readonly reason: string } | null>
+}
+
+/** A gate that lets nobody in. */
+export function closedGate(reason: string): Gate {
+  return { refuse: () => Promise.resolve({ status: 503, reason }) }
+}
+
+/** A question that cannot be answered because of how it is put. */
+export class BadQuestion extends Error {}
+
+interface Answer {
+  readonly status: number
+  readonly type: string
+  readonly body: string
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+interface Page {
+  /** What the gate is asked about; null: open to everybody. */
+  readonly subresource: string | null
+  readonly show: (pages: AdminPages, query: URLSearchParams) => Promise<Answer> | Answer
 }
 
 const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
@@ -22,20 +53,28 @@ const TEXT_TYPE = 'text/plain; charset=utf-8'
 const CONNECTION_LIMIT = 128
 const REQUEST_TIMEOUT_MS = 10_000
 
-interface Page {
-  readonly status: number
-  readonly type: string
-  readonly body: string
+/** Every page, by its path. */
+const PAGES: Readonly<Record<string, Page>> = {
+  '/healthz': { subresource: null, show: () => text(200, 'ok') },
+  '/readyz': { subresource: null, show: (pages) => readiness(pages.unready()) },
+  '/metrics': {
+    subresource: null,
+    show: async (pages) => ({ status: 200, type: METRICS_TYPE, body: await pages.metrics() }),
+  },
+  '/status': { subresource: 'status', show: async (pages) => json(JSON.stringify(await pages.status())) },
+  '/snapshot': { subresource: 'snapshot', show: (pages) => json(pages.snapshot()) },
+  '/explain': { subresource: 'explain', show: (pages, query) => explanation(pages, query.get('q')) },
 }
 
 /** Starts the endpoint; without an address at all of both families. Rejects where it cannot be bound. */
 export async function startAdmin(
   pages: AdminPages,
+  gate: Gate,
   at: { readonly address: string | null; readonly port: number },
 ): Promise<Server> {
   const server = createServer(
     { requestTimeout: REQUEST_TIMEOUT_MS },
-    (request, response) => void answer(pages, request, response),
+    (request, response) => void answer({ pages, gate }, request, response),
   )
   server.maxConnections = CONNECTION_LIMIT
   const { promise, resolve, reject } = Promise.withResolvers<void>()
@@ -47,36 +86,59 @@ export async function startAdmin(
   return server
 }
 
-async function answer(pages: AdminPages, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const page = await render(pages, request).catch((error: unknown) => text(500, String(error)))
-  response.writeHead(page.status, { 'content-type': page.type, 'content-length': Buffer.byteLength(page.body) })
-  response.end(request.method === 'HEAD' ? undefined : page.body)
+interface Shown {
+  readonly pages: AdminPages
+  readonly gate: Gate
 }
 
-async function render(pages: AdminPages, request: IncomingMessage): Promise<Page> {
-  if (request.method !== 'GET' && request.method !== 'HEAD') return text(405, 'only GET and HEAD are answered')
-  switch (request.url?.split('?', 1)[0]) {
-    case '/healthz':
-      return text(200, 'ok')
-    case '/readyz': {
-      const missing = pages.unready()
-      return missing === null ? text(200, 'ready') : text(503, missing)
-    }
-    case '/metrics':
-      return { status: 200, type: METRICS_TYPE, body: await pages.metrics() }
-    case '/status':
-      // for every host: it tells names, addresses and reasons, as `kubectl get pods` does, and no route or policy; and the
-      // API server's node proxy, by which `weft status` asks, comes from another host
-      return { status: 200, type: 'application/json', body: JSON.stringify(await pages.status()) }
-    case '/snapshot':
-      // every route of the cluster: for whoever is on the node, or comes by the API server's port-forward
-      if (!isLoopback(request.socket.remoteAddress ?? '')) return text(403, 'ask from the node itself')
-      return { status: 200, type: 'application/json', body: pages.snapshot() }
-    default:
-      return text(404, 'one of /healthz /readyz /status /metrics /snapshot')
+async function answer(shown: Shown, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { status, type, body, headers } = await render(shown, request).catch((error: unknown) =>
+    text(500, String(error)),
+  )
+  response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(body), ...headers })
+  response.end(request.method === 'HEAD' ? undefined : body)
+}
+
+async function render({ pages, gate }: Shown, { method, url = '/', headers }: IncomingMessage): Promise<Answer> {
+  if (method !== 'GET' && method !== 'HEAD') return text(405, 'only GET and HEAD are answered')
+  const mark = url.indexOf('?')
+  const path = mark < 0 ? url : url.slice(0, mark)
+  const page = Object.hasOwn(PAGES, path) ? PAGES[path] : undefined
+  if (page === undefined) return absent()
+  if (page.subresource !== null) {
+    const refusal = await gate.refuse(headers.authorization, page.subresource)
+    if (refusal !== null) return refused(refusal)
+  }
+  return page.show(pages, new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1)))
+}
+
+function readiness(missing: string | null): Answer {
+  return missing === null ? text(200, 'ready') : text(503, missing)
+}
+
+async function explanation(pages: AdminPages, question: string | null): Promise<Answer> {
+  if (pages.explain === undefined) return absent()
+  if (question === null || question === '') return text(400, 'ask with ?q=, JSON')
+  try {
+    return json(await pages.explain(question))
+  } catch (error) {
+    if (error instanceof BadQuestion) return text(400, error.message)
+    throw error
   }
 }
 
-function text(status: number, body: string): Page {
+function refused({ status, reason }: { readonly status: number; readonly reason: string }): Answer {
+  return { ...text(status, reason), headers: status === 401 ? { 'www-authenticate': 'Bearer' } : {} }
+}
+
+function absent(): Answer {
+  return text(404, `one of ${Object.keys(PAGES).join(' ')}`)
+}
+
+function json(body: string): Answer {
+  return { status: 200, type: 'application/json', body }
+}
+
+function text(status: number, body: string): Answer {
   return { status, type: TEXT_TYPE, body: `${body}\n` }
 }

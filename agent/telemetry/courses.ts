@@ -2,7 +2,7 @@
 // worked out once a way and found again by what it is made of.
 
 import { addressText } from '../model/address.ts'
-import type { Backends } from '../model/route.ts'
+import type { Backends } from '../model/backends.ts'
 import type { RuleRef } from '../model/snapshot.ts'
 import type { Endpoint, Service } from '../model/service.ts'
 import type { Edge } from './cells.ts'

@@ -3,7 +3,7 @@
 
 import { addressText, type SocketAddress } from '../model/address.ts'
 import type { MeshError } from '../model/failure.ts'
-import type { Backends } from '../model/route.ts'
+import type { Backends } from '../model/backends.ts'
 import type { RuleRef } from '../model/snapshot.ts'
 import type { Endpoint, Service } from '../model/service.ts'
 import type { Workload } from '../model/workload.ts'
@@ -77,6 +77,10 @@ export class Account {
 
 const COMPARE_MS = 1000
 
+const NO_NOTES: readonly string[] = []
+/** Several flags stand in a record as in Envoy's, which has them in the order of its own list. */
+const FLAG_ORDER = ['UH', 'UT', 'UF', 'UC', 'UO', 'NR', 'DI', 'FI', 'DC', 'URX', 'SI', 'DPE', 'UPE', 'NC', 'DT']
+
 /** What requests and connections have in common. */
 abstract class Ledger {
   readonly account: Account
@@ -84,8 +88,8 @@ abstract class Ledger {
   service: Service | null = null
   snapshot = 0
   failure: MeshError | null = null
-  /** Response flag where something was done on purpose (DI), else null. */
-  flag: string | null = null
+  /** Response flags of what is no failure by itself: DI for a delay on purpose, URX where retries have run out. */
+  #notes: readonly string[] = NO_NOTES
   reached: Reached | null = null
   upstreamLocal: SocketAddress | null = null
   receivedBytes = 0
@@ -115,10 +119,19 @@ abstract class Ledger {
     return (code === 'BLACK_HOLE' || code === 'BLACK_HOLE_FLOW') && this.reached === null
   }
 
+  note(flag: 'DI' | 'URX' | 'UO'): void {
+    this.#notes = [...this.#notes, flag]
+  }
+
   get flags(): string {
-    const flag = this.failure?.kind.flag
-    if (flag === undefined || flag === '-') return this.flag ?? '-'
-    return this.flag === null ? flag : `${this.flag},${flag}`
+    const flag = this.failure?.kind.flag ?? '-'
+    if (this.#notes.length === 0) return flag
+    const all = new Set(flag === '-' ? this.#notes : [flag, ...this.#notes])
+    return [...all].sort((one, other) => FLAG_ORDER.indexOf(one) - FLAG_ORDER.indexOf(other)).join()
+  }
+
+  protected get isNoted(): boolean {
+    return this.#notes.length > 0
   }
 }
 
@@ -134,6 +147,8 @@ export class ConnectionLedger extends Ledger implements Disposable {
   isSecured = false
   dialled: SocketAddress | null = null
   peer: SocketAddress | null = null
+  /** Whom the TLS that it begins with asks for. */
+  serverName: string | null = null
   /** Status of an answer to what could not be read as a request, 0 for none. */
   status = 0
   /** Dialled by the agent, to see whether capture works: no application's, and so in no record. */
@@ -188,7 +203,7 @@ export class ConnectionLedger extends Ledger implements Disposable {
     return (this.#fields ??= part({
       downstream_local_address: textOf(this.dialled),
       downstream_remote_address: textOf(this.peer),
-      requested_server_name: null,
+      requested_server_name: this.serverName,
       weft_direction: this.direction,
       weft_source_workload: this.caller?.owner ?? null,
     }))
@@ -230,6 +245,13 @@ export class ConnectionLedger extends Ledger implements Disposable {
 export class RequestLedger extends Ledger {
   /** Status the caller got, 0 for none. */
   status = 0
+  /** Envoy's word for an answer that a rule gave in place of any upstream; null: none did. */
+  details: string | null = null
+  /**
+   * A copy of another request. Its caller asked once: it is counted for the callee's end alone, and where that is another
+   * node's, by that one.
+   */
+  isMirror = false
   readonly #connection: ConnectionLedger
   readonly #asked: Asked
   #sentAt = NEVER
@@ -249,7 +271,7 @@ export class RequestLedger extends Ledger {
   /** The request leaves for an endpoint. */
   sent(reached: Reached): void {
     // the first time so soon behind the start that the clock need not be asked
-    const isFirst = this.reached === null && this.flag === null
+    const isFirst = this.reached === null && !this.isNoted
     this.#sentAt = isFirst ? this.startedAt : this.account.clock.ms()
     this.reached = reached
   }
@@ -270,14 +292,14 @@ export class RequestLedger extends Ledger {
     const durationMs = account.clock.ms() - this.startedAt
     const { flags } = this
     const [duration, received, sent] = [bucketOf(durationMs), bucketOf(this.receivedBytes), bucketOf(this.sentBytes)]
-    for (const edge of course.edges) {
+    for (const edge of this.isMirror ? calleesEdges(course) : course.edges) {
       const cells = edge.requests(this.status, flags)
       cells.requests++
       cells.duration.add(duration, durationMs)
       cells.requestBytes.add(received, this.receivedBytes)
       cells.responseBytes.add(sent, this.sentBytes)
     }
-    if (this.failure !== null) account.failed(this.failure)
+    if (this.failure !== null && !this.isMirror) account.failed(this.failure)
     account.recorder.record({
       connection: connection.fields,
       course: course.fields,
@@ -299,6 +321,11 @@ export class RequestLedger extends Ledger {
   #headers(request: ReadonlyMap<string, string>): Headers {
     return { request, response: this.#responseHeaders ?? NO_HEADERS }
   }
+}
+
+/** Those that the callee's end reports, where this pass stands for it too: they come second. */
+function calleesEdges({ edges, reached }: Course): Course['edges'] {
+  return reached?.both === true ? edges.slice(1) : []
 }
 
 const NO_HEADERS: ReadonlyMap<string, string> = new Map()

@@ -102,7 +102,8 @@ test('a pair is worked out once, though its endpoint is made anew each time', ()
   const callee = world().service('app').pods('app-v1').pod('app-v1-1')
   const of = (): unknown => {
     const address = { ip: '10.244.0.1', port: 8080 }
-    const endpoint = { address, workload: callee.uid, ready: true, serving: true, terminating: false, node: null }
+    const state = { ready: true, serving: true, terminating: false }
+    const endpoint = { address, workload: callee.uid, ...state, node: null, locality: null, readySinceMs: null }
     return edges.of({
       caller: null,
       callee,

@@ -30,6 +30,8 @@ export interface OutcomeFields {
   readonly weft_reason: string | null
   /** What is particular to this failure; a denial names its policy. */
   readonly weft_message: string | null
+  /** There for a copy of a request alone. */
+  readonly weft_mirror?: true
 }
 
 export interface AccessRecord extends ConnectionFields, CourseFields, OutcomeFields {

@@ -84,7 +84,37 @@ export const SERIES = {
     labels: ['outcome'],
     help: 'How the protocol of a connection was settled: declared, sniffed, or silence',
   },
+  weft_server_names_total: {
+    kind: 'counter',
+    labels: ['outcome'],
+    help: "Connections that began with TLS of the application's: its server name was read, was none, or came too late",
+  },
   weft_retries_total: { kind: 'counter', labels: ['why'], help: 'Requests and connections that were tried once more' },
+  weft_mirrors_total: {
+    kind: 'counter',
+    labels: ['result'],
+    help: 'Copies of requests for mirrors: answered, failed, timed out, given up, or dropped for there are too many',
+  },
+  weft_overflow_total: {
+    kind: 'counter',
+    labels: ['limit'],
+    help: 'Requests, connections, retries and ejections that a DestinationRule had no room for',
+  },
+  weft_outlier_ejections_total: {
+    kind: 'counter',
+    labels: ['destination_service', 'cause'],
+    help: 'Endpoints that were ejected, by what they had too many of in a row',
+  },
+  weft_outlier_ejected: {
+    kind: 'gauge',
+    labels: ['destination_service'],
+    help: 'Endpoints that are ejected now, as the pods of this node see them',
+  },
+  weft_breaker_cells_exhausted_total: {
+    kind: 'counter',
+    labels: [],
+    help: 'Hosts and endpoints that there was no room to count for the node: each worker counts for itself there',
+  },
   weft_access_records_dropped_total: {
     kind: 'counter',
     labels: [],

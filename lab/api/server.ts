@@ -1,6 +1,6 @@
 // The Kubernetes API over plain http: which request goes where, and how a refusal is told.
 // Any number of listening sockets feed one server: lab nodes hand in those they made in their own network namespaces.
-import { createServer } from 'node:http'
+import { createServer, ServerResponse } from 'node:http'
 import { pathAccess, permit, proxyAccess, resourceAccess, rolesIn } from './auth/access.ts'
 import { authenticate } from './auth/authenticate.ts'
 import { certificateSubresource, isOfCertificate } from './auth/certificates.ts'
@@ -13,6 +13,7 @@ import { Exchange } from './http/exchange.ts'
 import { nodeTarget, proxyToNode } from './http/node-proxy.ts'
 import { openApi, openApiRoots, swagger, swaggerProtobuf } from './http/openapi.ts'
 import { placeOf } from './http/path.ts'
+import { PortForwards } from './http/port-forward.ts'
 import { get, listOrWatch } from './http/read.ts'
 import { subresource } from './http/subresources.ts'
 import { DEFAULT_BOOKMARK_MS, DEFAULT_BUFFER_LIMIT_BYTES, DEFAULT_WATCH_LIMIT, Watches } from './http/watch.ts'
@@ -21,13 +22,16 @@ import { ApiError, methodNotAllowed, noSuchResource } from './status.ts'
 import type { AddressInfo, Server as SocketServer, Socket } from 'node:net'
 import type { DialNode } from './http/node-proxy.ts'
 import type { Place } from './http/path.ts'
+import type { DialPod } from './http/port-forward.ts'
 import type { ReadLog } from './http/subresources.ts'
-import type { Server } from 'node:http'
+import type { IncomingMessage, Server } from 'node:http'
 import type { Store } from './store.ts'
 
 export interface ApiSettings {
   /** Those of an earlier life of this API, so that what it issued still holds; left out: with a new key. */
   readonly tokens?: Tokens
+  /** Whoever shows it is the administrator, as one without any is: for what reviews tokens. Left out: there is none. */
+  readonly administratorToken?: string
   readonly store: Store
   /** Default 127.0.0.1. */
   readonly host?: string
@@ -37,6 +41,8 @@ export interface ApiSettings {
   readonly readLog?: ReadLog
   /** Connects to nodes; without it none is reached through the API. */
   readonly dialNode?: DialNode
+  /** Connects into pods; without it no port is forwarded. */
+  readonly dialPod?: DialPod
   readonly bookmarkMs?: number
   readonly watchLimit?: number
   readonly bufferLimitBytes?: number
@@ -71,8 +77,14 @@ export async function startApi(settings: ApiSettings): Promise<Api> {
     limit: settings.watchLimit ?? DEFAULT_WATCH_LIMIT,
     bufferLimitBytes: settings.bufferLimitBytes ?? DEFAULT_BUFFER_LIMIT_BYTES,
   })
-  const service: Service = { ...settings, watches, tokens: settings.tokens ?? new Tokens() }
-  const server = createServer((request, response) => void answer(new Exchange(request, response), service))
+  const forwards = new PortForwards(settings.store, settings.dialPod)
+  const service: Service = { ...settings, watches, forwards, tokens: settings.tokens ?? new Tokens() }
+  const server = createServer({ shouldUpgradeCallback: isWebSocket }, (request, response) => {
+    void answer(new Exchange(request, response), service)
+  })
+  server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    void answer(new Exchange(request, responseOn(socket, request), { socket, head }), service)
+  })
   server.keepAliveTimeout = KEEP_ALIVE_MS
   server.maxConnections = CONNECTION_LIMIT
   await new Promise<void>((resolve, reject) => {
@@ -98,11 +110,27 @@ export async function startApi(settings: ApiSettings): Promise<Api> {
     async close() {
       watches.close()
       for (const detach of attached) detach()
+      forwards.close()
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       server.closeAllConnections()
       await closed
     },
   }
+}
+
+/** Other upgrades (HTTP/2, SPDY) are not looked at: such a request is answered as it is. */
+function isWebSocket({ headers }: IncomingMessage): boolean {
+  return headers.upgrade?.toLowerCase() === 'websocket'
+}
+
+/** What answers on a connection that node:http has let go of; unless it is taken over, the answer is its last. */
+function responseOn(socket: Socket, request: IncomingMessage): ServerResponse {
+  const response = new ServerResponse(request)
+  response.shouldKeepAlive = false
+  response.assignSocket(socket)
+  response.on('finish', () => socket.destroySoon())
+  socket.on('error', () => undefined) // whoever takes the connection over hears of it as well
+  return response
 }
 
 function attachTo(server: Server, listening: SocketServer): () => void {
@@ -114,6 +142,7 @@ function attachTo(server: Server, listening: SocketServer): () => void {
 
 interface Service extends ApiSettings {
   readonly watches: Watches
+  readonly forwards: PortForwards
   readonly tokens: Tokens
 }
 
@@ -216,6 +245,7 @@ async function resource(exchange: Exchange, place: Place, service: Service): Pro
   const { subresource: below } = place
   permit(exchange, resourceAccess(exchange, place), store)
   if (place.type.createOnly) return review(exchange, place, service)
+  if (place.type.key === 'pods' && below === 'portforward') return service.forwards.serve(exchange, place)
   if (isOfCertificate(place)) return certificateSubresource(exchange, place, store)
   if (below !== undefined && !(below === 'status' && place.type.status)) {
     return subresource(exchange, place, { store, readLog, tokens })

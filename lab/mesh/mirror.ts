@@ -53,7 +53,7 @@ export class Mirror {
     const file = join(this.#folder, 'kubeconfig')
     await mkdir(this.#folder, { recursive: true, mode: 0o700 })
     await this.#look()
-    await writeFile(file, kubeconfig(this.#parts.server, tokenFile))
+    await writeFile(file, kubeconfig(this.#parts.server, { tokenFile }))
     return file
   }
 

@@ -22,7 +22,7 @@ export const UPSTREAM = 18100
 /** Where whole flows end: an iperf3. */
 export const SINK = { ip: '127.0.0.6', port: 18110 }
 
-/** What a worker's resourceLimits (agent/seat.ts) come to for a process: V8's young generation is three semi-spaces. */
+/** What a worker's resourceLimits (agent/node/seat.ts) come to for a process: V8's young generation is three semi-spaces. */
 const AS_SHIPPED = '--max-semi-space-size=2'
 
 export const PROXY_NAMES = ['nginx', 'haproxy', 'envoy', 'weft', 'weft-node'] as const

@@ -23,11 +23,17 @@ export function forwarded(stream: Stream): string | null {
     const upgrade = head.upgrade >= 0
     written = emitRequest(
       head,
-      { ...addressed, framing: as, requestId: null, clientCert: null, upgrade },
+      { ...addressed, framing: as, requestId: null, clientCert: null, edit: null, upgrade },
       desk.bytes,
       0,
     )
-  } else written = emitResponse(head, { framing: bodiless(reading) ? 'none' : as, connection: null }, desk.bytes, 0)
+  } else
+    written = emitResponse(
+      head,
+      { framing: bodiless(reading) ? 'none' : as, connection: null, edit: null },
+      desk.bytes,
+      0,
+    )
   const text = desk.bytes.toString('latin1', 0, written)
   if (bodiless(reading)) return text
   return text + bodyText(as, body?.payload ?? '', parser.body.trailers)

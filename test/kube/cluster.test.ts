@@ -287,7 +287,7 @@ void describe('a cluster as a node sees it', { concurrency: true }, () => {
 
   test('has nothing in force of a policy that never was good, nor of one that is deleted', async (t) => {
     const s = seen()
-    s.virtualService({ hosts: ['reviews'], http: [{ redirect: { uri: '/' } }] })
+    s.virtualService({ hosts: ['reviews'], http: [{ redirect: {} }] })
     await s.start(t)
     assert.deepEqual([s.last.inventory.virtualServices.length, s.last.problems.length], [0, 1])
     s.virtualService({ hosts: ['reviews'], http: [rule('good')] })
@@ -472,6 +472,32 @@ void describe('a cluster as a node sees it', { concurrency: true }, () => {
     s.virtualService({ hosts: ['reviews'], http: [rule('late')] })
     await s.until((view) => destinationOf(view) === 'late')
     assert.ok(s.views.length <= views + 2, `${s.views.length - views} views for one change`)
+  })
+
+  test('this node and its endpoints are where the labels of nodes say', async (t) => {
+    const seen = new Seen()
+    const label = (name: string, zone: string): void => {
+      const labels = { 'topology.kubernetes.io/region': 'eu', 'topology.kubernetes.io/zone': zone }
+      if (seen.store.get('nodes', null, name) === undefined) seen.store.create('nodes', { metadata: { name, labels } })
+      else seen.store.modify('nodes', null, name, (node) => void (node.metadata.labels = labels))
+    }
+    label(NODE, 'a')
+    label('far', 'b')
+    seen.service('web', { uid: 'u1', ip: '10.1.0.1', node: 'far' }, { uid: 'u2', ip: '10.1.0.2', node: 'unknown' })
+    await seen.start(t)
+    const zones = ({ inventory }: Seeing): unknown => [
+      inventory.locality.zone,
+      ...(inventory.services[0]?.ports[0]?.endpoints.map(({ locality }) => locality?.zone ?? null) ?? []),
+    ]
+    assert.deepEqual(zones(seen.last), ['a', 'b', null])
+    assert.equal(seen.last.delta.settings.locality.region, 'eu')
+    label('far', 'c')
+    await seen.until((view) => JSON.stringify(zones(view)) === '["a","c",null]')
+    const before = seen.views.length
+    label(NODE, 'd')
+    await seen.until((view) => JSON.stringify(zones(view)) === '["d","c",null]')
+    assert.equal(seen.views.length, before + 1)
+    assert.deepEqual(seen.last.delta.services, { set: [], gone: [] })
   })
 
   test('goes on where it was when the API server comes back', async (t) => {

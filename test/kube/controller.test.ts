@@ -19,9 +19,10 @@ void describe('weft controller', { concurrency: 2 }, () => {
     cluster.apply(VIRTUAL_SERVICES, 'good', { hosts: ['good'], http: [route('good')] })
     cluster.apply(VIRTUAL_SERVICES, 'old', reviews())
     await sleep(1100) // creationTimestamps count whole seconds
-    cluster.apply(VIRTUAL_SERVICES, 'a-young', reviews({ ...route(), retries: { attempts: 3 } }))
+    cluster.apply(VIRTUAL_SERVICES, 'a-young', reviews({ ...route(), match: [{ statPrefix: 'a' }] }))
     cluster.apply(VIRTUAL_SERVICES, 'bad', { hosts: ['bad'], http: [{ ...route(), match: [{ uri: { regex: '(' } }] }] })
-    cluster.apply(DESTINATION_RULES, 'pool', { host: 'good', trafficPolicy: { connectionPool: {} } })
+    const http = { maxConcurrentStreams: 1 }
+    cluster.apply(DESTINATION_RULES, 'pool', { host: 'good', trafficPolicy: { connectionPool: { http } } })
     const said = (name: string) => cluster.said(VIRTUAL_SERVICES, name)
     await cluster.replica(t, 'one')
     await until('all to be said', () =>
@@ -37,14 +38,14 @@ void describe('weft controller', { concurrency: 2 }, () => {
       young['Conflicted']?.message ?? '',
       /^reviews\.shop\.\S+: VirtualService shop\/old is in force instead$/,
     )
-    assert.match(young['PartiallyHonoured']?.message ?? '', /^spec\.http\[0\]\.retries: /)
+    assert.match(young['PartiallyHonoured']?.message ?? '', /^spec\.http\[0\]\.match\[0\]\.statPrefix: /)
     assert.deepEqual([young['Accepted']?.status, young['Accepted']?.observedGeneration], ['True', 1])
     const bad = said('bad')['Accepted']
     assert.deepEqual([bad?.status, bad?.reason], ['False', 'Rejected'])
     assert.match(bad?.message ?? '', /^spec\.http\[0\]\.match\[0\]\.uri\.regex: /)
     assert.match(
       cluster.said(DESTINATION_RULES, 'pool')['PartiallyHonoured']?.message ?? '',
-      /^spec\.trafficPolicy\.connectionPool: /,
+      /^spec\.trafficPolicy\.connectionPool\.http\.maxConcurrentStreams: /,
     )
 
     cluster.apply(VIRTUAL_SERVICES, 'a-young', { hosts: ['other'], http: [route('other')] })
@@ -60,7 +61,7 @@ void describe('weft controller', { concurrency: 2 }, () => {
 
   test('leaves others’ conditions and fields, and does not write for its own writes’ sake', async (t) => {
     const cluster = await Cluster.start(t)
-    cluster.apply(VIRTUAL_SERVICES, 'reviews', reviews({ ...route(), retries: {} }))
+    cluster.apply(VIRTUAL_SERVICES, 'reviews', reviews({ ...route(), match: [{ statPrefix: 'a' }] }))
     const reconciled = { type: 'Reconciled', status: 'True', reason: 'Pushed' }
     const status = { observedGeneration: 1, validationMessages: ['x'], conditions: [reconciled] }
     cluster.store.modify(VIRTUAL_SERVICES, 'shop', 'reviews', (object) => void (object.status = status), {
@@ -164,7 +165,7 @@ void describe('weft controller', { concurrency: 2 }, () => {
   test('of a kind without a status subresource it tells by Events, each once, counted up by the next replica', async (t) => {
     const cluster = await Cluster.start(t, withoutStatus)
     cluster.apply(VIRTUAL_SERVICES, 'good', { hosts: ['good'], http: [route('good')] })
-    cluster.apply(VIRTUAL_SERVICES, 'reviews', reviews({ ...route(), retries: {} }))
+    cluster.apply(VIRTUAL_SERVICES, 'reviews', reviews({ ...route(), match: [{ statPrefix: 'a' }] }))
     const events = () => cluster.store.list('events', { namespace: 'shop' })
     const one = await cluster.replica(t, 'one')
     await until('told', () => events().length > 0)
@@ -175,7 +176,7 @@ void describe('weft controller', { concurrency: 2 }, () => {
       [event?.['type'], event?.['reason'], event?.['involvedObject'].name],
       ['Warning', 'PartiallyHonoured', 'reviews'],
     )
-    assert.match(event?.['message'], /^spec\.http\[0\]\.retries: /)
+    assert.match(event?.['message'], /^spec\.http\[0\]\.match\[0\]\.statPrefix: /)
     assert.equal(event?.['series'], undefined)
     assert.deepEqual(cluster.said(VIRTUAL_SERVICES, 'reviews'), {})
     assert.equal(await one.metric('weft_controller_writes_total{to="event"}'), 1)

@@ -23,6 +23,9 @@ export const PEER_AUTHENTICATIONS = 'peerauthentications.security.istio.io'
 export const LEASES = 'leases.coordination.k8s.io'
 const CRDS = readFileSync(join(PROJECT, 'lab/api/istio-crds.yaml'), 'utf8')
 
+/** Shown to replicas, of whoever asks for their pages. */
+const ADMINISTRATOR = 'of-the-administrator'
+
 /** A condition as an API client reads it. */
 export interface Said {
   readonly type: string
@@ -49,7 +52,7 @@ export class Cluster {
     await cluster.serve()
     const folder = await mkdtemp(join(tmpdir(), 'weft-controller-'))
     cluster.kubeconfig = join(folder, 'kubeconfig')
-    await writeFile(cluster.kubeconfig, kubeconfig(cluster.api.url, join(folder, 'token')))
+    await writeFile(cluster.kubeconfig, kubeconfig(cluster.api.url, { tokenFile: join(folder, 'token') }))
     await writeFile(join(folder, 'token'), await controllerToken(cluster.api.url))
     t.after(async () => {
       await cluster.api.close()
@@ -60,7 +63,7 @@ export class Cluster {
 
   /** Serves the API: anew, at the same port and with the same key, after it was closed. */
   async serve(port = 0): Promise<void> {
-    this.api = await startApi({ store: this.store, tokens: this.#tokens, port })
+    this.api = await startApi({ store: this.store, tokens: this.#tokens, administratorToken: ADMINISTRATOR, port })
   }
 
   /** Applies an object of a policy kind in namespace `shop`, or another that `name` begins with: `client/reviews`. */
@@ -135,7 +138,8 @@ export class Replica {
   }
 
   async ask(page: string): Promise<string> {
-    return (await fetch(`http://127.0.0.1:${this.#port}${page}`)).text()
+    const headers = { authorization: `Bearer ${ADMINISTRATOR}` }
+    return (await fetch(`http://127.0.0.1:${this.#port}${page}`, { headers })).text()
   }
 
   /** The value of a series without labels, or with these. */

@@ -54,18 +54,19 @@ async function may(account: string, text: string): Promise<boolean> {
 
 const CSR = 'certificatesigningrequests.certificates.k8s.io'
 const SIGNERS = 'signers.certificates.k8s.io'
+const REVIEWS = ['create tokenreviews.authentication.k8s.io', 'create subjectaccessreviews.authorization.k8s.io']
 const ROWS: Readonly<Record<string, { readonly may: readonly string[]; readonly mayNot: readonly string[] }>> = {
   'weft-agent': {
     may: [
-      ...['list namespaces', 'watch services', 'list pods', 'watch pods', 'patch pods shop/a'],
+      ...['list namespaces', 'watch services', 'list pods', 'watch pods', 'patch pods shop/a', 'watch nodes'],
       ...['watch endpointslices.discovery.k8s.io', 'list virtualservices.networking.istio.io'],
       ...['watch destinationrules.networking.istio.io', 'list peerauthentications.security.istio.io'],
       ...['watch configmaps istio-system/weft', 'watch configmaps weft-system/weft-roots'],
-      ...[`create ${CSR}`, `get ${CSR} /a`],
+      ...[`create ${CSR}`, `get ${CSR} /a`, ...REVIEWS],
     ],
     mayNot: [
       ...['list secrets', 'get secrets weft-system/weft-root', 'list configmaps', 'list configmaps istio-system'],
-      ...['create pods shop', 'delete pods shop/a', 'update pods shop/a', 'patch pods/status shop/a', 'list nodes'],
+      ...['create pods shop', 'delete pods shop/a', 'update pods shop/a', 'patch pods/status shop/a', 'patch nodes /a'],
       ...[
         'patch services shop/a',
         'update configmaps weft-system/weft-roots',
@@ -79,6 +80,7 @@ const ROWS: Readonly<Record<string, { readonly may: readonly string[]; readonly 
         `approve ${SIGNERS} /weft.dev/workload`,
       ],
       ...['patch virtualservices.networking.istio.io/status shop/a', 'create events.events.k8s.io shop'],
+      ...['create pods/portforward weft-system/a', 'get agents.weft.dev/snapshot /node-1', 'get nodes/proxy /node-1'],
     ],
   },
   'weft-controller': {
@@ -98,7 +100,7 @@ const ROWS: Readonly<Record<string, { readonly may: readonly string[]; readonly 
         'get configmaps weft-system/weft-roots',
       ],
       ...[`watch ${CSR}`, `update ${CSR}/approval /a`, `update ${CSR}/status /a`],
-      ...[`approve ${SIGNERS} /weft.dev/workload`, `sign ${SIGNERS} /weft.dev/workload`],
+      ...[`approve ${SIGNERS} /weft.dev/workload`, `sign ${SIGNERS} /weft.dev/workload`, ...REVIEWS],
     ],
     mayNot: [
       ...[
@@ -124,6 +126,13 @@ for (const [account, { may: allowed, mayNot }] of Object.entries(ROWS)) {
     for (const text of mayNot) assert.equal(await may(account, text), false, text)
   })
 }
+
+test('a manifest of a Node that is there says where it is', async () => {
+  const labels = { 'topology.kubernetes.io/region': 'eu', 'topology.kubernetes.io/zone': 'a' }
+  const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'node-1', labels } }
+  await applyManifests(client, [node], () => undefined)
+  assert.deepEqual(store.get('nodes', null, 'node-1')?.metadata.labels, labels)
+})
 
 test('the pod of a program follows its process, and its token follows the pod', async (t) => {
   const cgroup = join(folder, 'cgroup')

@@ -13,7 +13,7 @@ kind: VirtualService
 metadata: { name: reviews }
 spec:
   hosts: [reviews]
-  http: [{ route: [{ destination: { host: reviews } }], retries: { attempts: 3 } }]
+  http: [{ route: [{ destination: { host: reviews } }], match: [{ statPrefix: a }] }]
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -49,7 +49,7 @@ test('what it says of a policy is in the object as kubectl shows it', { skip }, 
   const stdout = await yamlOf('reviews', 'PartiallyHonoured')
   assert.match(
     stdout,
-    /message: 'spec\.http\[0\]\.retries: this field is not honoured'\n.*\n.*reason: FieldsNotHonoured/,
+    /message: 'spec\.http\[0\]\.match\[0\]\.statPrefix: no\s+statistics\s+are\s+kept\s+by\s+rule'\n.*\n.*reason: FieldsNotHonoured/,
   )
   const overridden = await yamlOf('reviews-too', 'Conflicted')
   assert.match(overridden, /VirtualService\s+default\/reviews\s+is\s+in\s+force\s+instead/)

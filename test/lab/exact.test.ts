@@ -78,7 +78,7 @@ const planFor = (service: string): Plan[] => [
   { service, path: '/fault', count: 300, status: 418, flags: 'FI', details: 'fault_filter_abort', arrives: false },
   { service, path: '/none', count: 250, status: 404, flags: 'NR', details: 'route_not_found', arrives: false },
   {
-    ...{ service: `${service}-closed`, path: '/', count: 200, status: 503, flags: 'UF', arrives: false },
+    ...{ service: `${service}-closed`, path: '/', count: 200, status: 503, flags: 'UF,URX', arrives: false },
     details:
       'upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}',
   },

@@ -6,11 +6,12 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { askMesh } from '../../agent/cli/ask-agents.ts'
 import { type MeshStatus, meshStatus } from '../../agent/cli/mesh-status.ts'
-import { connectAsUser } from '../../agent/kube/client.ts'
+import { openReach } from '../../agent/cli/reach.ts'
+import { connectAsUser } from '../../agent/kube/user-client.ts'
 import type { V1Pod } from '@kubernetes/client-node'
 import { readExposition, type Sample } from '../../lab/demo/exposition.ts'
 import { findCgroup2, labCgroup, makeCgroup } from '../../lab/node/cgroup.ts'
-import { isMirror } from '../../lab/mesh/mirror-pod.ts'
+import { isMirror, MESH_NAMESPACE } from '../../lab/mesh/mirror-pod.ts'
 import { NETNS_FOLDER, nodeNetns } from '../../lab/node/network.ts'
 import { programLog, PROJECT } from '../../lab/state.ts'
 import { type Ran, ran, type TestLab } from './lab.ts'
@@ -68,10 +69,11 @@ export function weftStatus(lab: TestLab, ...args: string[]): Promise<Ran> {
 
 /** What `weft status` would say now, without a process of its own: for asking often. */
 export async function statusNow(lab: TestLab): Promise<MeshStatus> {
-  return meshStatus(await askMesh(connectAsUser(lab.place.kubeconfig), { namespace: null, node: null }))
+  const reach = await openReach(connectAsUser(lab.place.kubeconfig), { namespace: MESH_NAMESPACE, token: null })
+  return meshStatus(await askMesh(reach, { namespace: null, node: null }))
 }
 
-/** A page of a node's agent, asked through the API server. */
+/** A page of a node's agent that is open to everybody, asked through the API server. */
 export function page(lab: TestLab, node: string, path: string): Promise<Response> {
   return fetch(`${lab.url}/api/v1/nodes/${node}:15020/proxy/${path}`, { signal: AbortSignal.timeout(10_000) })
 }

@@ -1,8 +1,11 @@
 // `weft status` as an operator runs it, on a lab with a joined and an unjoined namespace: whole, not whole, an agent gone.
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { after, before, test } from 'node:test'
+import { connectAsUser } from '../../agent/kube/user-client.ts'
 import type { MeshStatus } from '../../agent/cli/mesh-status.ts'
 import { findCgroup2, labCgroup } from '../../lab/node/cgroup.ts'
 import { PROJECT } from '../../lab/state.ts'
@@ -148,6 +151,34 @@ test('a joined pod that shares its node’s network is told with the reason, exi
   await eventually('whole again', async () => (await statusJson()).whole)
 })
 
+test('a port on a pod’s own loopback is reached through the API, whether the pod joined or not', async () => {
+  const client = connectAsUser(lab.place.kubeconfig)
+  for (const [namespace, name] of [
+    ['aside', 'three'],
+    ['shop', 'one'],
+  ] as const) {
+    const code = `require('net').createServer((s) => s.end('this is ${name}')).listen(7000, '127.0.0.1', () => console.log('up'))`
+    const server = lab.startIn(`${namespace}/${name}`, [process.execPath, '-e', code])
+    await once(server.stdout!, 'data')
+    const stream = await client.forward({ namespace, pod: name, port: 7000 }, AbortSignal.timeout(10_000))
+    assert.equal(await text(stream), `this is ${name}`)
+    server.kill()
+    await once(server, 'exit')
+    const refused = await client.forward({ namespace, pod: name, port: 7001 }, AbortSignal.timeout(10_000))
+    await assert.rejects(text(refused), /dial tcp 127\.0\.0\.1:7001: connect: connection refused/)
+  }
+})
+
+test('an agent tells no more than it must to who shows no token, also on its own node', async () => {
+  const asked = async (page: string): Promise<string> => {
+    const curl = ['curl', '-s', '-o', '/dev/null', '-w', '%{http_code}', `http://127.0.0.1:15020${page}`]
+    return (await lab.run('exec', '--node', 'node-1', '--', ...curl)).stdout
+  }
+  assert.deepEqual(await Promise.all(['/healthz', '/metrics', '/status', '/snapshot'].map(asked)), [
+    ...['200', '200', '401', '401'],
+  ])
+})
+
 test('a wrong flag, a node that is not there and a cluster that cannot be reached end with 2 and a sentence', async () => {
   const cases: [string[], RegExp][] = [
     [['--what'], /Unknown argument: what/],
@@ -179,12 +210,15 @@ test('an agent that was killed is no agent, its pods are uncaptured, exit code 1
       ['node-1', 'weft-agent-node-1', 'ready'],
     ],
   )
-  assert.match(told.agents[0]?.reasons.join() ?? '', /error trying to reach service: dial tcp \S+:15020: connect/)
+  assert.match(
+    told.agents[0]?.reasons.join() ?? '',
+    /error forwarding port 15020 to pod weft-agent-node-2, \S+ \S+: dial tcp 127\.0\.0\.1:15020: connect/,
+  )
   assert.deepEqual(podsOf(told), [['two', 'node-2', 'uncaptured', 'no agent on its node'], BOTH[0]])
   await eventually('seen by the cluster', async () => (await agentNodes())['node-2'] === false)
   const { stdout, code } = await lab.run('status')
   assert.match(stdout, /the agent of node-2 does not run: see [^]*waiting for:\n  weft-system\/weft-agent-node-2 /)
   assert.equal(code, 1)
-  assert.match((await status()).stdout, /^NODE[^\n]*\nnode-2 +- +- +no agent +error trying to reach service: /)
+  assert.match((await status()).stdout, /^NODE[^\n]*\nnode-2 +- +- +no agent +error forwarding port 15020 to pod /)
   assert.equal((await status('--node', 'node-1')).code, 0)
 })

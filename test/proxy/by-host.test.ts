@@ -7,7 +7,7 @@ import { ask, mesh, readUntil } from './mesh.ts'
 
 const OUTSIDE = { ip: '10.244.77.7', port: 8080 }
 const get = (host: string): string => `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`
-const abort = { percent: 100, status: 418 }
+const abort = { percent: 100, status: 418, grpcStatus: null }
 
 test('a headless service’s routes and name are for who dials its pods by name, not for who dials their addresses', async (t) => {
   const mine = world().service('db', { headless: true }).pods('db', { count: 2 }).pods('web', { behind: [] })

@@ -9,8 +9,9 @@ import { createServer, type TLSSocket, type TlsOptions } from 'node:tls'
 import { materialOf, type OwnTls } from '../../agent/model/client-tls.ts'
 import { identityOf } from '../../agent/model/identity.ts'
 import { DEFAULT_MESH_SETTINGS } from '../../agent/model/mesh-settings.ts'
-import type { ClientTls } from '../../agent/model/policy.ts'
-import { clientTls, type DestinationRuleWish, hostOf, type World, world } from '../../agent/model/world.fixture.ts'
+import type { ClientTls } from '../../agent/model/traffic-policy.ts'
+import { type DestinationRuleWish, hostOf, type World, world } from '../../agent/model/world.fixture.ts'
+import { clientTls } from '../../agent/model/traffic-policy.fixture.ts'
 import type { Trust } from '../../agent/proxy/plane/materials.ts'
 import { type Authority, authority, type Issued, issue } from './certificates.ts'
 import { ask, drainSocket, type Mesh, mesh, readUntil } from './mesh.ts'
@@ -159,7 +160,7 @@ test('a server whose chain leads to no root of the rule’s gets no byte', async
   equip(node, tls, { trust: trusting(FOREIGN) })
   const heard = await https(t, node, EXT_CERTIFICATE)
   await refused(node, /^UPSTREAM_TLS_FAILED: no TLS: .*leads to none of the roots/)
-  assert.equal(node.records.at(-1)?.response_flags, 'UF')
+  assert.equal(node.records.at(-1)?.response_flags, 'UF,URX')
   equip(node, tls, { trust: { kind: 'public' } })
   await refused(node, /leads to none of the roots/)
   equip(node, tls)
@@ -175,7 +176,7 @@ test('a server whose certificate is for another name gets no byte, unless the ru
   const heard = await https(t, node, issue(ROOT, { dnsNames: ['other.example'] }))
   const expected = `the certificate is for other.example, and none of these was expected: ${EXT}`
   await refused(node, new RegExp(`^UPSTREAM_TLS_FAILED: ${expected}`))
-  const destination = { host: EXT, subset: 'v1', port: null, weight: 1 }
+  const destination = { host: EXT, subset: 'v1', port: null, weight: 1, headers: null }
   places.virtualService({ hosts: ['ext'], http: [{ destinations: [destination] }] })
   node.apply()
   assert.equal((await ask(await node.dial('caller-1', WEB), GET)).body, 'secret')
@@ -270,8 +271,8 @@ test('connections by two rules are two, whoever asks', async (t) => {
       {
         matches: [],
         destinations: [
-          { host: EXT, subset: null, port: null, weight: 1 },
-          { host: EXT, subset: 'v1', port: null, weight: 1 },
+          { host: EXT, subset: null, port: null, weight: 1, headers: null },
+          { host: EXT, subset: 'v1', port: null, weight: 1, headers: null },
         ],
       },
     ],

@@ -90,7 +90,7 @@ test('a service without endpoints is 503 with flag UH', async (t) => {
 })
 
 test('a pod that is dialled by its own address is gone to, whatever routes its service has', async (t) => {
-  const fault = { delay: null, abort: { percent: 100, status: 500 } }
+  const fault = { delay: null, abort: { percent: 100, status: 500, grpcStatus: null } }
   const node = mesh(t, one().virtualService({ hosts: ['app'], http: [{ fault, destinations: [] }] }))
   await node.http('app-v1-1', (_, response) => void response.end('itself'))
   const answer = await ask(await node.dial('web-1', { ip: '10.244.0.1', port: 8080 }), GET)

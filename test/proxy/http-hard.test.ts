@@ -162,7 +162,7 @@ test('pipelined requests are answered in order, however long each takes', async 
 })
 
 test('pipelined requests that are answered from here come in order too', async (t) => {
-  const fault = { delay: null, abort: { percent: 100, status: 418 } }
+  const fault = { delay: null, abort: { percent: 100, status: 418, grpcStatus: null } }
   const node = mesh(t, one().virtualService({ hosts: ['app'], http: [rule({ fault, destinations: [to('app')] })] }))
   const socket = await node.dial('web-1', APP)
   socket.write(get('/').repeat(50))
@@ -270,8 +270,8 @@ test('nobody listening is 503 with flag UF and a body that names the reason', as
   assert.equal(answer.status, 503)
   assert.match(answer.body, /^CONNECT_REFUSED: .*cannot be reached/)
   await node.until(() => node.records.length === 1, 'a record')
-  assert.equal(node.records[0]?.response_flags, 'UF')
-  assert.equal(node.count('istio_requests_total', { response_code: '503', response_flags: 'UF' }), 2)
+  assert.equal(node.records[0]?.response_flags, 'UF,URX')
+  assert.equal(node.count('istio_requests_total', { response_code: '503', response_flags: 'UF,URX' }), 2)
   assert.equal(node.count('weft_failures_total', { step: 'connect', reason: 'CONNECT_REFUSED' }), 1)
 })
 
@@ -602,7 +602,7 @@ test('a rule changes path and authority on the way', async (t) => {
       http: [
         rule({
           matches: [match({ uri: { kind: 'prefix', value: '/old/' } })],
-          rewrite: { uri: '/new/', authority: 'elsewhere' },
+          rewrite: { uri: '/new/', authority: 'elsewhere', regex: null },
           destinations: [to('app')],
         }),
       ],

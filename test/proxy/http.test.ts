@@ -80,7 +80,7 @@ test('an injected abort answers as users of Istio know it, and the connection st
       http: [
         rule({
           matches: [match({ headers: [{ name: 'end-user', match: { kind: 'exact', value: 'jason' } }] })],
-          fault: { delay: null, abort: { percent: 100, status: 555 } },
+          fault: { delay: null, abort: { percent: 100, status: 555, grpcStatus: null } },
           destinations: [to('reviews')],
         }),
         rule({ destinations: [to('reviews')] }),

@@ -8,7 +8,7 @@ import { probe } from '../../agent/kernel/probe.ts'
 import { wholeOf } from '../../agent/model/delta.ts'
 import { world } from '../../agent/model/world.fixture.ts'
 import type { Counters } from '../../agent/proxy/plane/feed.ts'
-import { DataSide } from '../../agent/workers.ts'
+import { DataSide } from '../../agent/node/workers.ts'
 import { type BpfWorld, bpfWorld, type NetnsPod } from '../kernel/world.ts'
 
 const ability = probe()
@@ -73,7 +73,7 @@ class Node implements AsyncDisposable {
   /** Connections that each worker accepted so far. */
   async accepted(): Promise<number[]> {
     const [, ...counters] = (await this.data.scrape()).counters
-    return counters.map(connectionsOf)
+    return counters.slice(0, -1).map(connectionsOf) // the last are what the control side counts itself
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -114,9 +114,9 @@ test('an endpoint that does not answer a connect is 503 with flag UF once all we
     },
   })
   const answer = await ask(await node.dial('web-1', APP), GET)
-  assert.deepEqual([answer.status, connects], [503, 1])
+  assert.deepEqual([answer.status, connects], [503, 3])
   await node.until(() => node.records.length === 1, 'a record')
-  assert.equal(node.records[0]?.response_flags, 'UF')
+  assert.equal(node.records[0]?.response_flags, 'UF,URX')
 })
 
 test('a kept connection that says nothing for too long is closed in order, not reset', async (t) => {
@@ -127,4 +127,19 @@ test('a kept connection that says nothing for too long is closed in order, not r
   assert.equal((await drainSocket(socket)).how, 'end')
   socket.end()
   await node.until(() => node.plane.node.live.size === 0, 'the end')
+})
+
+test('the time of a request begins behind an injected delay', async (t) => {
+  const delayed = rule({
+    fault: { delay: { percent: 100, ms: 300 }, abort: null },
+    timeoutMs: 5000,
+    destinations: [to('app')],
+  })
+  const node = mesh(t, one().virtualService({ hosts: ['app'], http: [delayed] }))
+  await node.http('app-v1-1', (_request, response) => {
+    node.plane.node.deadlines.tick(performance.now() + 4900)
+    response.end('in time')
+  })
+  const answer = await ask(await node.dial('web-1', APP), GET)
+  assert.deepEqual([answer.status, answer.body], [200, 'in time'])
 })

@@ -213,6 +213,20 @@ for (const [body, make] of Object.entries(BODIES)) {
     assert.deepEqual(bad.heard, ['(lost undefined)'])
   })
 
+  test(`${body}: a connection that is being made can be given up`, async (t) => {
+    const server = createServer()
+    const came: Socket[] = []
+    server.on('connection', (socket) => came.push(socket.on('error', () => {})))
+    await new Promise<void>((resolve) => server.listen(0, IP, resolve))
+    t.after(() => server.close())
+    const to = { ip: IP, port: (server.address() as { port: number }).port }
+    const transport = make((error) => assert.fail(String(error)))
+    const begun = (giveUp: () => void): void => giveUp()
+    const attempt = transport.connect(freshSocket(), to, { timeoutMs: 60_000, budget: UNBOUNDED, begun })
+    await assert.rejects(attempt, (error) => error instanceof MeshError && error.code === 'CONNECT_TIMEOUT')
+    for (const socket of came) await drainSocket(socket) // it ends
+  })
+
   test(`${body}: a connection refused or not answered says so`, async () => {
     const transport = make(() => {})
     await assert.rejects(

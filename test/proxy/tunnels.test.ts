@@ -259,3 +259,21 @@ test('a rule that asks for a path does not take CONNECT', async (t) => {
   socket.write(CONNECT)
   assert.equal(parseAnswer((await drainSocket(socket)).bytes.toString()).status, 404)
 })
+
+test('a tunnel that a new snapshot forbids before it began is reset at both ends', async (t) => {
+  const places = one()
+  const node = mesh(t, places, { captured: ['web-1'] })
+  let closed = false
+  const server = await node.http('app-v1-1', () => {})
+  server.on('upgrade', (_request, socket) => {
+    socket.on('error', () => {})
+    socket.on('close', () => (closed = true))
+    places.peerAuthentication({ mode: 'STRICT' })
+    node.apply()
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n')
+  })
+  const socket = await node.dial('web-1', APP)
+  socket.write('GET / HTTP/1.1\r\nHost: app\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n')
+  assert.equal((await drainSocket(socket)).how, 'reset')
+  await node.until(() => closed && node.plane.node.live.size === 0, 'the end of both')
+})

@@ -11,6 +11,7 @@ import type { Handles, PodSource } from '../../agent/kernel/kernel.ts'
 import { between, pieces, wholeOf } from '../../agent/model/delta.ts'
 import type { Inventory } from '../../agent/model/snapshot.ts'
 import { to, rule, world } from '../../agent/model/world.fixture.ts'
+import { breakerMemory } from '../../agent/proxy/plane/breaker-cells.ts'
 import { sharedCounts } from '../../agent/proxy/plane/counts.ts'
 import type { Counters, FromWorker, ToWorker } from '../../agent/proxy/plane/feed.ts'
 import { renderMetrics } from '../../agent/telemetry/metrics.ts'
@@ -44,7 +45,14 @@ class DataSide {
   }
 
   start(handles: Handles): void {
-    this.tell({ type: 'start', handles, accessLog: false, counts: sharedCounts(1), column: 0 })
+    this.tell({
+      type: 'start',
+      handles,
+      accessLog: false,
+      counts: sharedCounts(1),
+      breakers: breakerMemory(1),
+      column: 0,
+    })
   }
 
   async hears<T extends FromWorker['type']>(type: T): Promise<FromWorker & { type: T }> {
@@ -116,7 +124,7 @@ test('a worker thread carries captured pods by what it is told', { timeout: 60_0
     await t.test('a rule that changes holds for the next request of a held connection', async () => {
       const socket = await machine.dial(web, APP)
       assert.equal((await ask(socket, GET)).status, 200)
-      const fault = { delay: null, abort: { percent: 100, status: 418 } }
+      const fault = { delay: null, abort: { percent: 100, status: 418, grpcStatus: null } }
       const before = shop.inventory(7)
       shop.virtualService({ hosts: ['app'], http: [rule({ fault, destinations: [to('app')] })] })
       const delta = between(before, shop.inventory(8))

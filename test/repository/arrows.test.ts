@@ -78,6 +78,14 @@ const rows: Record<string, { never: string[]; may: string[] }> = {
       "export type { Kernel } from '../kernel/kernel.ts'",
     ],
   },
+  'agent/node': {
+    never: [
+      "import { statusText } from '../cli/status-text.ts'",
+      "import { KubeConfig } from '@kubernetes/client-node'",
+      "import { start } from '../agent.ts'",
+    ],
+    may: ["import { Reflector } from '../kube/reflector.ts'", "import { openKernel } from '../kernel/bpf.ts'"],
+  },
   'agent/cli': {
     never: [
       "import { startAdmin } from '../telemetry/admin.ts'",

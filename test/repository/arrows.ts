@@ -57,6 +57,11 @@ export const arrows: Readonly<Record<string, Arrow>> = {
     node: true,
     door: 'the data path sees a snapshot and interfaces: worker.ts passes the bodies in',
   },
+  'agent/node': {
+    rooms: [...agentRooms.filter((room) => room !== 'agent/cli'), 'agent/node', 'agent/config.ts', 'native'],
+    node: true,
+    door: 'the control side of a node joins the rooms: agent.ts brings the settings',
+  },
   'agent/cli': {
     rooms: ['agent/model', 'agent/kube', 'agent/kernel', 'agent/config.ts', ...roots],
     types: ['agent/telemetry'],

@@ -20,7 +20,7 @@ function endings() {
     http: [
       rule({
         matches: [match({ uri: { kind: 'exact', value: '/abort' } })],
-        fault: { delay: null, abort: { percent: 100, status: 418 } },
+        fault: { delay: null, abort: { percent: 100, status: 418, grpcStatus: null } },
       }),
       rule({
         matches: [match({ uri: { kind: 'exact', value: '/late' } })],
@@ -74,7 +74,7 @@ const ENDINGS = {
   '/other': [404, 'NR', 'route_not_found'],
   '/missing': [503, 'NC', 'cluster_not_found'],
   '/empty': [503, 'UH', 'no_healthy_upstream'],
-  '/down': [503, 'UF', `${RESET}{remote_connection_failure|${REFUSED}}`],
+  '/down': [503, 'UF,URX', `${RESET}{remote_connection_failure|${REFUSED}}`],
   '/slow': [504, 'UT', 'response_timeout'],
   '/app/cut': [503, 'UC', `${RESET}{connection_termination}`],
 } as const

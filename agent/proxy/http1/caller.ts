@@ -316,7 +316,7 @@ export class Http1Caller implements ChannelSink {
     }
     if (this.body.done && this.#state === 'body') {
       this.#state = 'respond'
-      exchange.bodySink?.bodyEnd(this.body.trailers)
+      exchange.bodyWhole(this.body.trailers)
     }
     return at
   }
@@ -330,7 +330,8 @@ export class Http1Caller implements ChannelSink {
   /** Answers what cannot be read: no request. */
   #refuse(reason: MeshError): false {
     const { status } = reason.kind
-    writeAnswer(this.channel, { status, text: reason.message, close: true, head: false })
+    const body = Buffer.from(reason.message)
+    writeAnswer(this.channel, { status, body, fields: [], close: true, head: false, edit: null })
     this.#closeAfter = true
     this.#finish()
     this.#tell(reason)

@@ -1,10 +1,12 @@
 // Writes HTTP/1.1 heads from what was understood of those that came in. Pure: bytes into a buffer.
 
+import { fieldLine, type HeadEdit } from '../../model/http/header-changes.ts'
+import type { Field } from '../../model/policy.ts'
 import { STATUS_CODES } from './status.ts'
 import { CONTENT_LENGTH, FIRST_HOP, FORWARDED_PROTO, HOST, TRAILER } from './fields.ts'
 import type { Framing, Head } from './head.ts'
 
-/** Room that any head fits: one within the parser's limits, and what a rule may add to it. */
+/** Room that any head fits: one within the parser's limits, and a target and authority that a rule has rewritten. */
 export const SCRATCH_BYTES = 192 * 1024
 /** Longest request target or authority that a rewrite may make. */
 export const REWRITE_LIMIT = 64 * 1024
@@ -21,6 +23,8 @@ export interface RequestOut {
   readonly clientCert: string | null
   /** Whether `Connection: upgrade` goes along with the Upgrade field. */
   readonly upgrade: boolean
+  /** What rules change; null: nothing. */
+  readonly edit: HeadEdit | null
 }
 
 /** How a response leaves. */
@@ -28,9 +32,14 @@ export interface ResponseOut {
   readonly framing: Framing
   /** Value of the `Connection` field, or null for none. */
   readonly connection: 'close' | 'keep-alive' | 'upgrade' | null
+  /** What rules change; null: nothing. */
+  readonly edit: HeadEdit | null
 }
 
-/** Writes a request head at `at`; returns where it ends. `out` has SCRATCH_BYTES from there on. */
+/**
+ * Writes a request head at `at`; returns where it ends. `out` has SCRATCH_BYTES from there on, and room for the lines of an
+ * edit. What the mesh adds where it is missing stands there before rules change anything.
+ */
 export function emitRequest(head: Head, how: RequestOut, out: Buffer, at: number): number {
   let p = copy(head, head.methodFrom, head.methodTo, { out, at })
   out[p++] = 0x20
@@ -38,9 +47,15 @@ export function emitRequest(head: Head, how: RequestOut, out: Buffer, at: number
   p = put(out, ' HTTP/1.1\r\nhost: ', p)
   p = put(out, how.authority, p)
   p = line(out, p)
-  p = emitFields(head, how.framing, out, p)
-  if (head.first(FORWARDED_PROTO) === null) p = put(out, 'x-forwarded-proto: http\r\n', p)
-  if (how.requestId !== null) p = line(out, put(out, how.requestId, put(out, 'x-request-id: ', p)))
+  const { edit } = how
+  p = emitFields(head, how, out, p)
+  if (head.first(FORWARDED_PROTO) === null && !isGone(edit, 'x-forwarded-proto')) {
+    p = put(out, 'x-forwarded-proto: http\r\n', p)
+  }
+  if (how.requestId !== null && !isGone(edit, 'x-request-id')) {
+    p = line(out, put(out, how.requestId, put(out, 'x-request-id: ', p)))
+  }
+  if (edit !== null) p = put(out, edit.lines, p)
   if (how.clientCert !== null) p = line(out, put(out, how.clientCert, put(out, 'x-forwarded-client-cert: ', p)))
   const wantsTrailers = head.wantsTrailers && head.minor > 0 // HTTP/1.0 cannot be sent any
   if (wantsTrailers) p = put(out, 'te: trailers\r\n', p)
@@ -51,13 +66,14 @@ export function emitRequest(head: Head, how: RequestOut, out: Buffer, at: number
   return line(out, p)
 }
 
-/** Writes a response head at `at`; returns where it ends. `out` has SCRATCH_BYTES from there on. */
+/** Writes a response head, as emitRequest() does a request's. */
 export function emitResponse(head: Head, how: ResponseOut, out: Buffer, at: number): number {
   let p = put(out, 'HTTP/1.1 ', at)
   p = decimal(out, head.status, p)
   out[p++] = 0x20
   p = line(out, copy(head, head.reasonFrom, head.reasonTo, { out, at: p }))
-  p = emitFields(head, how.framing, out, p)
+  p = emitFields(head, how, out, p)
+  if (how.edit !== null) p = put(out, how.edit.lines, p)
   if (how.connection === 'upgrade' && head.upgrade >= 0) p = emitUpgrade(head, 'upgrade', out, p)
   else if (how.connection !== null) p = put(out, `connection: ${how.connection}\r\n`, p)
   p = emitFraming(head, how.framing, out, p)
@@ -72,25 +88,45 @@ export function hasBody(status: number): boolean {
   return status !== 204 && status !== 304
 }
 
-/** A response of the mesh's own: plain text. */
+/** A response of the mesh's own. */
 export interface Answer {
   readonly status: number
-  readonly text: string
+  readonly body: Uint8Array
+  /** What it says beside: names in lower case. */
+  readonly fields: readonly Field[]
   readonly close: boolean
-  /** To a HEAD request: without the text. */
+  /** To a HEAD request: without the body. */
   readonly head: boolean
+  /** What rules change; null: nothing. */
+  readonly edit: HeadEdit | null
 }
 
-/** Writes a whole response at `at`; returns where it ends. `out` has SCRATCH_BYTES from there on. */
+/** Room that the head of an answer fits. */
+export function answerBytes({ fields, edit }: Answer): number {
+  let length = SMALL_HEAD + (edit === null ? 0 : edit.lines.length)
+  for (const [name, value] of fields) length += name.length + BYTES_A_CHARACTER * value.length + SMALL_FIELD
+  return length
+}
+
+/** Status line, date and what tells of the body; a colon, blank and line end; a character in UTF-8. */
+const SMALL_HEAD = 512
+const SMALL_FIELD = 4
+const BYTES_A_CHARACTER = 3
+
+/** Writes the head of an answer at `at`; returns where it ends. `out` has answerBytes() from there on. */
 export function emitAnswer(answer: Answer, out: Buffer, at: number): number {
-  const bare = !hasBody(answer.status)
-  const text = Buffer.from(answer.text.slice(0, REWRITE_LIMIT), 'utf8')
-  let p = put(out, `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status] ?? ''}\r\n`, at)
-  if (!bare) p = put(out, `content-length: ${text.length}\r\ncontent-type: text/plain\r\n`, p)
-  p = put(out, `date: ${new Date().toUTCString()}\r\n`, p)
+  const { status, body, fields, edit } = answer
+  let p = put(out, `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`, at)
+  if (hasBody(status)) {
+    p = put(out, `content-length: ${body.length}\r\n`, p)
+    const isUnsaid = body.length > 0 && !fields.some(([name]) => name === 'content-type')
+    if (isUnsaid && !isGone(edit, 'content-type')) p = put(out, 'content-type: text/plain\r\n', p)
+  }
+  if (!isGone(edit, 'date')) p = put(out, `date: ${new Date().toUTCString()}\r\n`, p)
+  for (const [name, value] of fields) if (!isGone(edit, name)) p = put(out, fieldLine(name, value), p)
+  if (edit !== null) p = put(out, edit.lines, p)
   if (answer.close) p = put(out, 'connection: close\r\n', p)
-  p = line(out, p)
-  return answer.head || bare ? p : p + text.copy(out, p)
+  return line(out, p)
 }
 
 /** Writes the line ahead of a chunk of `length` bytes at `at`; returns where it ends. */
@@ -98,8 +134,16 @@ export function emitChunkSize(length: number, out: Buffer, at: number): number {
   return line(out, put(out, length.toString(16), at))
 }
 
-/** All fields but those that steer the connection or the framing, as they came; neighbours are copied in one go. */
-function emitFields(head: Head, framing: Framing, out: Buffer, at: number): number {
+/**
+ * All fields but those that steer the connection or the framing, and those that a rule takes away, as they came; neighbours
+ * are copied in one go.
+ */
+function emitFields(
+  head: Head,
+  { framing, edit }: Pick<ResponseOut, 'framing' | 'edit'>,
+  out: Buffer,
+  at: number,
+): number {
   const { spans, kinds, count } = head
   const trails = framing === 'chunked' && head.chunked // what is announced behind the body gets through
   let p = at
@@ -108,6 +152,7 @@ function emitFields(head: Head, framing: Framing, out: Buffer, at: number): numb
   for (let index = 0; index < count; index++) {
     const kind = kinds[index] as number
     if ((kind >= FIRST_HOP && !(trails && kind === TRAILER)) || kind === HOST || kind === CONTENT_LENGTH) continue
+    if (edit !== null && isTaken(head, index, edit)) continue
     const start = spans[4 * index] as number
     const plain = (spans[4 * index + 2] as number) === (spans[4 * index + 1] as number) + 2
     if (plain && from >= 0 && start === to + 2) {
@@ -120,6 +165,15 @@ function emitFields(head: Head, framing: Framing, out: Buffer, at: number): numb
     if (!plain) p = emitField(head, index, out, p)
   }
   return from < 0 ? p : line(out, copy(head, from, to, { out, at: p }))
+}
+
+function isTaken(head: Head, index: number, { gone }: HeadEdit): boolean {
+  for (const name of gone) if (head.isNamed(index, name)) return true
+  return false
+}
+
+function isGone(edit: HeadEdit | null, name: string): boolean {
+  return edit !== null && edit.gone.has(name)
 }
 
 /** One field, `name: value`, whatever blanks it came with. */

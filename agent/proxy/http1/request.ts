@@ -1,15 +1,21 @@
 // One HTTP/1.x request of a caller, and the writing of its response.
 
 import { MeshError } from '../../model/failure.ts'
-import { type BodySink, type Exchange, isIdempotent, REPEAT_LIMIT, type Stop } from '../exchange.ts'
+import { headEdit } from '../../model/http/header-changes.ts'
+import { NO_CHANGES } from '../../model/http/route.ts'
+import type { Field, HeaderChanges } from '../../model/policy.ts'
+import { type BodyCopy, type BodySink, type Exchange, isIdempotent, REPEAT_LIMIT, type Stop } from '../exchange.ts'
 import type { Channel } from '../transport/transport.ts'
 import type { Http1Caller } from './caller.ts'
-import { emitResponse, hasBody, type ResponseOut, SCRATCH_BYTES } from './emit.ts'
+import { hasBody, type ResponseOut } from './emit.ts'
 import { EXPECT, FORWARDED_FOR, REQUEST_ID, USER_AGENT } from './fields.ts'
 import type { Framing, Head } from './head.ts'
-import { writeAnswer, writeChunk, writeLastChunk } from './send.ts'
+import { writeAnswer, writeChunk, writeLastChunk, writeResponse } from './send.ts'
 import { type Addressed, addressed } from './target.ts'
 import type { Said } from './recurring.ts'
+import { Store } from './store.ts'
+
+const NO_FIELDS: readonly Field[] = []
 
 /** See Exchange. Lives until the caller's next request is read. */
 export class Http1Exchange implements Exchange {
@@ -32,14 +38,17 @@ export class Http1Exchange implements Exchange {
   status = 0
   stopped: MeshError | null = null
   bodySink: BodySink | null = null
+  changes: readonly HeaderChanges[] = NO_CHANGES.response
   readonly #caller: Http1Caller
   #out: Framing = 'none'
   #close = false
   /** A 100 response has been passed on. */
   #continued = false
   /** What has come of a body that may have to be sent again; null where it is not kept. */
-  #kept: Buffer[] | null = null
+  #kept: Store | null = null
+  #keepLimit = 0
   #bodyBegun = false
+  #copy: BodyCopy | null = null
   #stop: Stop | null = null
   #ended: (() => void) | null = null
 
@@ -106,6 +115,7 @@ export class Http1Exchange implements Exchange {
     const stop = this.#stop
     this.#stop = null
     this.bodySink = null
+    this.#loseCopy()
     stop?.(reason)
   }
 
@@ -117,30 +127,82 @@ export class Http1Exchange implements Exchange {
   sendBody(sink: BodySink): void {
     this.bodySink = sink
     if (this.#bodyBegun) {
-      for (const bytes of this.#kept ?? []) sink.bodyBytes(bytes, 0, bytes.length, this.channel)
-      if (this.received) sink.bodyEnd(null) // of known length: without trailers
+      const kept = this.#kept
+      if (kept !== null && kept.length > 0) sink.bodyBytes(kept.bytes, kept.from, kept.to, this.channel)
+      if (this.received) sink.bodyEnd(this.#caller.body.trailers)
+      else this.channel.resume()
       return
     }
     this.#bodyBegun = true
-    const isKept = this.framing === 'length' && this.head.contentLength <= REPEAT_LIMIT && isIdempotent(this.method)
-    if (isKept) this.#kept = []
+    const isShort = this.framing === 'length' && this.head.contentLength <= REPEAT_LIMIT
+    if (isShort && isIdempotent(this.method)) this.#keepLimit = Math.max(this.#keepLimit, REPEAT_LIMIT)
+    const isHopeless = this.framing === 'length' && this.head.contentLength > this.#keepLimit
+    if (this.#keepLimit > 0 && this.framing !== 'none' && !isHopeless) this.#kept = new Store(this.channel.budget)
     this.#caller.startBody()
   }
 
+  detachBody(): void {
+    this.bodySink = null
+    if (this.#bodyBegun && !this.received) this.channel.hold()
+  }
+
+  keepBody(bytes: number): void {
+    this.#keepLimit = bytes
+  }
+
+  get resendable(): boolean {
+    return !this.answered && (this.framing === 'none' || !this.#bodyBegun || this.#kept !== null)
+  }
+
   get repeatable(): boolean {
-    return !this.answered && isIdempotent(this.method) && (this.framing === 'none' || this.#kept !== null)
+    return this.resendable && isIdempotent(this.method)
   }
 
   payload(bytes: Buffer, from: number, to: number): void {
     this.receivedBytes += to - from
-    this.#kept?.push(Buffer.from(bytes.subarray(from, to)))
+    if (this.#kept !== null) this.#keep(this.#kept, bytes, from, to)
+    this.#copy?.bodyBytes(bytes, from, to)
     this.bodySink?.bodyBytes(bytes, from, to, this.channel)
+  }
+
+  /**
+   * What is beyond the bounds makes it give up all that was kept. Not while the body has no sink: a held channel may bring what
+   * was read in the same turn, nobody else has that, and who said that it can be sent again has been believed.
+   */
+  #keep(kept: Store, bytes: Buffer, from: number, to: number): void {
+    const isBeyond = kept.length + to - from > this.#keepLimit || this.channel.budget.scarce
+    if (isBeyond && this.bodySink !== null) this.#dropKept()
+    else kept.append(bytes, from, to)
+  }
+
+  #dropKept(): void {
+    this.#kept?.release()
+    this.#kept = null
+  }
+
+  /** From the caller's connection: the body is whole. */
+  bodyWhole(trailers: Buffer | null): void {
+    this.bodySink?.bodyEnd(trailers)
+    const copy = this.#copy
+    this.#copy = null
+    copy?.bodyEnd(trailers)
+  }
+
+  copyBody(copy: BodyCopy): void {
+    this.#copy = copy
+  }
+
+  /** What has not come by now is not copied any more. */
+  #loseCopy(): void {
+    const copy = this.#copy
+    this.#copy = null
+    copy?.lost()
   }
 
   interim(head: Head): void {
     if (head.status === 100) this.#continued = true
     if (this.head.minor === 0) return // RFC 9110 §15.2: HTTP/1.0 knows none
-    this.#respond(head, { framing: 'none', connection: null })
+    writeResponse(this.channel, head, { framing: 'none', connection: null, edit: null })
   }
 
   respond(head: Head, framing: Framing): void {
@@ -148,17 +210,10 @@ export class Http1Exchange implements Exchange {
     this.#out = framing === 'close' || framing === 'chunked' ? (old ? 'close' : 'chunked') : framing
     this.#close = this.#isLast || this.#out === 'close' || this.#withheld
     this.answered = true
-    this.#kept = null
+    this.#dropKept()
     this.status = head.status
     const connection: ResponseOut['connection'] = this.#close ? 'close' : old ? 'keep-alive' : null
-    this.#respond(head, { framing: this.#out, connection })
-  }
-
-  #respond(head: Head, how: ResponseOut): void {
-    const { channel } = this
-    const { desk } = channel
-    const at = desk.clear(SCRATCH_BYTES)
-    channel.write(desk.bytes, at, emitResponse(head, how, desk.bytes, at), channel)
+    writeResponse(this.channel, head, { framing: this.#out, connection, edit: headEdit(this.changes) })
   }
 
   /** Behind a refused CONNECT may stand what was meant for the tunnel: it must not be read as a request. */
@@ -171,7 +226,7 @@ export class Http1Exchange implements Exchange {
     return !this.received && !this.#continued && this.receivedBytes === 0 && this.head.first(EXPECT) !== null
   }
 
-  bodyBytes(bytes: Buffer, from: number, to: number, source: Channel): void {
+  bodyBytes(bytes: Buffer, from: number, to: number, source: Channel | null): void {
     this.sentBytes += to - from
     if (this.#out === 'chunked') writeChunk(this.channel, bytes, { from, to }, source)
     else this.channel.write(bytes, from, to, source)
@@ -180,28 +235,36 @@ export class Http1Exchange implements Exchange {
   bodyEnd(trailers: Buffer | null): void {
     if (this.#out === 'chunked') writeLastChunk(this.channel, trailers, this.channel)
     this.bodySink = null
+    this.#loseCopy()
     this.#caller.responded(this.#close)
   }
 
   upgrade(head: Head): Buffer | null {
     this.answered = true
+    this.#dropKept()
     this.status = head.status
-    this.#respond(head, { framing: 'none', connection: 'upgrade' })
+    writeResponse(this.channel, head, { framing: 'none', connection: 'upgrade', edit: headEdit(this.changes) })
     return this.#caller.leave()
   }
 
-  answer(status: number, text: string): void {
+  answer(status: number, body: string | Uint8Array, fields: readonly Field[] = NO_FIELDS): void {
     this.answered = true
     this.status = status
     this.bodySink = null
+    this.#dropKept()
+    this.#loseCopy()
     const close = this.#isLast || !this.#caller.received()
-    if (this.method !== 'HEAD' && hasBody(status)) this.sentBytes += Buffer.byteLength(text)
-    writeAnswer(this.channel, { status, text, close, head: this.method === 'HEAD' })
+    const bytes = typeof body === 'string' ? Buffer.from(body) : body
+    const isHead = this.method === 'HEAD'
+    if (!isHead && hasBody(status)) this.sentBytes += bytes.length
+    writeAnswer(this.channel, { status, body: bytes, fields, close, head: isHead, edit: headEdit(this.changes) })
     this.#caller.responded(close)
   }
 
   abort(): void {
     this.bodySink = null
+    this.#dropKept()
+    this.#loseCopy()
     this.#caller.abort()
   }
 }

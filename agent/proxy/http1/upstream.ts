@@ -2,14 +2,16 @@
 
 import type { SocketAddress } from '../../model/address.ts'
 import { failureOf, lossOf, MeshError } from '../../model/failure.ts'
-import type { BodySink, Exchange } from '../exchange.ts'
+import { headEdit } from '../../model/http/header-changes.ts'
+import type { HeadChanges } from '../../model/http/route.ts'
+import type { BodySink, Errand } from '../exchange.ts'
 import { ENDLESS, type Term } from '../plane/identities.ts'
 import type { Channel, ChannelSink } from '../transport/transport.ts'
 import { Body } from './body.ts'
-import { emitRequest, REWRITE_LIMIT, SCRATCH_BYTES } from './emit.ts'
+import { REWRITE_LIMIT } from './emit.ts'
 import { Head } from './head.ts'
 import { HEAD_LIMITS, type HeadLimits } from './scan.ts'
-import { writeChunk, writeLastChunk } from './send.ts'
+import { writeChunk, writeLastChunk, writeRequest } from './send.ts'
 import { Store } from './store.ts'
 
 /** Interim responses (1xx) ahead of a final one. */
@@ -19,11 +21,22 @@ const INTERIM_LIMIT = 16
 export interface Rewritten {
   readonly target: string | null
   readonly authority: string | null
+  readonly changes: Pick<HeadChanges, 'request'>
 }
 
 /** Where a connection goes when it is idle; told when it is no longer of use. */
 export interface UpstreamOwner {
   unusable(upstream: Http1Upstream): void
+}
+
+/** A connection's place among those that its host may have from this node (plane/connections.ts). */
+export interface ConnectionTicket {
+  /** It is idle in this pool now. `taken`: somebody who waited has it; `wanted`: it is to be closed, for another. */
+  rest(upstream: Http1Upstream, pool: string): 'kept' | 'taken' | 'wanted'
+  /** It is idle no more. */
+  work(): void
+  /** It has ended; more than once is as once. */
+  release(): void
 }
 
 /** How an exchange ended. `upgraded`: the connection now carries what was agreed on. */
@@ -33,8 +46,10 @@ export type Carried = 'done' | 'upgraded'
 export interface Carrier {
   /** What an application is told of who calls (x-forwarded-client-cert), or null. */
   readonly clientCert: string | null
-  /** The response's final head has come. */
-  heard(head: Head): void
+  /** The response's final head has come. False: it is to be dropped, and the connection with it. */
+  heard(head: Head): boolean
+  /** The response was dropped, as `heard` said. */
+  dropped(): void
   /** The response is through. */
   carried(how: Carried): void
   /** What stopped the exchange, UPSTREAM_RESET or UPSTREAM_BAD_RESPONSE; the connection is closed. */
@@ -56,12 +71,18 @@ export class Http1Upstream implements ChannelSink, BodySink {
   /** Seconds the peer said it keeps an idle connection, or -1. */
   keepAliveSeconds = -1
   owner: UpstreamOwner | null = null
+  /** Null where connections to its host are not bounded. Of a tunnel it is left to who carries that. */
+  ticket: ConnectionTicket | null = null
+  /** Exchanges that it serves at most, and how long it is kept without one where a rule says, in milliseconds. */
+  most = Infinity
+  keptMs: number | null = null
+  #served = 0
   /** While it is kept: when that ends, by the coarse clock. */
   idleUntilMs = 0
   readonly #head: Head
   readonly #body = new Body()
   readonly #store = new Store()
-  #exchange: Exchange | null = null
+  #exchange: Errand | null = null
   #carrier: Carrier | null = null
   #state: 'idle' | 'head' | 'body' | 'dead' = 'idle'
   #interims = 0
@@ -87,7 +108,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
   }
 
   /** Sends the request and passes the response on. Throws what the exchange was stopped for already; nothing is sent then. */
-  carry(exchange: Exchange, rewritten: Rewritten, carrier: Carrier): void {
+  carry(exchange: Errand, rewritten: Rewritten, carrier: Carrier): void {
     exchange.during(this.#stopped, this.#callerEnded)
     this.#exchange = exchange
     this.#carrier = carrier
@@ -107,7 +128,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
     exchange.sendBody(this)
   }
 
-  bodyBytes(bytes: Buffer, from: number, to: number, source: Channel): void {
+  bodyBytes(bytes: Buffer, from: number, to: number, source: Channel | null): void {
     if (this.#chunked) writeChunk(this.channel, bytes, { from, to }, source)
     else this.channel.write(bytes, from, to, source)
   }
@@ -162,9 +183,14 @@ export class Http1Upstream implements ChannelSink, BodySink {
     this.#broken(`the upstream's connection broke: ${cause.message}`, cause)
   }
 
-  /** Gives up waiting for a response of which nothing has come: as if the upstream had reset the connection. */
-  lose(why: string): void {
-    if (this.#state === 'head' && !this.heard) this.#fail(new MeshError('UPSTREAM_RESET', why))
+  /** Gives up waiting for a response of which nothing has come. */
+  lose(reason: MeshError): void {
+    if (this.#state === 'head' && !this.heard) this.#fail(reason)
+  }
+
+  /** Gives up waiting for a response whose final head has not come: interim ones, or a part of it, are none. */
+  expire(reason: MeshError): void {
+    if (this.#state === 'head') this.#fail(reason)
   }
 
   /** Closes it. Not to be called amid an exchange. */
@@ -172,7 +198,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
     this.#state = 'dead'
     this.#store.release()
     this.channel.close()
-    this.owner?.unusable(this)
+    this.#leave()
   }
 
   /**
@@ -189,7 +215,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
    *   is not there; the time stands in the access record (upstream_service_time), tries in weft_retries_total.
    *   x-envoy-upstream-rq-timeout-ms is heard (http.ts) and goes no further; others pass as an application's own.
    */
-  #sendHead(exchange: Exchange, rewritten: Rewritten): void {
+  #sendHead(exchange: Errand, rewritten: Rewritten): void {
     // the target of CONNECT is no path that a rule could rewrite, and its Host says the same
     const target = this.#connect ? exchange.target : (rewritten.target ?? exchange.target)
     const authority = this.#connect ? exchange.authority : (rewritten.authority ?? exchange.authority)
@@ -204,11 +230,9 @@ export class Http1Upstream implements ChannelSink, BodySink {
       requestId: exchange.newId ? exchange.requestId : null,
       clientCert: this.#carrier?.clientCert ?? null,
       upgrade: this.#upgrade,
+      edit: headEdit(rewritten.changes.request),
     }
-    const { channel } = this
-    const { desk } = channel
-    const at = desk.clear(SCRATCH_BYTES)
-    channel.write(desk.bytes, at, emitRequest(exchange.head, out, desk.bytes, at), exchange.channel)
+    writeRequest(this.channel, exchange.head, out, exchange.channel)
   }
 
   /** Reads a head from the store, or straight from the arena; returns where in the arena it ended. */
@@ -243,7 +267,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
 
   #onHead(arena: Buffer, at: number, to: number): void {
     const head = this.#head
-    const exchange = this.#exchange as Exchange
+    const exchange = this.#exchange as Errand
     if (head.status === 101 || (this.#connect && head.status >= 200 && head.status < 300)) {
       this.#onUpgrade(arena, at, to)
       return
@@ -257,25 +281,28 @@ export class Http1Upstream implements ChannelSink, BodySink {
       head.reset()
       return
     }
+    if (this.#carrier?.heard(head) === false) {
+      this.#drop()
+      return
+    }
     const framing = head.responseFraming(exchange.method)
     this.#keep = head.persistent && framing !== 'close'
     this.keepAliveSeconds = head.keepAliveSeconds
     this.#body.begin(framing, head.contentLength)
     this.#state = 'body'
-    this.#carrier?.heard(head)
     exchange.respond(head, framing)
     if (framing === 'none') this.#finish(at < to)
   }
 
   #onUpgrade(arena: Buffer, at: number, to: number): void {
-    const exchange = this.#exchange as Exchange
+    const exchange = this.#exchange as Errand
     if (this.#head.status === 101 && (!this.#upgrade || this.#head.upgrade < 0)) {
       this.#fail(new MeshError('UPSTREAM_BAD_RESPONSE', 'a 101 response that nobody asked for'))
       return
     }
     if (this.#connect) this.#head.contentLength = -1 // the tunnel has none (RFC 9110 §9.3.6)
     const fromUpstream = at < to ? Buffer.from(arena.subarray(at, to)) : null
-    this.#carrier?.heard(this.#head)
+    this.#carrier?.heard(this.#head) // what was agreed on is not tried again
     this.channel.hold()
     this.ahead = { fromUpstream, fromCaller: exchange.upgrade(this.#head) }
     this.#state = 'dead'
@@ -295,14 +322,17 @@ export class Http1Upstream implements ChannelSink, BodySink {
    * again.
    */
   #finish(isMore: boolean): void {
-    const exchange = this.#exchange as Exchange
+    const exchange = this.#exchange as Errand
     if (isMore || !this.#sent || this.#finished || this.channel.blocked) this.#keep = false
+    if (++this.#served >= this.most) this.#keep = false
     this.#state = 'idle'
     const carrier = this.#settle()
     exchange.bodyEnd(this.#body.trailers)
     // neither side's backlog may hold back what the other does next
-    exchange.channel.forget(this.channel)
-    this.channel.forget(exchange.channel)
+    if (exchange.channel !== null) {
+      exchange.channel.forget(this.channel)
+      this.channel.forget(exchange.channel)
+    }
     if (!this.#keep) this.close()
     this.reused = true
     carrier?.carried('done')
@@ -318,11 +348,24 @@ export class Http1Upstream implements ChannelSink, BodySink {
   }
 
   #fail(reason: MeshError): void {
+    this.#die()?.failed(reason)
+  }
+
+  #drop(): void {
+    this.#die()?.dropped()
+  }
+
+  #die(): Carrier | null {
     this.#state = 'dead'
     this.#store.release()
     this.channel.reset()
+    this.#leave()
+    return this.#settle()
+  }
+
+  #leave(): void {
     this.owner?.unusable(this)
-    this.#settle()?.failed(reason)
+    this.ticket?.release()
   }
 
   #settle(): Carrier | null {

@@ -1,6 +1,6 @@
 // Which endpoint each client was given of Services that want it to keep one.
 
-import type { Affinities } from '../../model/affinity.ts'
+import type { Affinities } from '../../model/balance/affinity.ts'
 
 /** Clients remembered; beyond, the one that asked longest ago is forgotten. */
 const CLIENTS_LIMIT = 20_000

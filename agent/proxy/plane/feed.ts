@@ -5,6 +5,7 @@ import type { Captured, Handles } from '../../kernel/kernel.ts'
 import type { Refusal } from '../../model/build.ts'
 import type { Piece } from '../../model/delta.ts'
 import type { Counters } from '../../telemetry/series.ts'
+import type { BreakerMemory } from './breaker-cells.ts'
 import type { SharedCounts } from './counts.ts'
 import type { IdentityCredentials } from './identities.ts'
 import type { Limits } from './limits.ts'
@@ -24,6 +25,7 @@ export interface Start {
   readonly limits?: Partial<Limits>
   /** What all workers of the node count together, and the column that is this one's. */
   readonly counts: SharedCounts
+  readonly breakers: BreakerMemory
   readonly column: number
 }
 

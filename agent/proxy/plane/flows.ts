@@ -39,8 +39,9 @@ function pairOf({ uid, direction, remote }: Flow, snapshot: Snapshot): Pair {
   const target = resolve(snapshot, remote)
   if (target.kind === 'service') return { ...outbound, service: target.service }
   const workload = target.kind === 'workload' ? target.workload : null
-  const state = { ready: true, serving: true, terminating: false, node: workload?.node ?? null }
-  const endpoint: Endpoint = { address: remote, workload: workload?.uid ?? null, ...state }
+  const state = { ready: true, serving: true, terminating: false, locality: null, readySinceMs: null }
+  const { uid: of = null, node = null } = workload ?? {}
+  const endpoint: Endpoint = { address: remote, workload: of, node, ...state }
   return { ...outbound, callee: workload, endpoint, service: behind(target) }
 }
 

@@ -1,5 +1,6 @@
 // Every bound and time-out of the data path, by name.
 
+import { ENDPOINTS, SCOPES } from './breaker-cells.ts'
 import type { HandshakeLimits } from './handshakes.ts'
 import { HEAD_LIMITS, type HeadLimits } from '../http1/scan.ts'
 
@@ -17,8 +18,10 @@ export interface Limits extends HeadLimits, HandshakeLimits {
    * not read for so long while bytes wait is dead too, so it is minutes. 0: the kernel's own patience.
    */
   readonly userTimeoutMs: number
-  /** Further endpoints tried where one cannot be connected (Istio's default). */
+  /** Of TCP: further endpoints tried where one cannot be connected. */
   readonly connectRetries: number
+  /** Longest request body that is kept where a rule may have the request sent again; of a longer one it is sent once. */
+  readonly retryBytes: number
   /** How long a caller's first bytes are waited for where the port declares no protocol. */
   readonly sniffMs: number
   /** How long a handshake of the mesh's TLS may take, and what has begun like one is waited for. */
@@ -43,6 +46,9 @@ export interface Limits extends HeadLimits, HandshakeLimits {
   readonly idleInAll: number
   /** A pooled connection is closed after so long without use. */
   readonly pooledIdleMs: number
+  /** Scopes of DestinationRules that are bounded together, and endpoints that may be ejected, on the node. */
+  readonly breakerScopes: number
+  readonly breakerEndpoints: number
   /** How often live connections and pools are looked over. */
   readonly sweepMs: number
 }
@@ -56,6 +62,7 @@ export const DEFAULT_LIMITS: Limits = {
   connectTimeoutMs: 10_000,
   userTimeoutMs: 5 * 60_000,
   connectRetries: 2,
+  retryBytes: 2 ** 20,
   sniffMs: 100,
   helloMs: 10_000,
   sniffBytes: 64,
@@ -69,6 +76,8 @@ export const DEFAULT_LIMITS: Limits = {
   idlePerPod: 256,
   idleInAll: 4096,
   pooledIdleMs: 30_000,
+  breakerScopes: SCOPES,
+  breakerEndpoints: ENDPOINTS,
   sweepMs: 1000,
 }
 
@@ -81,6 +90,7 @@ export interface LimitSettings {
   readonly 'head-timeout-seconds': number
   readonly 'body-timeout-seconds': number
   readonly 'request-timeout-seconds': number
+  readonly 'retry-buffer-kb': number
   readonly 'idle-timeout-seconds': number
   readonly 'sniff-ms': number
   readonly 'handshake-timeout-ms': number
@@ -89,6 +99,8 @@ export interface LimitSettings {
   readonly 'pool-idle-seconds': number
   readonly 'pod-connections': number
   readonly 'pod-buffer-mb': number
+  readonly 'breaker-scopes': number
+  readonly 'breaker-endpoints': number
 }
 
 /** What the settings say of bounds and time-outs; a flag has the unit that its name ends with. */
@@ -101,6 +113,7 @@ export function limitsOf(settings: LimitSettings): Partial<Limits> {
     headMs: settings['head-timeout-seconds'] * 1000,
     bodyMs: settings['body-timeout-seconds'] * 1000,
     requestMs: settings['request-timeout-seconds'] * 1000,
+    retryBytes: settings['retry-buffer-kb'] * 1024,
     idleMs: settings['idle-timeout-seconds'] * 1000,
     sniffMs: settings['sniff-ms'],
     helloMs: settings['handshake-timeout-ms'],
@@ -109,5 +122,7 @@ export function limitsOf(settings: LimitSettings): Partial<Limits> {
     pooledIdleMs: settings['pool-idle-seconds'] * 1000,
     podConnections: settings['pod-connections'],
     podBufferBytes: settings['pod-buffer-mb'] * 2 ** 20,
+    breakerScopes: settings['breaker-scopes'],
+    breakerEndpoints: settings['breaker-endpoints'],
   }
 }

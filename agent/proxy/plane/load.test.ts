@@ -28,3 +28,10 @@ test('work ends in the row that it began in, also where the endpoint is gone mea
   load.end('a:1')
   assert.deepEqual([counts.total(3), load.size], [0, 0])
 })
+
+test('turns begin where chance says, and go on one by one', () => {
+  const [one, other] = [0.25, 0.75].map((at) => new NodeLoad(null, () => at))
+  const turns = [one, other].map((load) => [load!.turn('a'), load!.turn('a'), load!.turn('b')])
+  for (const [first = 0, second, third] of turns) assert.deepEqual([second, third], [first + 1, first])
+  assert.notEqual(turns[0]![0], turns[1]![0])
+})

@@ -1,10 +1,13 @@
 // Work under way on this node: how much each endpoint carries, and whose turn it is.
 
-import type { Load } from '../../model/balance.ts'
+import type { Load } from '../../model/balance/balance.ts'
+import type { Random } from '../../model/chance.ts'
 import type { Counts } from './counts.ts'
 
 /** Sets whose turn is remembered; beyond, all begin anew. */
 const TURNS_LIMIT = 20_000
+/** Turns begin below this one. */
+const TURNS_FROM = 2 ** 20
 
 /** What an endpoint carries through this worker. */
 interface Carried {
@@ -19,10 +22,12 @@ export class NodeLoad implements Load {
   readonly #rows = new Map<string, number>()
   readonly #carried = new Map<string, Carried>()
   readonly #turns = new Map<string, number>()
+  readonly #random: Random
 
-  /** Without shared counts there is one worker. */
-  constructor(counts: Counts | null = null) {
+  /** Without shared counts there is one worker. Turns begin where `random` says, or all workers would begin with one endpoint. */
+  constructor(counts: Counts | null = null, random: Random = () => 0) {
     this.#counts = counts
+    this.#random = random
   }
 
   /** Endpoints with work under way through this worker. */
@@ -38,7 +43,7 @@ export class NodeLoad implements Load {
 
   turn(key: string): number {
     if (this.#turns.size >= TURNS_LIMIT) this.#turns.clear()
-    const turn = this.#turns.get(key) ?? 0
+    const turn = this.#turns.get(key) ?? Math.floor(this.#random() * TURNS_FROM)
     this.#turns.set(key, turn + 1)
     return turn
   }

@@ -1,16 +1,19 @@
 // What a connection stands on as it walks the corridor: the node's state, as one value.
 
 import type { Acceptor, Captured, PodSockets, Sockets } from '../../kernel/kernel.ts'
-import type { Affinities } from '../../model/affinity.ts'
-import type { Random } from '../../model/route.ts'
+import type { Affinities } from '../../model/balance/affinity.ts'
+import type { Health } from '../../model/balance/balance.ts'
+import type { Random } from '../../model/chance.ts'
 import type { Snapshot } from '../../model/snapshot.ts'
 import type { Account, ConnectionLedger, Direction } from '../../telemetry/ledger.ts'
+import type { Breakers } from './breakers.ts'
 import type { Deadlines } from './deadlines.ts'
 import type { Handshakes } from './handshakes.ts'
 import type { Identities } from './identities.ts'
 import type { Limits } from './limits.ts'
 import type { Live, Place } from './live.ts'
 import type { Materials } from './materials.ts'
+import type { Mirrors } from './mirrors.ts'
 import type { NodeLoad } from './load.ts'
 import type { Pools } from './pool.ts'
 import type { Budget } from '../transport/budget.ts'
@@ -55,10 +58,15 @@ export interface MeshNode {
   readonly live: Live
   readonly pools: Pools
   readonly load: NodeLoad
+  readonly breakers: Breakers
   readonly affinities: Affinities
+  readonly health: Health
+  /** Milliseconds since 1970. */
+  readonly nowMs: () => number
   readonly identities: Identities
   readonly materials: Materials
   readonly deadlines: Deadlines
+  readonly mirrors: Mirrors
   readonly account: Account
   readonly random: Random
   readonly limits: Limits

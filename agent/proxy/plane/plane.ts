@@ -3,17 +3,21 @@
 import type { Flow } from '../../kernel/accounts.ts'
 import type { Captured, Sockets } from '../../kernel/kernel.ts'
 import { nothing, type Refusal } from '../../model/build.ts'
+import { MeshError } from '../../model/failure.ts'
 import type { Piece } from '../../model/delta.ts'
 import { accessLogOf } from '../../model/mesh-settings.ts'
 import { hasLeft } from '../../model/serving.ts'
 import { compile, type Inventory, type Snapshot } from '../../model/snapshot.ts'
-import type { Random } from '../../model/route.ts'
+import type { Random } from '../../model/chance.ts'
 import type { AccessLog } from '../../telemetry/access.ts'
 import { Cells } from '../../telemetry/cells.ts'
 import { Account, type Clock, type Direction } from '../../telemetry/ledger.ts'
 import type { Counters } from '../../telemetry/series.ts'
 import { serve } from '../connection.ts'
 import { accountFlows } from './flows.ts'
+import { breakerMemory } from './breaker-cells.ts'
+import { Breakers, type BreakersOptions } from './breakers.ts'
+import { breakerSeries } from './breaker-series.ts'
 import type { Counts } from './counts.ts'
 import type { RowChanges } from './feed.ts'
 import { Handshakes } from './handshakes.ts'
@@ -22,6 +26,7 @@ import { DEFAULT_LIMITS, type Limits } from './limits.ts'
 import { Deadlines } from './deadlines.ts'
 import { Live } from './live.ts'
 import { type ClientTlsMaterial, Materials } from './materials.ts'
+import { Mirrors } from './mirrors.ts'
 import { NodeAffinities } from './affinities.ts'
 import { NodeLoad } from './load.ts'
 import type { JoinedPod, MeshNode } from './node.ts'
@@ -46,6 +51,8 @@ export interface PlaneOptions {
   readonly transport?: Transport
   /** What all workers of the node count together; without it this is the only one. */
   readonly counts?: Counts
+  /** What they bound and eject together, and which of them this is. */
+  readonly breakers?: Pick<BreakersOptions, 'memory' | 'column'>
   /** Hears of an object that cannot be in force. */
   readonly onRefused?: (refusal: Refusal) => void
 }
@@ -78,18 +85,27 @@ export class DataPlane {
     this.#onRefused = options.onRefused ?? ((refusal) => onFault(`${refusal.object.name}: ${refusal.why}`))
     const clocks = [() => CLOCK.wall(), () => carrier.nowMs] as const
     const carrier = transport ?? nodeTransport((thrown) => onFault(faultText(thrown)))
+    const account = new Account(new Cells(), access, CLOCK)
+    const breakers = new Breakers({
+      ...(options.breakers ?? { memory: breakerMemory(1), column: 0 }),
+      ...breakerSeries(account.cells),
+    })
     this.node = {
       sockets,
       transport: carrier,
       pods: new Map(),
       live: new Live(counts),
       pools: new Pools(bounds),
-      load: new NodeLoad(counts),
+      load: new NodeLoad(counts, random),
+      breakers,
       affinities: new NodeAffinities(() => carrier.nowMs),
+      health: breakers,
+      nowMs: () => CLOCK.wall(),
       identities: new Identities(...clocks),
       materials: new Materials(...clocks),
       deadlines: new Deadlines(),
-      account: new Account(new Cells(), access, CLOCK),
+      mirrors: new Mirrors(),
+      account,
       random,
       limits: bounds,
       requestId: requestIds(random),
@@ -200,7 +216,10 @@ export class DataPlane {
     for (const acceptor of pod.acceptors) acceptor.close()
     this.node.pools.drainPod(uid)
     pod.released = true
-    if (gone) this.node.live.stopPod(pod)
+    if (gone) {
+      this.node.live.stopPod(pod)
+      this.node.mirrors.stopPod(pod, new MeshError('SHUTDOWN', 'its pod is gone'))
+    }
     if (pod.connections === 0) pod.sockets.close()
   }
 
@@ -210,6 +229,7 @@ export class DataPlane {
     const nowMs = performance.now()
     node.transport.tick(nowMs)
     node.deadlines.tick(nowMs)
+    node.breakers.tick()
     if (nowMs - this.#sweptAt < node.limits.sweepMs) return
     this.#sweptAt = nowMs
     if (this.#isSwapped && nowMs - this.#forgotAt > FORGET_MS) {
@@ -228,10 +248,11 @@ export class DataPlane {
 
   /** Every series, as plain data. */
   counters(): Counters {
-    const { account, live, pools, snapshot, transport } = this.node
+    const { account, breakers, live, pools, snapshot, transport } = this.node
     transport.tick(performance.now()) // what flows under way have carried by now
     live.settle()
     account.cells.plain('weft_proxy_upstreams_idle').value = pools.idle
+    account.cells.plain('weft_breaker_cells_exhausted_total').value = breakers.exhausted
     account.cells.plain('weft_access_records_dropped_total').value = account.access.dropped
     return account.cells.dump(Date.now(), (uid) => snapshot.workloadByUid.has(uid))
   }
@@ -247,7 +268,9 @@ export class DataPlane {
       await delay(Math.min(STOP_POLL_MS, graceMs))
     }
     node.live.stop()
+    node.mirrors.stop(new MeshError('SHUTDOWN', 'the agent stops'))
     node.pools.drain()
+    node.breakers.close()
     await delay(0)
     await node.account.access.close()
   }

@@ -4,43 +4,19 @@ import type { SocketAddress } from '../../model/address.ts'
 import { Http1Upstream } from '../http1/upstream.ts'
 import { DEFAULT_LIMITS } from './limits.ts'
 import { type Pool, Pools } from './pool.ts'
-import { UNBOUNDED } from '../transport/budget.ts'
-import { type Channel, type ChannelSink, plainDesk } from '../transport/transport.ts'
-
-/** A channel to nowhere that remembers whether it was closed. */
-class StillChannel implements Channel {
-  sink!: ChannelSink
-  readonly backlog = 0
-  readonly blocked = false
-  readonly still = false
-  readonly budget = UNBOUNDED
-  readonly desk = plainDesk()
-  readonly activeAt = 0
-  readonly ends = null
-  dead = false
-  write(): void {}
-  forget(): void {}
-  hold(): void {}
-  resume(): void {}
-  shutdown(): void {}
-  secure(): never {
-    throw new Error('plain')
-  }
-  reset(): void {
-    this.dead = true
-  }
-  close(): void {
-    this.dead = true
-  }
-  pump(): void {}
-}
+import { StillChannel } from './still-channel.fixture.ts'
+import type { ChannelSink } from '../transport/transport.ts'
 
 const limits = { ...DEFAULT_LIMITS, idlePerEndpoint: 2, idlePerPod: 3, idleInAll: 5, pooledIdleMs: 1000 }
 /** Two clients of an application. */
 const [SEVEN, EIGHT] = [7, 8].map((port): SocketAddress => ({ ip: 'c', port }))
 
-const of = (pools: Pools, pod: string, endpoint = 'a:1', client?: SocketAddress): Pool =>
-  pools.of(pod, { endpoint, key: endpoint }, client)
+const of = (
+  pools: Pools,
+  pod: string,
+  endpoint = 'a:1',
+  { client, told = null }: { client?: SocketAddress | undefined; told?: SocketAddress | null } = {},
+): Pool => pools.of(pod, { endpoint, key: endpoint, told }, client)
 
 function upstream(): { upstream: Http1Upstream; channel: StillChannel } {
   const channel = new StillChannel()
@@ -51,7 +27,7 @@ test('a connection is given back to its own key alone: pod, endpoint and client'
   const pools = new Pools(limits)
   const { upstream: kept } = upstream()
   of(pools, 'p').give(kept, 0)
-  for (const other of [of(pools, 'q'), of(pools, 'p', 'b:1'), of(pools, 'p', 'a:1', SEVEN)]) {
+  for (const other of [of(pools, 'q'), of(pools, 'p', 'b:1'), of(pools, 'p', 'a:1', { client: SEVEN })]) {
     assert.equal(other.take(0), null)
   }
   assert.equal(of(pools, 'p').take(0), kept)
@@ -61,12 +37,25 @@ test('a connection is given back to its own key alone: pod, endpoint and client'
 test('what an application takes for one client is no other’s, and ends with that', () => {
   const pools = new Pools(limits)
   const [seven, eight] = [upstream(), upstream()]
-  of(pools, 'p', 'a:1', SEVEN).give(seven.upstream, 0)
-  of(pools, 'p', 'a:1', EIGHT).give(eight.upstream, 0)
+  of(pools, 'p', 'a:1', { client: SEVEN }).give(seven.upstream, 0)
+  of(pools, 'p', 'a:1', { client: EIGHT }).give(eight.upstream, 0)
   assert.equal(of(pools, 'p').take(0), null)
   pools.drainClient('p', SEVEN as SocketAddress)
   assert.deepEqual([seven.channel.dead, eight.channel.dead, pools.idle], [true, false, 1])
-  assert.equal(of(pools, 'p', 'a:1', EIGHT).take(0), eight.upstream)
+  assert.equal(of(pools, 'p', 'a:1', { client: EIGHT }).take(0), eight.upstream)
+})
+
+test('what tells of a caller is no other’s, and ends with that', () => {
+  const pools = new Pools(limits)
+  const [seven, left, plain] = [upstream(), upstream(), upstream()]
+  of(pools, 'p', 'a:1', { told: SEVEN as SocketAddress }).give(seven.upstream, 0)
+  of(pools, 'p', 'b:1', { told: SEVEN as SocketAddress }).give(left.upstream, 0)
+  of(pools, 'p', 'a:1').give(plain.upstream, 0)
+  assert.equal(of(pools, 'p', 'a:1', { told: EIGHT as SocketAddress }).take(0), null)
+  for (const _ of pools.drainEndpoints((endpoint) => endpoint === 'b:1'));
+  assert.deepEqual([seven.channel.dead, left.channel.dead], [false, true])
+  pools.drainClient('p', SEVEN as SocketAddress)
+  assert.deepEqual([seven.channel.dead, plain.channel.dead, pools.idle], [true, false, 1])
 })
 
 test('what was used last is used first', () => {
@@ -135,7 +124,7 @@ test('what is kept for endpoints that have left is closed, but not what a pod’
   const [gone, stays, inside] = [upstream(), upstream(), upstream()]
   of(pools, 'p', 'gone:1').give(gone.upstream, 0)
   of(pools, 'p', 'stays:1').give(stays.upstream, 0)
-  of(pools, 'q', 'gone:1', SEVEN).give(inside.upstream, 0)
+  of(pools, 'q', 'gone:1', { client: SEVEN }).give(inside.upstream, 0)
   for (const _ of pools.drainEndpoints((endpoint) => endpoint === 'gone:1'));
   assert.deepEqual([gone.channel.dead, stays.channel.dead, inside.channel.dead], [true, false, false])
   assert.equal(of(pools, 'p', 'gone:1').take(0), null)

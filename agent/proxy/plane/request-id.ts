@@ -1,6 +1,6 @@
 // Request ids: random UUIDs (RFC 9562 version 4 layout) from a xorshift generator, which is quick; they name, they do not guard.
 
-import type { Random } from '../../model/route.ts'
+import type { Random } from '../../model/chance.ts'
 
 const DIGITS = Buffer.from('0123456789abcdef', 'latin1')
 const LENGTH = 36

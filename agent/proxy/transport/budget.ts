@@ -16,6 +16,14 @@ export class Budget {
     return this.held > this.limit
   }
 
+  /**
+   * Whether half of it is held. What can be done without is not kept then: others' connections would be given up for what
+   * serves a second try, or a copy.
+   */
+  get scarce(): boolean {
+    return this.held > this.limit / 2
+  }
+
   /** Why a connection that would hold more is given up. */
   failure(): MeshError {
     return new MeshError('BUFFER_LIMIT', `connections of one pod hold ${this.held} bytes, ${this.limit} are allowed`)

@@ -63,7 +63,7 @@ export class NativeTransport implements Transport, Desk {
     return this.#open(id, budget)
   }
 
-  connect(fd: number, to: SocketAddress, { timeoutMs, budget }: ConnectOptions): Promise<Channel> {
+  connect(fd: number, to: SocketAddress, { timeoutMs, budget, keepalive, begun }: ConnectOptions): Promise<Channel> {
     return new Promise((resolve, reject) => {
       const refuse = (cause: NodeJS.ErrnoException): void => {
         const kind = isTimeout(cause) ? 'CONNECT_TIMEOUT' : 'CONNECT_REFUSED'
@@ -74,11 +74,17 @@ export class NativeTransport implements Transport, Desk {
         refuse(failureOf(id, 'connect'))
         return
       }
+      if (keepalive != null) {
+        const { idleSeconds, intervalSeconds, probes } = keepalive
+        this.native.setKeepalive(fd, idleSeconds, intervalSeconds, probes)
+      }
       const channel = this.#open(id, budget)
-      const timer = setTimeout(() => {
+      const giveUp = (why: string): void => {
+        clearTimeout(timer)
         channel.abandon()
-        reject(new MeshError('CONNECT_TIMEOUT', `${addressText(to)} did not answer in ${timeoutMs} ms`))
-      }, timeoutMs)
+        reject(new MeshError('CONNECT_TIMEOUT', `${addressText(to)} ${why}`))
+      }
+      const timer = setTimeout(() => giveUp(`did not answer in ${timeoutMs} ms`), timeoutMs)
       channel.sink = {
         ...DEAF,
         lost: (cause) => {
@@ -91,6 +97,7 @@ export class NativeTransport implements Transport, Desk {
         channel.sink = DEAF
         resolve(channel)
       }
+      begun?.(() => giveUp('is not waited for any more'))
     })
   }
 

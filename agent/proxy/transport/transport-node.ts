@@ -5,13 +5,14 @@ import { MeshError } from '../../model/failure.ts'
 import type { Budget } from './budget.ts'
 import { BUFFER_BYTES, NodeChannel } from './channel-node.ts'
 import { isTimeout } from './errors.ts'
+import { IDLE_SECONDS } from './keepalive.ts'
 import { type Channel, type ConnectOptions, DEAF, plainDesk, type Transport } from './transport.ts'
 
 /** Write buffers kept for reuse while nobody needs them. */
 const SPARE_BUFFERS = 32
 
 /** Silence after which the kernel asks whether the peer still lives. */
-const KEEPALIVE_MS = 60_000
+const KEEPALIVE_MS = IDLE_SECONDS * 1000
 
 /** Makes a transport. `onBug` hears what a sink threw; the channel it was called for is reset, the others live on. */
 export function nodeTransport(onBug: (thrown: unknown) => void): Transport {
@@ -41,7 +42,7 @@ export class NodeTransport implements Transport {
     return channel
   }
 
-  connect(fd: number, to: SocketAddress, { timeoutMs, budget }: ConnectOptions): Promise<Channel> {
+  connect(fd: number, to: SocketAddress, { timeoutMs, budget, keepalive, begun }: ConnectOptions): Promise<Channel> {
     const channel = new NodeChannel(this, fd, budget)
     return new Promise((resolve, reject) => {
       const { socket } = channel
@@ -61,10 +62,15 @@ export class NodeTransport implements Transport {
       socket.once('connect', () => {
         clearTimeout(timer)
         channel.sink = DEAF
-        socket.setKeepAlive(true, KEEPALIVE_MS)
+        if (keepalive == null) socket.setKeepAlive(true, KEEPALIVE_MS)
+        else {
+          const { idleSeconds, intervalSeconds, probes } = keepalive
+          socket.setKeepAlive(true, idleSeconds * 1000, intervalSeconds * 1000, probes)
+        }
         resolve(channel)
       })
       socket.connect({ host: to.ip, port: to.port })
+      begun?.(() => fail('CONNECT_TIMEOUT', 'is not waited for any more'))
     })
   }
 

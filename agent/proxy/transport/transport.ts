@@ -2,6 +2,7 @@
 
 import type { SocketAddress } from '../../model/address.ts'
 import type { Budget } from './budget.ts'
+import type { Keepalive } from './keepalive.ts'
 import type { PumpSink } from './pump.ts'
 import type { Secured, TlsOptions } from './tls.ts'
 
@@ -106,6 +107,10 @@ export interface Source {
 export interface ConnectOptions {
   readonly timeoutMs: number
   readonly budget: Budget
+  /** In place of the transport's own. */
+  readonly keepalive?: Keepalive | null
+  /** Gets, at once, what gives the attempt up: it throws CONNECT_TIMEOUT then. */
+  readonly begun?: ((giveUp: () => void) => void) | undefined
 }
 
 /** Makes channels of non-blocking sockets with TCP_NODELAY. Owns the buffers they share. */

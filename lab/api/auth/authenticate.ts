@@ -13,6 +13,8 @@ const EXTRA = 'authentication.kubernetes.io'
 export interface Proof {
   readonly tokens: Tokens
   readonly store: Store
+  /** The administrator's, as in the file of `--token-auth-file`. */
+  readonly administratorToken?: string | undefined
 }
 
 /** The user of a request with this Authorization header. Throws 401: no bad credential ever makes an administrator. */
@@ -32,15 +34,20 @@ export function authenticate(header: string | undefined, proof: Proof): User {
 export function userOfToken(
   token: string,
   audiences: readonly string[],
-  { tokens, store }: Proof,
+  { tokens, store, administratorToken }: Proof,
 ): { user: User; audiences: readonly string[] } {
+  // a token of a file says nothing of audiences: it is for the API itself
+  if (token === administratorToken) return { user: ADMINISTRATOR, audiences: meantFor([ISSUER], audiences) }
   const claims = tokens.read(token)
-  const meant = audiences.filter((audience) => claims.aud.includes(audience))
-  if (meant.length === 0) {
-    throw new TokenError(`token audiences ${shown(claims.aud)} is invalid for the target audiences ${shown(audiences)}`)
-  }
+  const meant = meantFor(claims.aud, audiences)
   checkBound(claims['kubernetes.io'], store)
   return { user: userOf(claims), audiences: meant }
+}
+
+function meantFor(own: readonly string[], audiences: readonly string[]): readonly string[] {
+  const meant = audiences.filter((audience) => own.includes(audience))
+  if (meant.length > 0) return meant
+  throw new TokenError(`token audiences ${shown(own)} is invalid for the target audiences ${shown(audiences)}`)
 }
 
 function checkBound({ namespace, serviceaccount, pod }: Binding, store: Store): void {

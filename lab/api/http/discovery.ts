@@ -40,6 +40,8 @@ function subresourcesOf(type: ResourceType, version: string): Subresource[] {
     found.push({ name: 'binding', kind: 'Binding', group: '', version: 'v1', verbs: CREATE_VERBS })
     found.push({ name: 'eviction', kind: 'Eviction', group: 'policy', version: 'v1', verbs: CREATE_VERBS })
     found.push({ name: 'log', kind: 'Pod', group: '', version: 'v1', verbs: ['get'] })
+    const forward = { kind: 'PodPortForwardOptions', group: '', version: 'v1', verbs: ['create', 'get'] }
+    found.push({ name: 'portforward', ...forward })
   }
   return found
 }

@@ -3,10 +3,18 @@ import { PROTOBUF, readProtobuf } from './protobuf-read.ts'
 import { ANONYMOUS } from '../auth/user.ts'
 import { badRequest, tooLarge, unsupportedMediaType } from '../status.ts'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { User } from '../auth/user.ts'
 
 /** Largest request body taken, in bytes: what the API server of Kubernetes takes. */
 export const BODY_LIMIT_BYTES = 3 * 1024 * 1024
+
+/** The connection of a request to speak another protocol on it. */
+export interface Upgrade {
+  readonly socket: Socket
+  /** What came right behind the request. */
+  readonly head: Buffer
+}
 
 export class Exchange {
   readonly request: IncomingMessage
@@ -14,12 +22,15 @@ export class Exchange {
   readonly method: string
   readonly path: string
   readonly query: URLSearchParams
+  /** Undefined where the request asks for no upgrade that this API knows of. */
+  readonly upgrade: Upgrade | undefined
   /** Who asks: nobody, until the server knows. */
   user: User = ANONYMOUS
 
-  constructor(request: IncomingMessage, response: ServerResponse) {
+  constructor(request: IncomingMessage, response: ServerResponse, upgrade?: Upgrade) {
     this.request = request
     this.response = response
+    this.upgrade = upgrade
     this.method = request.method ?? 'GET'
     const target = request.url ?? '/'
     const mark = target.indexOf('?')
@@ -88,6 +99,14 @@ export class Exchange {
       'Cache-Control': 'no-cache, private',
     })
     response.end(body)
+  }
+
+  /** Gives the connection away, after these last bytes of HTTP. */
+  takeOver(answer: string): void {
+    const { socket } = this.upgrade ?? {}
+    if (socket === undefined) throw new Error('no upgrade was asked for')
+    this.response.detachSocket(socket)
+    socket.write(answer)
   }
 
   sendJson(code: number, value: unknown): void {

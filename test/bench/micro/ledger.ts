@@ -3,7 +3,7 @@
 
 import { openSync } from 'node:fs'
 import { seeded } from '../../../agent/model/request.fixture.ts'
-import { pick } from '../../../agent/model/balance.ts'
+import { ALL_HEALTHY, pick } from '../../../agent/model/balance/balance.ts'
 import { routeTcp } from '../../../agent/model/route.ts'
 import { dialled, world } from '../../../agent/model/world.fixture.ts'
 import { noAccessLog, openAccessLog } from '../../../agent/telemetry/access.ts'
@@ -12,14 +12,19 @@ import { Account, type Clock } from '../../../agent/telemetry/ledger.ts'
 import { median } from '../work.ts'
 
 const ROUNDS = 30
+const ANYBODY = { hash: null }
 const REQUESTS = 20_000
 const CLOCK: Clock = { wall: () => Date.now(), ms: () => performance.now() }
 
 const built = world().service('web').pods('web-v1', { count: 10 }).pods('load', { behind: [] })
 const snapshot = built.snapshot()
-const backends = routeTcp(snapshot, dialled(snapshot, 'web'), 'default')
-const random = seeded(7)
-const load = { active: () => 0, turn: () => 0 }
+const backends = routeTcp(snapshot, dialled(snapshot, 'web'), { consumer: 'default', caller: null })
+const on = {
+  load: { active: () => 0, turn: () => 0 },
+  random: seeded(7),
+  health: ALL_HEALTHY,
+  nowMs: () => Date.now(),
+}
 const caller = built.pod('load-1')
 const local = { ip: '10.244.0.9', port: 40_000 }
 
@@ -37,7 +42,7 @@ for (const [name, access] of [
   for (let round = 0; round < ROUNDS; round++) {
     const began = performance.now()
     for (let request = 0; request < REQUESTS; request++) {
-      const endpoint = pick(backends, load, random)
+      const endpoint = pick(backends, on, ANYBODY)
       if (endpoint === null) throw new Error('the world has endpoints')
       const ledger = connection.request({
         ...{ method: 'GET', target: `/item/${request}`, authority: 'web', minor: 1, requestId: 'some-id' },

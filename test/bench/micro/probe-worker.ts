@@ -95,7 +95,10 @@ function firstEndpoint({ node: { snapshot } }: DataPlane): string | null {
   const port = service?.ports[0]
   if (service === undefined || port === undefined) return null
   return (
-    routeTcp(snapshot, { kind: 'service', service, port, external: false, family: 4 }, 'default').endpoints[0]?.address
-      .ip ?? null
+    routeTcp(
+      snapshot,
+      { kind: 'service', service, port, address: { ip: '', port: port.port }, external: false, family: 4 },
+      { consumer: 'default', caller: null },
+    ).endpoints[0]?.address.ip ?? null
   )
 }

@@ -8,7 +8,7 @@ import { BroadcastChannel } from 'node:worker_threads'
 import { connectKube, type KubeClient } from '../../../agent/kube/client.ts'
 import { Cluster, type ClusterView } from '../../../agent/kube/cluster.ts'
 import { pieces } from '../../../agent/model/delta.ts'
-import { DataSide } from '../../../agent/workers.ts'
+import { DataSide } from '../../../agent/node/workers.ts'
 import { FilledCluster, type Size } from './fill.ts'
 import { PROBE_CHANNEL, type Seen } from './probe-worker.ts'
 

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { BodySink, Exchange } from '../exchange.ts'
+import { StillChannel } from '../plane/still-channel.fixture.ts'
+import { Budget } from '../transport/budget.ts'
+import { Http1Caller } from './caller.ts'
+import { HEAD_LIMITS } from './scan.ts'
+
+const CHUNKED = 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n'
+const chunk = (text: string): string => `${text.length.toString(16)}\r\n${text}\r\n`
+
+/** Where a body goes: what came of it, piece by piece. */
+class Sink implements BodySink {
+  readonly pieces: string[] = []
+  isWhole = false
+
+  bodyBytes(bytes: Buffer, from: number, to: number): void {
+    this.pieces.push(bytes.toString('latin1', from, to))
+  }
+
+  bodyEnd(): void {
+    this.isWhole = true
+  }
+}
+
+/** A request whose body may have to be sent again, and how more of it comes. */
+function asked(limits: { readonly kept: number; readonly budget?: number }) {
+  class Channel extends StillChannel {
+    override readonly budget = new Budget(limits.budget ?? 2 ** 30)
+  }
+  const channel = new Channel()
+  const exchanges: Exchange[] = []
+  const options = {
+    ...{ port: 80, authority: 'a', requestId: () => 'id', limits: HEAD_LIMITS, lastResponse: () => false },
+  }
+  const caller = new Http1Caller(channel, options, { serve: (one) => exchanges.push(one), finished: () => {} }, null)
+  caller.next()
+  const comes = (text: string): void => channel.sink.bytes(Buffer.from(text, 'latin1'), 0, text.length)
+  comes(CHUNKED)
+  const [exchange] = exchanges as [Exchange]
+  exchange.keepBody(limits.kept)
+  const sends = (): Sink => {
+    const sink = new Sink()
+    exchange.sendBody(sink)
+    return sink
+  }
+  return { exchange, budget: channel.budget, comes, sends }
+}
+
+test('what still comes of a body while nobody takes it is not lost, however much may be kept', () => {
+  const { exchange, comes, sends } = asked({ kept: 8 })
+  const first = sends()
+  comes(chunk('12345'))
+  assert.ok(exchange.resendable)
+  exchange.detachBody() // the channel is held by now, but the turn that brought the answer brought this as well
+  comes(chunk('67890'))
+  assert.ok(exchange.resendable)
+  const second = sends()
+  comes(`${chunk('abc')}0\r\n\r\n`)
+  assert.deepEqual([first.pieces.join(''), first.isWhole], ['12345', false])
+  assert.deepEqual([second.pieces.join(''), second.isWhole], ['1234567890abc', true])
+  assert.ok(!exchange.resendable, 'beyond the bound once there is a sink')
+})
+
+test('a body that comes in crumbs is kept as one run, and counts for what it takes', () => {
+  const { exchange, budget, comes, sends } = asked({ kept: 2 ** 20 })
+  sends()
+  for (let i = 0; i < 1000; i++) comes(chunk('x').repeat(10))
+  assert.ok(budget.held >= 10_000 && budget.held <= 40_000, String(budget.held))
+  exchange.detachBody()
+  const again = sends()
+  assert.deepEqual(again.pieces, ['x'.repeat(10_000)])
+  exchange.answer(503, '')
+  assert.ok(budget.held < 5000, String(budget.held))
+})
+
+test('bodies are kept in half of what a pod may hold: the rest is for what cannot be done without', () => {
+  const { exchange, budget, comes, sends } = asked({ kept: 2 ** 20, budget: 100_000 })
+  const sink = sends()
+  for (let i = 0; i < 70; i++) comes(chunk('y'.repeat(1000)))
+  assert.equal(sink.pieces.join('').length, 70_000)
+  assert.ok(!exchange.resendable)
+  assert.ok(budget.held < 5000, String(budget.held))
+})
