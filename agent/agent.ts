@@ -345,7 +345,12 @@ class Agent {
   /** What the agent serves without. */
   #lacks(): readonly string[] {
     const closed = this.#captures.standings().filter(({ onLoss }) => onLoss === 'closed').length
-    const lacks = [...this.#captures.lacks, ...this.#grace.lacks]
+    const trouble = this.#roots.trouble()
+    const untrusted =
+      trouble === null || this.#roots.pem() === null
+        ? []
+        : [`the roots that are published cannot be used, the last ones stay: ${trouble}`]
+    const lacks = [...this.#captures.lacks, ...this.#grace.lacks, ...untrusted]
     if (this.#kernel.lasting || closed === 0) return lacks
     return [`${closed} fail-closed pods would go direct without this agent: there is no bpffs at --pin-root`, ...lacks]
   }

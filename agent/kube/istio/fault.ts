@@ -3,7 +3,7 @@
 import type { Fault } from '../../model/policy.ts'
 import type { GivenFault, GivenPercent } from '../istio.ts'
 import { Rejected } from '../translate.ts'
-import { duration, percent } from './checked.ts'
+import { duration, percent, type Reading } from './checked.ts'
 
 /** gRPC's statuses by number (grpc.io, "Status codes and their use in gRPC"). */
 const GRPC_STATUSES = [
@@ -12,22 +12,27 @@ const GRPC_STATUSES = [
   ...['INTERNAL', 'UNAVAILABLE', 'DATA_LOSS', 'UNAUTHENTICATED'],
 ]
 
+/** A request that waits holds what its caller has sent. */
+const DELAY_MOST_MS = 60 * 60 * 1000
+
 /** Percentages that are not given are 0 (Istio: no request is touched). */
-export function fault({ delay, abort }: GivenFault, path: string): Fault {
+export function fault({ delay, abort }: GivenFault, path: string, reading: Reading): Fault {
   if (delay === undefined && abort === undefined) throw new Rejected(path, 'must say delay or abort')
   return {
-    delay: delay === undefined ? null : delayOf(delay, `${path}.delay`),
+    delay: delay === undefined ? null : delayOf(delay, `${path}.delay`, reading),
     abort: abort === undefined ? null : abortOf(abort, `${path}.abort`),
   }
 }
 
-function delayOf(given: NonNullable<GivenFault['delay']>, path: string): Fault['delay'] {
+function delayOf(given: NonNullable<GivenFault['delay']>, path: string, { report }: Reading): Fault['delay'] {
   if (given.exponentialDelay !== undefined)
     throw new Rejected(`${path}.exponentialDelay`, 'only fixedDelay is honoured')
   if (given.fixedDelay === undefined) throw new Rejected(`${path}.fixedDelay`, 'is required')
   const whole = percent(given.percent ?? 0, `${path}.percent`)
   const exact = given.percentage === undefined ? null : faultPercent(given.percentage, `${path}.percentage`)
-  return { percent: exact ?? whole, ms: duration(given.fixedDelay, `${path}.fixedDelay`) }
+  const ms = duration(given.fixedDelay, `${path}.fixedDelay`)
+  if (ms > DELAY_MOST_MS) report(`${path}.fixedDelay`, 'an hour is the longest that is waited')
+  return { percent: exact ?? whole, ms: Math.min(ms, DELAY_MOST_MS) }
 }
 
 function abortOf(given: NonNullable<GivenFault['abort']>, path: string): Fault['abort'] {

@@ -32,7 +32,7 @@ const HTTP_MATCH: Shape = {
 
 const FAULT: Shape = {
   delay: {
-    fixedDelay: true,
+    fixedDelay: new Limited('an hour is the longest'),
     exponentialDelay: new Reported('is refused, as by Istio: only fixedDelay says how long'),
     percentage: { value: true },
     percent: true,

@@ -185,6 +185,16 @@ test('an abort is a status of HTTP, or of gRPC by name or number', () => {
   for (const [abort, expected] of refused) assert.match(refusal({ fault: { abort } }), expected)
 })
 
+test('a delay beyond an hour is an hour, and that is reported', () => {
+  const fault = { delay: { fixedDelay: '2h', percentage: { value: 100 } } }
+  const { value, problems } = translate({ hosts: ['reviews'], http: [{ route, fault }] })
+  assert.deepEqual(value?.http[0]?.fault?.delay, { percent: 100, ms: 3_600_000 })
+  assert.deepEqual(
+    problems.map(({ field, reason }) => `${field}: ${reason}`),
+    ['spec.http[0].fault.delay.fixedDelay: an hour is the longest that is waited'],
+  )
+})
+
 test('retries are words and statuses; without attempts there are none, and what else is not said is Istio’s default', () => {
   const unsaid = { attempts: 0, perTryMs: null, on: null, statuses: [], backoffMs: null }
   const open = { ...unsaid, ignorePrevious: null, remoteLocalities: null }

@@ -37,7 +37,7 @@ function httpRule(http: GivenHttpRule, path: string, reading: Reading): Omit<Htt
     instead,
     destinations: instead === null ? destinations(http.route, `${path}.route`, reading) : [],
     rewrite: rewritten,
-    fault: optional(http.fault, `${path}.fault`, fault),
+    fault: optional(http.fault, `${path}.fault`, (given, at) => fault(given, at, reading)),
     timeoutMs: optional(http.timeout, `${path}.timeout`, durationOrNone),
     retries: optional(http.retries, `${path}.retries`, (given, at) => retries(given, at, reading)),
     mirrors: mirrors(http, path, reading),
