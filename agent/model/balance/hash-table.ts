@@ -75,20 +75,13 @@ function seedsOf(name: string): readonly [start: number, step: number] {
   return [textHash(name), (textHash(name, 0x9e3779b9) | 1) >>> 0]
 }
 
-/** Points of each of so many names. */
-export function pointsEach(names: number, minimum: number): number {
-  const room = RING_MOST / names
-  return room >= minimum ? minimum : Math.max(1, 2 ** Math.floor(Math.log2(room)))
-}
-
 /**
  * Each name has as many points on a circle of 2^32, and a hash belongs to the first point at or behind it (Karger et al.
  * 1997; Envoy, "Ring hash"). A name has `minimum` points of its own where all have room for that: were it a part of them, an
- * endpoint that goes would change the points of all others. Beyond, each has the greatest power of two that there is room
- * for in RING_MOST, and at least one: that changes only as their number passes a power of two.
+ * endpoint that goes would change the points of all others. Beyond, each has its part of RING_MOST, and at least one.
  */
 export function ring(names: readonly string[], minimum: number): Table {
-  const each = pointsEach(names.length, minimum)
+  const each = Math.max(1, Math.min(minimum, Math.floor(RING_MOST / names.length)))
   const points = new Float64Array(each * names.length) // in 53 bits the place, and below it the name's index
   names.forEach((name, index) => {
     const [start, step] = seedsOf(name)
