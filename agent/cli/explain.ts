@@ -8,7 +8,7 @@ import { connectAsUser, type UserClient } from '../kube/user-client.ts'
 import type { Question } from '../model/explain/explain.ts'
 import type { Explanation } from '../model/explain/explanation.ts'
 import { explanationText } from './explain-text.ts'
-import { flagsOf } from './flags.ts'
+import { flagsOf, REACH_FLAGS } from './flags.ts'
 import { askAgent, openReach } from './reach.ts'
 
 const EXIT_CODES =
@@ -37,13 +37,7 @@ export function explainOptions(yargs: Argv): Argv {
       header: { ...text, array: true, describe: 'A header of it, "Name: value"; may be given several times' },
       'server-name': { ...text, describe: 'It is a connection of TLS that asks for this server' },
       tcp: { type: 'boolean', describe: 'It is a connection that is carried as bytes, whatever the port declares' },
-      kubeconfig: { ...text, describe: 'Kubeconfig file [as kubectl finds it]' },
-      token: { ...text, describe: 'Token to show to the agent, as by `kubectl create token` [that of the kubeconfig]' },
-      'weft-namespace': {
-        ...text,
-        defaultDescription: AGENT_SETTINGS.namespace.default,
-        describe: 'Namespace of Weft itself',
-      },
+      ...REACH_FLAGS,
       output: { ...text, alias: 'o', choices: FORMS, defaultDescription: 'text', describe: 'Form of what is printed' },
     })
     .epilogue(EXIT_CODES)

@@ -4,7 +4,7 @@ import type { Argv } from 'yargs'
 import { AGENT_SETTINGS } from '../config.ts'
 import { connectAsUser } from '../kube/user-client.ts'
 import { askMesh } from './ask-agents.ts'
-import { flagsOf } from './flags.ts'
+import { flagsOf, REACH_FLAGS } from './flags.ts'
 import { exitCode, meshStatus } from './mesh-status.ts'
 import { openReach } from './reach.ts'
 import { statusText } from './status-text.ts'
@@ -30,13 +30,7 @@ export function statusOptions(yargs: Argv): Argv {
   const text = { type: 'string', requiresArg: true } as const
   return yargs
     .options({
-      kubeconfig: { ...text, describe: 'Kubeconfig file [as kubectl finds it]' },
-      token: { ...text, describe: 'Token to show to agents, as by `kubectl create token` [that of the kubeconfig]' },
-      'weft-namespace': {
-        ...text,
-        defaultDescription: AGENT_SETTINGS.namespace.default,
-        describe: 'Namespace of Weft itself',
-      },
+      ...REACH_FLAGS,
       namespace: { ...text, alias: 'n', describe: 'Tell and judge only the pods of this namespace' },
       node: { ...text, describe: 'Tell and judge only this node and its pods' },
       output: { ...text, alias: 'o', choices: FORMS, defaultDescription: 'text', describe: 'Form of what is printed' },

@@ -34,6 +34,8 @@ export interface HostPort {
 export interface HostPolicy {
   /** Names what is bounded and ejected together on this node, across snapshots. */
   readonly scope: string
+  /** The DestinationRules that speak, `namespace/name`. */
+  readonly rules: readonly string[]
   /** A balancer is said by name, or by what it hashes: the Service's own affinity gives way then. */
   readonly isBalanced: boolean
   readonly balancing: LoadBalancing & { readonly simple: Balancer }
@@ -71,6 +73,7 @@ const UNSAID: LoadBalancing & { readonly simple: Balancer } = {
 /** The policy of what no rule speaks of. */
 export const NO_POLICY: HostPolicy = {
   scope: '',
+  rules: [],
   isBalanced: false,
   balancing: UNSAID,
   pool: UNBOUNDED,
@@ -102,6 +105,7 @@ export function policyFor(
   }
   const policy: HostPolicy = {
     scope: `${host}|${subset ?? ''}|${port}|${names.join()}`,
+    rules: names,
     isBalanced: balancing !== null && (balancing.simple !== null || balancing.hash !== null),
     balancing: { ...UNSAID, ...balancing, simple: balancing?.simple ?? DEFAULT_BALANCER },
     pool: saidOf(all, port, (one) => one.pool) ?? UNBOUNDED,

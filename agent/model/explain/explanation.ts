@@ -139,7 +139,7 @@ function shareOf(snapshot: Snapshot, { percent, forward, ...to }: Share, moment:
     isKnown: true,
     ...{ target, authority, timeoutMs, changes: isNothing(changes) ? null : changes },
     retries: retriesOf(retries),
-    rules: policy.scope === '' ? [] : (policy.scope.split('|').at(-1) ?? '').split(','),
+    rules: policy.rules,
     balancer: balancerText(backends),
     limits: Object.fromEntries(Object.entries(policy.pool).filter(([, limit]) => limit !== null)),
     outliers: policy.outliers,

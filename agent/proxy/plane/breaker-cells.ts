@@ -2,7 +2,7 @@
 // for each in shared memory, claimed by the text of the policy's scope. A count is a total, then a column a worker, so that
 // what one that died had counted is taken back.
 
-import { type CellMemory, cellMemory, CellTable } from './cell-table.ts'
+import { type CellMemory, cellMemory, CellTable, COLUMNS_MAX } from './cell-table.ts'
 
 /** The memory, and for how many workers. Good in every thread of this process. */
 export interface BreakerMemory {
@@ -60,8 +60,9 @@ export function scopeWords(columns: number): number {
   return headsAt(columns) + columns
 }
 
-/** Memory for so many workers. */
+/** Memory for so many workers. Throws where there are more than a table has bits for. */
 export function breakerMemory(columns: number, { scopes = SCOPES, endpoints = ENDPOINTS } = {}): BreakerMemory {
+  if (columns > COLUMNS_MAX) throw new RangeError(`${columns} workers: a table of cells knows ${COLUMNS_MAX} apart`)
   return {
     scopes: cellMemory({ capacity: scopes, words: scopeWords(columns), textBytes: SCOPE_BYTES }),
     endpoints: cellMemory({ capacity: endpoints, words: ENDPOINT_WORDS, textBytes: ENDPOINT_BYTES }),

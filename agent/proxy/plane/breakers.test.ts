@@ -112,6 +112,11 @@ function queuedOf(got: Ticket | Queued | null): Queued {
   return got
 }
 
+test('more workers than can be told apart have no memory', () => {
+  assert.equal(breakerMemory(31, { scopes: 1, endpoints: 1 }).columns, 31)
+  assert.throws(() => breakerMemory(32), /^RangeError: 32 workers/)
+})
+
 test('what no rule bounds has no breaker', () => {
   const node = new Node(1)
   assert.equal(node.workers[0]!.of(backends({ scope: '', pool: { maxRequests: 1 } })), null)
