@@ -150,7 +150,10 @@ void describe('certificates', { concurrency: 2 }, () => {
     const other = root('elsewhere').certificatePem
     await mesh.ask('PATCH', ROOTS, data(other))
     await until('it is back', async () => (await mesh.roots()) === b.certificatePem + other)
-    assert.equal(held.length, 2)
+    // who sees the moment without it asks anew, and is given what everybody trusts all the same
+    for (const { certificatePem } of held.slice(1)) {
+      assert.equal(leadsTo(certificatePem, readRoots(b.certificatePem)), 'first')
+    }
 
     // one that was told of beforehand need not settle, and no root at all means a new one
     const c = root()
