@@ -7,13 +7,14 @@ import { pino, type Logger } from 'pino'
 import { Accounting } from './node/accounting.ts'
 import { Captures } from './node/captures.ts'
 import { ClientTlsMaterials } from './node/client-tls.ts'
+import { CLOCK } from './node/clock.ts'
 import { type AgentConfig, listOf, pinRootOf, runDirOf, workersOf } from './config.ts'
 import { gateBy } from './gate.ts'
 import { LocalIdentities } from './node/identities.ts'
+import { type KeySets, keySetsBy } from './node/key-sets.ts'
 import { HeldFolder } from './identity/held.ts'
 import { announce } from './kube/announce.ts'
 import { connectKube } from './kube/client.ts'
-import { Explaining } from './node/explaining.ts'
 import { Cluster, type ClusterView } from './kube/cluster.ts'
 import { followSecret } from './kube/secret.ts'
 import { openKernel } from './kernel/bpf.ts'
@@ -25,12 +26,14 @@ import type { Problem } from './model/policy.ts'
 import type { Workload } from './model/workload.ts'
 import { ownVersion, stopSignal } from './own-process.ts'
 import { ProblemLog } from './node/problem-log.ts'
+import { questionPages } from './node/questions.ts'
 import { probe, thisMachine } from './kernel/probe.ts'
 import { limitsOf } from './proxy/plane/limits.ts'
 import { askForCertificate } from './signing/certificates.ts'
 import { Roots } from './signing/published-roots.ts'
 import { StrictGrace } from './node/strict-grace.ts'
 import { type AdminPages, type Gate, startAdmin } from './telemetry/admin.ts'
+import { snapshotPage } from './telemetry/snapshot-page.ts'
 import { renderMetrics } from './telemetry/metrics.ts'
 import { renderNodeSeries } from './telemetry/node-series.ts'
 import { agentStatus, type PodStatus } from './telemetry/status.ts'
@@ -45,16 +48,6 @@ const HAND_OVER_PATIENCE_MS = 30_000
 const HAND_OVER_POLL_MS = 100
 /** How much longer than its pod an identity is kept: others hear of the pod's end a little later. */
 const IDENTITY_LINGER_MS = 30_000
-
-const CLOCK = {
-  nowMs: () => Date.now(),
-  after: (ms: number, work: () => void): (() => void) => {
-    const timer = setTimeout(work, Math.min(ms, LONGEST_TIMER_MS))
-    return () => clearTimeout(timer)
-  },
-}
-/** What a timer takes: whoever would wait longer looks earlier. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 /**
  * Runs the agent of one node until SIGTERM or SIGINT, or until another has taken its place. On a machine that cannot
@@ -89,14 +82,17 @@ class Agent {
   readonly #roots: Roots
   readonly #grace: StrictGrace
   readonly #clientTls: ClientTlsMaterials
+  readonly #keySets: KeySets
   readonly #accounting: Accounting
   readonly #cluster: Cluster
   readonly #handOverPath: string
   readonly #problemLog: ProblemLog
-  readonly #explaining = new Explaining({
+  readonly #questions = questionPages({
     inventory: () => this.#cluster.inventory(),
     ejectedNow: () => this.#data.ejectedNow(),
     isCapturedHere: (uid) => this.#kernel.captured().has(uid),
+    standings: () => this.#captures.standings(),
+    keySetOf: (name) => this.#keySets.stateOf(name),
   })
   readonly #gate: Gate
   #view: ClusterView | null = null
@@ -125,6 +121,7 @@ class Agent {
       },
       workers: workersOf(config),
       log,
+      onStaleKeys: (name) => this.#keySets.ask(name),
     })
     this.#grace = new StrictGrace({
       kernel: this.#kernel,
@@ -154,9 +151,11 @@ class Agent {
       data: this.#data,
       folder: config['client-tls-root'],
       follow: (at, on) => followSecret(client, at, on),
-      changed: () => this.#problemLog.take(this.#problems()),
+      changed: () => this.#logProblems(),
       nowMs: () => performance.now(),
     })
+    const services = () => this.#cluster.inventory().services
+    this.#keySets = keySetsBy(config, { data: this.#data, services, changed: () => this.#logProblems(), clock: CLOCK })
     this.#captures = new Captures({
       kernel: this.#kernel,
       data: this.#data,
@@ -263,6 +262,7 @@ class Agent {
     this.#roots.stop()
     this.#identities.stop()
     this.#clientTls.stop()
+    this.#keySets.stop()
     await this.#captures.stop(how)
     if (why === 'told' && how === 'keep') this.#kernel.deafen()
     await this.#data.stop(config['drain-seconds'] * 1000)
@@ -276,8 +276,9 @@ class Agent {
     const before = this.#view
     this.#view = view
     this.#clientTls.take(view.delta.destinationRules, view.delta.from === 0) // ahead of the rules that will go by it
+    this.#keySets.take(view.delta.requestAuthentications, view.delta.from === 0)
     this.#data.change(view.delta, () => this.#cluster.inventory())
-    if (view.problems !== before?.problems) this.#problemLog.take(this.#problems())
+    if (view.problems !== before?.problems) this.#logProblems()
     const { mesh } = view.delta.settings
     if (view.localPods === before?.localPods && mesh === before.delta.settings.mesh) return
     this.#identities.want(view.localPods, mesh)
@@ -286,8 +287,12 @@ class Agent {
     this.#captures.want(view.localPods)
   }
 
+  #logProblems(): void {
+    this.#problemLog.take(this.#problems())
+  }
+
   #problems(): readonly Problem[] {
-    return [...(this.#view?.problems ?? []), ...this.#clientTls.problems]
+    return [...(this.#view?.problems ?? []), ...this.#clientTls.problems, ...this.#keySets.problems]
   }
 
   /** Listens; a port that is taken is waited for so long. Throws where it cannot. */
@@ -319,8 +324,8 @@ class Agent {
         const facts = { node, agent: name, version: ownVersion(), pods: this.#captures.standings() }
         return agentStatus({ ...facts, unready: this.#unready(), lacks: [...silent, ...this.#lacks()] })
       },
-      snapshot: () => JSON.stringify({ ...this.#cluster.inventory(), problems: this.#problems() }),
-      explain: (question) => Promise.resolve(this.#explaining.answer(question)),
+      snapshot: () => snapshotPage(this.#cluster.inventory(), this.#problems()),
+      ...this.#questions,
     }
   }
 
@@ -338,7 +343,7 @@ class Agent {
       certificates: this.#identities.standings(),
       lacks: this.#lacks(),
     }
-    const carried = await renderMetrics(counters)
+    const carried = await renderMetrics([...counters, this.#keySets.counters()])
     return `${carried}\n${await renderNodeSeries(facts)}`
   }
 

@@ -4,6 +4,7 @@
 
 import { availableParallelism } from 'node:os'
 import type { Argv } from 'yargs'
+import { ACCESS_SETTINGS } from './access-settings.ts'
 import { type Config, type Env, optionsOf, readSettings, type Setting, type Settings } from './settings.ts'
 
 /** What several commands take. */
@@ -254,6 +255,7 @@ export const AGENT_SETTINGS = {
     max: 1000,
     describe: 'Most header lines of an HTTP request or response',
   },
+  ...ACCESS_SETTINGS,
   'drain-seconds': { type: 'number', default: 5, min: 0, max: 3600, describe: 'Time open requests get when it stops' },
 } as const satisfies Settings
 

@@ -56,6 +56,15 @@ const cli = yargs(hideBin(process.argv))
     },
   )
   .command(
+    'authz <pod>',
+    'Tell what stands before a pod: its policies, whose tokens are believed, whether plaintext is taken',
+    async (authz: Argv) => (await import('./cli/authz.ts')).authzOptions(authz),
+    async (given: Record<string, unknown>) => {
+      const { showAuthorizations } = await import('./cli/authz.ts')
+      process.exitCode = await showAuthorizations(given)
+    },
+  )
+  .command(
     'release',
     'Leave the pods of this node that no agent cares for any more',
     async (release: Argv) => (await import('./cli/release.ts')).releaseOptions(release),

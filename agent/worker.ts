@@ -32,6 +32,7 @@ port.on('message', (message: ToWorker) => {
       counts: new Counts(message.counts, message.column),
       breakers: { memory: message.breakers, column: message.column },
       onFault: (why) => say({ type: 'fault', why }),
+      onStaleKeys: (name) => say({ type: 'stale-keys', name }),
       onRefused: (refusal) => say({ type: 'refused', version, refusal }),
     })
     say({ type: 'ready' })
@@ -87,6 +88,12 @@ function tell(to: DataPlane, message: Exclude<ToWorker, { type: 'start' }>): voi
       return
     case 'no-material':
       to.node.materials.forget(message.name)
+      return
+    case 'keys':
+      to.node.tokens.set(message.keySet)
+      return
+    case 'no-keys':
+      to.node.tokens.forget(message.name)
       return
     case 'flows':
       to.account(message.flows)

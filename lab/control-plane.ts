@@ -17,6 +17,7 @@ import type { ReadLog } from './api/http/subresources.ts'
 import { loadDefinitions } from './api/definitions.ts'
 import { applyManifests, parseManifests } from './cli/manifests.ts'
 import { startControllers } from './controllers/start.ts'
+import { ALLOWED, confined } from './mesh/confined.ts'
 import { Mirror } from './mesh/mirror.ts'
 import { type Program, isMirror, nodeOf, podName } from './mesh/mirror-pod.ts'
 import { Api } from './node/api.ts'
@@ -255,13 +256,17 @@ class ControlPlane {
     return child
   }
 
-  /** Starts a program of ours in a node's network namespace and cgroup, its output in a bounded log file. */
+  /**
+   * Starts a program of ours in a node's network namespace and cgroup, its output in a bounded log file; one of the mesh
+   * with no more rights than it needs.
+   */
   async #spawn(node: string, role: 'node' | 'agent' | 'controller', args: readonly string[]): Promise<ChildProcess> {
     const cgroup = join(this.#cgroup, node, role === 'node' ? 'lab' : role)
     await makeCgroup(cgroup)
     const netns = `--net=${NETNS_FOLDER}/${nodeNetns(this.#place.id, node)}`
-    const enter = ['/bin/sh', '-c', 'echo $$ >"$0/cgroup.procs" && exec "$@"', cgroup, process.execPath]
-    const child = spawn('nsenter', [netns, ...enter, ...args], {
+    const enter = ['/bin/sh', '-c', 'echo $$ >"$0/cgroup.procs" && exec "$@"', cgroup]
+    const rights = role === 'node' ? [] : confined(ALLOWED[role])
+    const child = spawn('nsenter', [netns, ...enter, ...rights, process.execPath, ...args], {
       stdio: ['ignore', 'pipe', 'pipe', ...(role === 'node' ? (['ipc'] as const) : [])],
       cwd: PROJECT,
       env: { PATH: `${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`, HOME: process.env['HOME'] ?? '/root' },

@@ -44,6 +44,7 @@ const tools = {
     ss: ['iproute2'],
     nft: ['nftables'],
     nsenter: ['util-linux'],
+    setpriv: ['util-linux'],
     ps: ['procps'],
     curl: ['curl'],
     kubectl: ['kubernetes-client', 'kubectl', kubectlItself],

@@ -14,6 +14,7 @@ test('people read it step by step', () => {
     .pods('front', { behind: [] })
     .destinationRule({ host: 'reviews', subsets: [{ name: 'v1' }, { name: 'v2' }] })
     .virtualService({ name: 'reviews', hosts: ['reviews'], http: [{ name: 'split', destinations }] })
+    .authorizationPolicy({ name: 'nobody', selector: { version: 'v2' } })
     .snapshot()
   const question = { namespace: 'default', pod: 'front-1', host: 'reviews', port: null }
   const explained = explain(snapshot, {
@@ -25,7 +26,11 @@ test('people read it step by step', () => {
     carriage: null,
   })
   const text = explanationText(
-    documentOf(snapshot, explained, { ejected: () => new Map(), isCapturedHere: (uid) => uid.includes('front') }),
+    documentOf(snapshot, explained, {
+      nowMs: 0,
+      ejected: () => new Map(),
+      isCapturedHere: (uid) => uid.includes('front'),
+    }),
   )
   for (const line of [
     /^caller default\/front-1, on node node-1, captured$/m,
@@ -35,6 +40,8 @@ test('people read it step by step', () => {
     /^90 % go to reviews\.default\.svc\.cluster\.local:80 subset v1$/m,
     /^10 % go to reviews\.default\.svc\.cluster\.local:80 subset v2$/m,
     /^ {2}endpoint 10\.244\.0\.1:8080 default\/reviews-v1-1 on node-1: serves, 100 %, reached in plaintext$/m,
+    /^ {2}at default\/reviews-v2-1 port 8080: NOT ENFORCED: it is not captured$/m,
+    /^ {4}ALLOW default\/nobody does not match: it has no rules$/m,
   ]) {
     assert.match(text, line)
   }

@@ -2,6 +2,7 @@
 
 import type { ExplainedForward, ExplainedShare, Explanation } from '../model/explain/explanation.ts'
 import type { Fault } from '../model/policy.ts'
+import { verdictLines } from './verdict-text.ts'
 
 const INDENT = '  '
 
@@ -96,6 +97,8 @@ function shareLines(share: ExplainedShare): string[] {
       : [`ejects after ${outliers.consecutive5xx} failures in a row, for ${outliers.baseEjectionMs} ms and more`]),
     ...(endpoints.length === 0 ? ['no endpoint serves: 503 UH'] : []),
     ...endpoints.map(endpointText),
+    ...share.verdicts.flatMap(verdictLines),
+    ...(share.unjudged === 0 ? [] : [`${share.unjudged} more pods that policies are for were not asked about`]),
   ]
   return [head, ...detail.map((line) => INDENT + line)]
 }

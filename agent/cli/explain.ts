@@ -2,13 +2,12 @@
 
 import type { Argv } from 'yargs'
 import { AGENT_SETTINGS } from '../config.ts'
-import { KubeError } from '../kube/client.ts'
-import type { Pod } from '../kube/object.ts'
-import { connectAsUser, type UserClient } from '../kube/user-client.ts'
+import { connectAsUser } from '../kube/user-client.ts'
 import type { Question } from '../model/explain/explain.ts'
 import type { Explanation } from '../model/explain/explanation.ts'
 import { explanationText } from './explain-text.ts'
 import { flagsOf, REACH_FLAGS } from './flags.ts'
+import { nodeOf, podNamed } from './pod-node.ts'
 import { askAgent, openReach } from './reach.ts'
 
 const EXIT_CODES =
@@ -56,23 +55,11 @@ export async function showExplanation(given: Readonly<Record<string, unknown>>):
   return explanation.outcome.kind === 'none' ? 1 : 0
 }
 
-async function nodeOf(client: UserClient, { namespace, pod }: Question): Promise<string> {
-  const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(pod)}`
-  try {
-    const { spec } = (await client.get(path)) as Pod
-    if (spec?.nodeName === undefined) throw new Error(`pod ${namespace}/${pod} is on no node yet`)
-    return spec.nodeName
-  } catch (error) {
-    if (error instanceof KubeError && error.status === 404) throw new Error(`there is no pod ${namespace}/${pod}`)
-    throw error
-  }
-}
-
 /** What is asked for. Throws an Error that names the flag that is wrong. */
 export function wishOf(given: Readonly<Record<string, unknown>>): ExplainWish {
   const one = flagsOf(given)
-  const [namespace = '', pod = '', more] = (one('from') ?? '').split('/')
-  if (namespace === '' || pod === '' || more !== undefined) throw new Error('--from: is a pod, NAMESPACE/POD')
+  const from = podNamed(one('from') ?? '')
+  if (from === null) throw new Error('--from: is a pod, NAMESPACE/POD')
   const target = one('path') ?? '/'
   if (!target.startsWith('/')) throw new Error('--path: begins with /')
   const isTcp = given['tcp'] === true
@@ -86,7 +73,7 @@ export function wishOf(given: Readonly<Record<string, unknown>>): ExplainWish {
     weftNamespace: one('weft-namespace') ?? AGENT_SETTINGS.namespace.default,
     output: one('output') ?? 'text',
     question: {
-      ...{ namespace, pod, target, serverName, ...hostAndPort(one('to') ?? '') },
+      ...{ ...from, target, serverName, ...hostAndPort(one('to') ?? '') },
       method: one('method') ?? 'GET',
       headers: headersOf(given['header']),
       carriage: isTcp ? 'flows' : null,

@@ -1,8 +1,9 @@
 // Says in one sentence what this machine lacks to capture pods. Found by trying, not by version numbers: a version only
 // explains a failure.
 import { release } from 'node:os'
-import { findCgroupRoot } from './discover.ts'
 import { rehearse } from './bpf.ts'
+import { type Capability, lacking, ownCapabilities } from './capabilities.ts'
+import { findCgroupRoot } from './discover.ts'
 import { KernelError } from './kernel.ts'
 
 /** The oldest kernel line with everything that is used (bpf_set_retval at connect hooks). */
@@ -16,6 +17,8 @@ export type Ability =
 /** What the machine is asked; a test gives its own answers. */
 export interface Machine {
   readonly euid: number
+  /** Effective capabilities, a bit each (capabilities.ts). */
+  readonly capabilities: bigint
   readonly release: string
   readonly cgroupRoot: string | null
   /** Loads and attaches everything at a cgroup root and takes it away again. Throws what went wrong. */
@@ -23,13 +26,16 @@ export interface Machine {
 }
 
 export function thisMachine(cgroupRoot: string | null = findCgroupRoot()): Machine {
-  return { euid: process.geteuid?.() ?? -1, release: release(), cgroupRoot, attempt: rehearse }
+  const capabilities = ownCapabilities()
+  return { euid: process.geteuid?.() ?? -1, capabilities, release: release(), cgroupRoot, attempt: rehearse }
 }
 
 /** Whether pods can be captured here. Takes some 30 ms and leaves nothing behind. */
 export function probe(machine: Machine = thisMachine()): Ability {
-  const { euid, cgroupRoot } = machine
+  const { euid, capabilities, cgroupRoot } = machine
   if (euid !== 0) return { able: 'no', needs: `capturing pods needs root (this is user ${euid}): run it with sudo` }
+  const lacks = lacking(capabilities)
+  if (lacks.length > 0) return { able: 'no', needs: lackOf(lacks) }
   if (cgroupRoot === null) return { able: 'no', needs: 'capturing pods needs cgroup2, and none is mounted' }
   try {
     machine.attempt(cgroupRoot)
@@ -37,6 +43,13 @@ export function probe(machine: Machine = thisMachine()): Ability {
   } catch (error) {
     return explain(error, machine)
   }
+}
+
+/** Looked for ahead of trying: some are missed only once there is a pod, and then as an error of that pod. */
+function lackOf(lacks: readonly Capability[]): string {
+  const [first, ...others] = lacks.map(({ name, why }) => `${name} (to ${why})`)
+  const names = others.length === 0 ? first : `${[first, ...others.slice(0, -1)].join(', ')} and ${others.at(-1)}`
+  return `capturing pods needs ${names}, which this process was not given: add it to its container's capabilities`
 }
 
 /** Whether a release such as `5.10.0-30-amd64` is older than the floor. */
@@ -59,7 +72,7 @@ function explain(error: unknown, machine: Machine): Ability {
     case 'EACCES':
       return {
         able: 'no',
-        needs: `the kernel refused BPF (${message}): a container needs to be privileged, kernel lockdown to be off`,
+        needs: `the kernel refused BPF (${message}): a seccomp or AppArmor profile or the kernel's lockdown may do that`,
       }
     case 'ENOSYS':
       return { able: 'no', needs: `this kernel was built without BPF (${message})` }

@@ -15,6 +15,7 @@ import type { DestinationRule } from '../model/traffic-policy.ts'
 import type { Inventory } from '../model/snapshot.ts'
 import type { Workload } from '../model/workload.ts'
 import { AgentList } from './agent-list.ts'
+import { translateAuthorizationPolicy } from './authorization-policy.ts'
 import type { KubeClient } from './client.ts'
 import { translateDestinationRule } from './destination-rule.ts'
 import { sources } from './kinds.ts'
@@ -23,6 +24,7 @@ import { NodeList } from './node-list.ts'
 import type { EndpointSlice, KubeObject, KubeService, Pod } from './object.ts'
 import { translatePeerAuthentication } from './peer-authentication.ts'
 import { type ObjectChange, Reflector, type ReflectorLog } from './reflector.ts'
+import { translateRequestAuthentication } from './request-authentication.ts'
 import { ServiceList } from './service-list.ts'
 import { Translations } from './translations.ts'
 import { translateVirtualService } from './virtual-service.ts'
@@ -64,6 +66,8 @@ export class Cluster {
   readonly #virtualServices: Translations<VirtualService>
   readonly #destinationRules: Translations<DestinationRule>
   readonly #peerAuthentications = new Translations('PeerAuthentication', translatePeerAuthentication)
+  readonly #authorizationPolicies = new Translations('AuthorizationPolicy', translateAuthorizationPolicy)
+  readonly #requestAuthentications = new Translations('RequestAuthentication', translateRequestAuthentication)
   readonly #meshSettings = new Translations('ConfigMap', translateMeshSettings)
   /** What the terms of this node's pods were last read by. */
   #peers: PeerGround = { byNamespace: new Map(), rootNamespace: '' }
@@ -128,6 +132,8 @@ export class Cluster {
       watched('virtualServices', (changes) => this.#virtualServices.take(changes)),
       watched('destinationRules', (changes) => this.#destinationRules.take(changes)),
       watched('peerAuthentications', (changes) => this.#peerAuthentications.take(changes)),
+      watched('authorizationPolicies', (changes) => this.#authorizationPolicies.take(changes)),
+      watched('requestAuthentications', (changes) => this.#requestAuthentications.take(changes)),
     ] as readonly Reflector[]
   }
 
@@ -161,6 +167,8 @@ export class Cluster {
       virtualServices: [...this.#virtualServices.values],
       destinationRules: [...this.#destinationRules.values],
       peerAuthentications: [...this.#peerAuthentications.values],
+      authorizationPolicies: [...this.#authorizationPolicies.values],
+      requestAuthentications: [...this.#requestAuthentications.values],
     }
   }
 
@@ -206,16 +214,21 @@ export class Cluster {
     const peerAuthentications = this.#peerAuthentications.flush()
     this.#readPeers(peerAuthentications)
     const workloads = this.#workloads.flush()
-    const [virtualServices, destinationRules] = [this.#virtualServices.flush(), this.#destinationRules.flush()]
-    const lists = [services, workloads, virtualServices, destinationRules, peerAuthentications, meshSettings]
+    const pieces = {
+      ...{ workloads, services, peerAuthentications },
+      virtualServices: this.#virtualServices.flush(),
+      destinationRules: this.#destinationRules.flush(),
+      authorizationPolicies: this.#authorizationPolicies.flush(),
+      requestAuthentications: this.#requestAuthentications.flush(),
+    }
+    const lists: readonly Changes<unknown>[] = [...Object.values(pieces), meshSettings]
     const isElsewhere = this.#readLocality()
     const isOther = this.#readProblems() || isElsewhere || this.#workloads.local !== this.#localPods
     if (!isOther && this.#version > 0 && lists.every(isEmpty)) return
     this.#localPods = this.#workloads.local
     const from = this.#version++
-    const delta = { from, version: this.#version, settings: this.#settings() }
     this.#onView({
-      delta: { ...delta, workloads, services, virtualServices, destinationRules, peerAuthentications },
+      delta: { from, version: this.#version, settings: this.#settings(), ...pieces },
       localPods: this.#localPods,
       problems: this.#problems,
     })
@@ -240,8 +253,9 @@ export class Cluster {
 
   /** Whether there is something else to say than before. */
   #readProblems(): boolean {
-    const policies = [this.#virtualServices, this.#destinationRules, this.#peerAuthentications, this.#meshSettings]
-    const lists = [this.#workloads, this.#services, ...policies]
+    const routing = [this.#virtualServices, this.#destinationRules]
+    const guarding = [this.#peerAuthentications, this.#authorizationPolicies, this.#requestAuthentications]
+    const lists = [this.#workloads, this.#services, ...routing, ...guarding, this.#meshSettings]
     const parts = lists.map(({ problems }) => problems)
     if (parts.every((part, index) => part === this.#problemParts[index])) return false
     this.#problemParts = parts

@@ -281,3 +281,55 @@ export interface PeerAuthenticationSpec {
   /** By the workload's port. */
   readonly portLevelMtls?: Readonly<Record<string, { readonly mode?: GivenMode }>>
 }
+
+/** What AuthorizationPolicy and RequestAuthentication are for. */
+export interface GivenAim {
+  readonly selector?: { readonly matchLabels?: Texts }
+  readonly targetRef?: GivenTarget
+  readonly targetRefs?: readonly GivenTarget[]
+}
+
+/** type.istio.io PolicyTargetReference. */
+export interface GivenTarget {
+  readonly group?: string
+  readonly kind: string
+  readonly name: string
+  readonly namespace?: string
+}
+
+/** security.istio.io Rule. The lists of a source and an operation by their names. */
+export interface GivenAuthorizationRule {
+  readonly from?: readonly { readonly source?: Readonly<Record<string, unknown>> }[]
+  readonly to?: readonly { readonly operation?: Readonly<Record<string, unknown>> }[]
+  readonly when?: readonly { readonly key: string; readonly values?: unknown; readonly notValues?: unknown }[]
+}
+
+/** security.istio.io AuthorizationPolicy, its spec. */
+export interface AuthorizationPolicySpec extends GivenAim {
+  readonly action?: 'ALLOW' | 'DENY' | 'AUDIT' | 'CUSTOM'
+  readonly provider?: { readonly name?: string }
+  readonly rules?: readonly GivenAuthorizationRule[]
+}
+
+/** security.istio.io JWTRule. */
+export interface GivenJwtRule {
+  readonly issuer?: string
+  readonly audiences?: readonly string[]
+  readonly jwksUri?: string
+  readonly jwks_uri?: string
+  readonly jwks?: string
+  readonly fromHeaders?: readonly { readonly name: string; readonly prefix?: string }[]
+  readonly fromParams?: readonly string[]
+  readonly fromCookies?: readonly string[]
+  readonly outputPayloadToHeader?: string
+  readonly outputClaimToHeaders?: readonly { readonly header: string; readonly claim: string }[]
+  readonly forwardOriginalToken?: boolean
+  readonly timeout?: string
+  readonly spaceDelimitedClaims?: readonly string[]
+  readonly presence?: unknown
+}
+
+/** security.istio.io RequestAuthentication, its spec. */
+export interface RequestAuthenticationSpec extends GivenAim {
+  readonly jwtRules?: readonly GivenJwtRule[]
+}

@@ -68,5 +68,7 @@ export function sources(client: KubeClient, node: string, rootNamespace: string)
     virtualServices: custom(client, 'virtualservices', NETWORKING),
     destinationRules: custom(client, 'destinationrules', NETWORKING),
     peerAuthentications: custom(client, 'peerauthentications', SECURITY),
+    authorizationPolicies: custom(client, 'authorizationpolicies', SECURITY),
+    requestAuthentications: custom(client, 'requestauthentications', SECURITY),
   }
 }

@@ -55,7 +55,9 @@ accessLogFormat: '%START_TIME%'
 enableTracing: true
 trustDomain: corp
 trustDomainAliases: [old]
-extensionProviders: [{ name: otel }]
+pathNormalization: { normalization: NONE, more: true }
+defaultConfig: { gatewayTopology: { numTrustedProxies: 2, proxyProtocol: {} }, concurrency: 2 }
+extensionProviders: [{ name: otel, opentelemetry: { port: 4317 } }]
 defaultProviders: { accessLogging: [otel] }
 constructor: true
 outboundTrafficPolicy.mode: ALLOW_ANY`
@@ -68,14 +70,34 @@ outboundTrafficPolicy.mode: ALLOW_ANY`
     outboundTrafficPolicy: 'REGISTRY_ONLY',
     accessLog: { file: '/var/log/mesh.log', encoding: 'TEXT', format: '%START_TIME%' },
     enableTracing: true,
+    pathNormalization: 'NONE',
+    authorizers: [],
+    trustedProxies: 2,
   })
   const fields = [
-    ...['outboundTrafficPolicy.meshExternal', 'enableTracing'],
-    ...['extensionProviders', 'defaultProviders', 'constructor', '"outboundTrafficPolicy.mode"'],
+    ...['outboundTrafficPolicy.meshExternal', 'enableTracing', 'pathNormalization.more'],
+    ...['defaultConfig.gatewayTopology.proxyProtocol', 'defaultConfig.concurrency'],
+    ...['extensionProviders[0].opentelemetry', 'defaultProviders', 'constructor', '"outboundTrafficPolicy.mode"'],
   ]
   assert.deepEqual(
     problems.map(({ field }) => field),
     ['data.meshNetworks', ...fields.map((field) => `data.mesh.${field}`)],
+  )
+})
+
+test('paths are made plain as Istio does by default, and an authorizer is there by its name', () => {
+  const normalized = (normalization: string): unknown =>
+    translated(stringify({ pathNormalization: { normalization } })).value?.pathNormalization
+  assert.deepEqual(['DEFAULT', 'NONE', 'MERGE_SLASHES'].map(normalized), ['BASE', 'NONE', 'MERGE_SLASHES'])
+  const provider = { name: 'authz', envoyExtAuthzHttp: { service: 'authz.shop.svc.cluster.local', port: 8000 } }
+  const { value, problems } = translated(stringify({ extensionProviders: [provider, { name: 'b', zipkin: {} }] }))
+  assert.deepEqual(
+    value?.authorizers.map(({ name, port }) => [name, port]),
+    [['authz', 8000]],
+  )
+  assert.deepEqual(
+    problems.map(({ field }) => field),
+    ['data.mesh.extensionProviders[1].zipkin'],
   )
 })
 
@@ -124,6 +146,12 @@ test('what cannot be meant is refused, with the field and the reason', () => {
     ['trustDomainAliases: [a, 7]', /data\.mesh\.trustDomainAliases\[1\] must be text/],
     ['trustDomainAliases: a', /data\.mesh\.trustDomainAliases must be a list/],
     ['extensionProviders: { a: b }', /data\.mesh\.extensionProviders must be a list/],
+    ['extensionProviders: [{ name: a }, { name: a }]', /extensionProviders\[1\]\.name 'a' is the name of another/],
+    ['pathNormalization: { normalization: SOME }', /pathNormalization\.normalization must be DEFAULT or NONE/],
+    ['pathNormalization: BASE', /data\.mesh\.pathNormalization must be a mapping/],
+    ['defaultConfig: { gatewayTopology: 2 }', /defaultConfig\.gatewayTopology must be a mapping/],
+    ['defaultConfig: { gatewayTopology: { numTrustedProxies: -1 } }', /numTrustedProxies must be a whole number/],
+    ['defaultConfig: { gatewayTopology: { numTrustedProxies: "1" } }', /numTrustedProxies must be a whole number/],
     ['defaultProviders: []', /data\.mesh\.defaultProviders must be a mapping/],
     ['[1, 2]', /data\.mesh must be a mapping/],
     ['a: [', /data\.mesh is no YAML/],

@@ -3,9 +3,12 @@
 
 import { parseDocument } from 'yaml'
 import { compileFormat } from '../model/access-format.ts'
-import { DEFAULT_MESH_SETTINGS, type MeshSettings } from '../model/mesh-settings.ts'
+import { DEFAULT_MESH_SETTINGS, type MeshSettings, PATH_NORMALIZATIONS } from '../model/mesh-settings.ts'
 import type { Problem } from '../model/policy.ts'
 import { isTrustDomain } from '../model/spiffe.ts'
+import { authorizersOf, providerLacks } from './extension-providers.ts'
+import type { Lack } from './honoured.ts'
+import { listOf, mappingOf, numberOf, oneOf, textOf, truthOf } from './mesh-values.ts'
 import type { KubeObject } from './object.ts'
 import { refOf, Rejected, type Translation, withoutNulls } from './translate.ts'
 
@@ -24,89 +27,76 @@ interface ConfigMap extends KubeObject {
 interface Field {
   /** Settings with the field in them. Throws Rejected where its value cannot be meant. */
   readonly take: (settings: MeshSettings, value: unknown, path: string) => MeshSettings
-  /** Why it has no effect as it is set, or null. */
-  readonly lack: (value: unknown) => string | null
+  /** What of it has no effect as it is set; not there: all of it has. */
+  readonly lacks?: (value: unknown, path: string) => readonly Lack[]
 }
 
-const NO_PROVIDERS = 'has no effect: no provider is served yet'
 const MODES = ['ALLOW_ANY', 'REGISTRY_ONLY'] as const
 const ENCODINGS = ['JSON', 'TEXT'] as const
 /** RFC 1123 label, as namespaces are named. */
 const NAMESPACE = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
+/** Of a field that is a uint32. */
+const UINT32_MAX = 2 ** 32 - 1
 
-/** A field that is not among them is not known. Whoever gives one an effect takes its `lack` away. */
-const FIELDS: ReadonlyMap<string, Field> = new Map<string, Field>([
-  [
-    'outboundTrafficPolicy.mode',
-    {
+/** A field that is not among them is not known. Whoever gives one an effect takes its `lacks` away. */
+const FIELDS: ReadonlyMap<string, Field> = new Map<string, Field>(
+  Object.entries({
+    'outboundTrafficPolicy.mode': {
       take: (settings, value, path) => ({ ...settings, outboundTrafficPolicy: oneOf(MODES, value, path) }),
-      lack: () => null,
     },
-  ],
-  [
-    'rootNamespace',
-    { take: (settings, value, path) => ({ ...settings, rootNamespace: namespace(value, path) }), lack: () => null },
-  ],
-  [
-    'accessLogFile',
-    {
+    rootNamespace: {
+      take: (settings, value, path) => ({ ...settings, rootNamespace: namespace(value, path) }),
+    },
+    accessLogFile: {
       take: (settings, value, path) => withLog(settings, { file: textOf(value, path) }),
-      lack: () => null,
     },
-  ],
-  [
-    'accessLogEncoding',
-    {
+    accessLogEncoding: {
       take: (settings, value, path) => withLog(settings, { encoding: oneOf(ENCODINGS, value, path) }),
-      lack: () => null,
     },
-  ],
-  [
-    'accessLogFormat',
-    {
+    accessLogFormat: {
       take: (settings, value, path) => withLog(settings, { format: textOf(value, path) || null }),
-      lack: () => null,
     },
-  ],
-  [
-    'enableTracing',
-    {
+    enableTracing: {
       take: (settings, value, path) => ({ ...settings, enableTracing: truthOf(value, path) }),
-      lack: (value) => (value === true ? 'has no effect: no spans are made yet' : null),
+      lacks: (value, field) => (value === true ? [{ field, reason: 'has no effect: no spans are made yet' }] : []),
     },
-  ],
-  [
-    'trustDomain',
-    {
+    trustDomain: {
       take: (settings, value, path) => ({ ...settings, trustDomain: trustDomain(value, path) }),
-      lack: () => null,
     },
-  ],
-  [
-    'trustDomainAliases',
-    {
+    trustDomainAliases: {
       take: (settings, value, path) => ({ ...settings, trustDomainAliases: listOf(value, path, trustDomain) }),
-      lack: () => null,
     },
-  ],
-  [
-    'extensionProviders',
-    {
-      take: (settings, value, path) => checked(settings, listOf(value, path, mappingOf)),
-      lack: (value) => (isEmpty(value) ? null : NO_PROVIDERS),
+    'pathNormalization.normalization': {
+      take: (settings, value, path) => {
+        const given = oneOf(['DEFAULT', ...PATH_NORMALIZATIONS] as const, value, path)
+        return { ...settings, pathNormalization: given === 'DEFAULT' ? 'BASE' : given }
+      },
     },
-  ],
-  [
-    'defaultProviders',
-    {
-      take: (settings, value, path) => checked(settings, mappingOf(value, path)),
-      lack: (value) => (isEmpty(value) ? null : NO_PROVIDERS),
+    'defaultConfig.gatewayTopology.numTrustedProxies': {
+      take: (settings, value, path) => ({ ...settings, trustedProxies: numberOf(value, path, [0, UINT32_MAX]) }),
     },
-  ],
+    extensionProviders: {
+      take: (settings, value, path) => ({ ...settings, authorizers: authorizersOf(value, path) }),
+      lacks: providerLacks,
+    },
+    defaultProviders: {
+      take: (settings, value, path) => {
+        mappingOf(value, path)
+        return settings
+      },
+      lacks: (value, field) => {
+        return isEmpty(value) ? [] : [{ field, reason: 'has no effect: no provider is served by default yet' }]
+      },
+    },
+  } satisfies Record<string, Field>),
+)
+
+/** Mappings whose fields are fields of FIELDS, or again such mappings. */
+const NESTED: ReadonlySet<string> = new Set([
+  ...['outboundTrafficPolicy', 'pathNormalization', 'defaultConfig', 'defaultConfig.gatewayTopology'],
 ])
 
-/** Mappings whose fields are fields of FIELDS. */
-const NESTED: ReadonlySet<string> = new Set(['outboundTrafficPolicy'])
+const UNKNOWN = 'is not a field that is known here'
 
 /** Throws Rejected where the text is no YAML, or a field holds what cannot be meant. */
 export function translateMeshSettings(object: KubeObject): Translation<MeshSettings> {
@@ -123,8 +113,8 @@ export function translateMeshSettings(object: KubeObject): Translation<MeshSetti
     const path = `${ROOT}.${name}`
     const field = FIELDS.get(name)
     if (field !== undefined) settings = field.take(settings, value, path)
-    const reason = field === undefined ? 'is not a field that is known here' : field.lack(value)
-    if (reason !== null) problems.push({ object: ref, field: path, reason })
+    const lacks = field === undefined ? [{ field: path, reason: UNKNOWN }] : (field.lacks?.(value, path) ?? [])
+    problems.push(...lacks.map((lack) => ({ object: ref, ...lack })))
   }
   return { value: withLogChecked(settings, given.has('accessLogEncoding')), rejected: false, problems }
 }
@@ -132,12 +122,14 @@ export function translateMeshSettings(object: KubeObject): Translation<MeshSetti
 /** All fields of the text by their dotted paths. What is null is absent. */
 function fieldsOf(text: string): ReadonlyMap<string, unknown> {
   const fields = new Map<string, unknown>()
-  for (const [name, value] of Object.entries(mappingOf(withoutNulls(parsed(text) ?? {}), ROOT))) {
-    if (NESTED.has(name)) {
-      const inner = Object.entries(mappingOf(value, `${ROOT}.${name}`))
-      for (const [own, one] of inner) fields.set(`${name}.${own}`, one)
-    } else fields.set(name.includes('.') ? `"${name}"` : name, value) // a dot within a name leads nowhere
+  const add = (given: unknown, path: string, prefix: string): void => {
+    for (const [own, value] of Object.entries(mappingOf(given, path))) {
+      const name = prefix + (own.includes('.') ? `"${own}"` : own) // a dot within a name leads nowhere
+      if (NESTED.has(name)) add(value, `${ROOT}.${name}`, `${name}.`)
+      else fields.set(name, value)
+    }
   }
+  add(withoutNulls(parsed(text) ?? {}), ROOT, '')
   return fields
 }
 
@@ -151,11 +143,6 @@ function parsed(text: string): unknown {
   } catch (error) {
     throw new Rejected(ROOT, `is no YAML: ${(error as Error).message.split('\n', 1)[0] ?? ''}`)
   }
-}
-
-/** The settings as they are: all that is wanted of the field is that it is sound. */
-function checked(settings: MeshSettings, _sound: unknown): MeshSettings {
-  return settings
 }
 
 function withLog(settings: MeshSettings, said: Partial<MeshSettings['accessLog']>): MeshSettings {
@@ -174,32 +161,8 @@ function withLogChecked(given: MeshSettings, saysEncoding: boolean): MeshSetting
   return settings
 }
 
-function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 function isEmpty(value: unknown): boolean {
   return Object.keys(value as object).length === 0
-}
-
-function mappingOf(value: unknown, path: string): Readonly<Record<string, unknown>> {
-  if (isMapping(value)) return value
-  throw new Rejected(path, 'must be a mapping of fields')
-}
-
-function listOf<T>(value: unknown, path: string, entryOf: (entry: unknown, path: string) => T): readonly T[] {
-  if (!Array.isArray(value)) throw new Rejected(path, 'must be a list')
-  return value.map((entry, index) => entryOf(entry, `${path}[${index}]`))
-}
-
-function textOf(value: unknown, path: string): string {
-  if (typeof value === 'string') return value
-  throw new Rejected(path, 'must be text')
-}
-
-function truthOf(value: unknown, path: string): boolean {
-  if (typeof value === 'boolean') return value
-  throw new Rejected(path, 'must be true or false')
 }
 
 function trustDomain(value: unknown, path: string): string {
@@ -213,10 +176,4 @@ function namespace(value: unknown, path: string): string | null {
   if (name === '') return null
   if (NAMESPACE.test(name)) return name
   throw new Rejected(path, 'must be the name of a namespace')
-}
-
-function oneOf<T extends string>(choices: readonly T[], value: unknown, path: string): T {
-  const found = choices.find((choice) => choice === value)
-  if (found !== undefined) return found
-  throw new Rejected(path, `must be ${choices.join(' or ')}`)
 }

@@ -13,11 +13,11 @@ export function object<T extends KubeObject>(wish: ObjectWish, rest: Omit<T, 'me
 
 /** An object of one of Istio's kinds, of the newest version. */
 export function istio(
-  kind: 'VirtualService' | 'DestinationRule' | 'PeerAuthentication',
+  kind: 'VirtualService' | 'DestinationRule' | 'PeerAuthentication' | 'AuthorizationPolicy' | 'RequestAuthentication',
   spec: unknown,
   wish: Partial<Metadata> = {},
 ): KubeObject {
   const metadata = { name: 'reviews', creationTimestamp: '2026-01-02T03:04:05Z', ...wish }
-  const group = kind === 'PeerAuthentication' ? 'security.istio.io' : 'networking.istio.io'
+  const group = /Policy$|Authentication$/.test(kind) ? 'security.istio.io' : 'networking.istio.io'
   return object(metadata, { apiVersion: `${group}/v1`, kind, spec })
 }

@@ -43,6 +43,8 @@ async function neededKinds(client: KubeClient, rootNamespace: string): Promise<r
     { source: from.virtualServices, kind: 'VirtualService', apiVersion: 'networking.istio.io/v1' },
     { source: from.destinationRules, kind: 'DestinationRule', apiVersion: 'networking.istio.io/v1' },
     { source: from.peerAuthentications, kind: 'PeerAuthentication', apiVersion: 'security.istio.io/v1' },
+    { source: from.authorizationPolicies, kind: 'AuthorizationPolicy', apiVersion: 'security.istio.io/v1' },
+    { source: from.requestAuthentications, kind: 'RequestAuthentication', apiVersion: 'security.istio.io/v1' },
   ]
   const found = await Promise.all(
     all.map(async ({ source, kind, apiVersion }): Promise<Kind | null> => {

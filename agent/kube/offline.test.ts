@@ -85,6 +85,7 @@ test('what no part of the mesh reads is told, and what is none of the mesh’s i
   const given = offline(
     of('networking.istio.io/v1', 'Gateway') +
       of('security.istio.io/v1', 'AuthorizationPolicy') +
+      of('policy.linkerd.io/v1alpha1', 'AuthorizationPolicy') +
       of('gateway.networking.k8s.io/v1', 'HTTPRoute') +
       of('linkerd.io/v1alpha2', 'ServiceProfile') +
       of('split.smi-spec.io/v1alpha2', 'TrafficSplit') +
@@ -98,7 +99,7 @@ test('what no part of the mesh reads is told, and what is none of the mesh’s i
     'ServiceProfile false',
     'TrafficSplit false',
   ])
-  assert.equal(given.objects, 5)
+  assert.equal(given.objects, 6)
 })
 
 test('WEFT0107 and WEFT0108: what cannot be read, and what is given twice', () => {
@@ -163,4 +164,53 @@ test('Bookinfo as its authors publish it has nothing to warn of', { skip }, () =
 test('the mission’s own routes alone lack nothing but their Services', { skip }, () => {
   const text = readFileSync(join(samples, 'mission/virtualservice-my-service.yaml'), 'utf8')
   assert.deepEqual(found(offline(text)), ['WEFT0201 VirtualService my-service spec.hosts[0]:7'])
+})
+
+const GUARDS = `
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: ask }
+spec:
+  action: CUSTOM
+  provider: { name: authz }
+  rules: [{}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: odd }
+spec:
+  rules:
+    - to: [{ operation: { ports: [http] } }]
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: { name: web }
+spec:
+  targetRef: { kind: Service, name: nowhere }
+  jwtRules: [{ issuer: 'https://a.example' }]
+---`
+const SETTINGS = `
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: weft, namespace: istio-system }
+data:
+  mesh: '{ extensionProviders: [{ name: authz, envoyExtAuthzHttp: { service: a.shop.svc.cluster.local, port: 80 } }] }'
+---`
+
+test('what guards is read, with whom the settings of the mesh name', () => {
+  const ask = 'WEFT0501 AuthorizationPolicy ask spec.provider.name'
+  const of = (given: Given): string[] => found(given).filter((one) => !/WEFT0(4|505)/.test(one))
+  const others = [
+    'WEFT0101 AuthorizationPolicy odd spec.rules[0].to[0].operation.ports[0]:15',
+    'WEFT0507 RequestAuthentication web spec.targetRefs:20',
+  ]
+  assert.deepEqual(of(offline(GUARDS)), others)
+  assert.deepEqual(of(offline(GUARDS, SETTINGS)), others)
+  const unnamed = SETTINGS.replace('name: authz', 'name: other')
+  assert.deepEqual(
+    of(offline(GUARDS, unnamed)).filter((one) => one.startsWith('WEFT0501')),
+    [`${ask}:7`],
+  )
+  const cluster = readGiven([], standing(GUARDS), OPTIONS)
+  assert.ok(of(cluster).includes(ask), 'a cluster without settings has those of the defaults')
 })

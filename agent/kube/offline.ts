@@ -2,8 +2,10 @@
 
 import { inOrder } from '../model/analysis/analysis.ts'
 import { type AnalysisWorld, type Finding, keyOf, type KnownPod, nameOf, type Places } from '../model/analysis/world.ts'
+import { DEFAULT_MESH_SETTINGS } from '../model/mesh-settings.ts'
 import type { Problem, VirtualService } from '../model/policy.ts'
 import type { ObjectRef } from '../model/workload.ts'
+import { translateAuthorizationPolicy } from './authorization-policy.ts'
 import { translateDestinationRule } from './destination-rule.ts'
 import { NETWORKING, SECURITY } from './kinds.ts'
 import { MESH_CONFIG, translateMeshSettings } from './mesh-settings.ts'
@@ -11,6 +13,7 @@ import type { EndpointSlice, KubeObject, KubeService, Metadata, Pod } from './ob
 import type { GivenObject, Manifest, Manifests, Source, Unreadable } from './offline-files.ts'
 import { knownService, rulePlaces } from './offline-places.ts'
 import { translatePeerAuthentication } from './peer-authentication.ts'
+import { translateRequestAuthentication } from './request-authentication.ts'
 import { serviceKey, serviceProblems, sliceOwner } from './service.ts'
 import { attempt, refOf, type Translation } from './translate.ts'
 import { translateVirtualService } from './virtual-service.ts'
@@ -44,7 +47,7 @@ export interface GivenOptions {
 /** Kinds that the mesh reads, by their API group. */
 const READ_KINDS: ReadonlyMap<string, readonly string[]> = new Map([
   [NETWORKING.group, ['VirtualService', 'DestinationRule']],
-  [SECURITY.group, ['PeerAuthentication']],
+  [SECURITY.group, ['PeerAuthentication', 'AuthorizationPolicy', 'RequestAuthentication']],
 ])
 /** API groups of meshes: what else is of them is not read yet. */
 export const MESH_GROUPS: readonly string[] = [
@@ -55,7 +58,6 @@ export const MESH_GROUPS: readonly string[] = [
 ]
 /** Kinds that keep somebody out: whoever relies on one should hear of it. */
 const GUARDS: ReadonlySet<string> = new Set([
-  ...['security.istio.io/AuthorizationPolicy', 'security.istio.io/RequestAuthentication'],
   ...['policy.linkerd.io/AuthorizationPolicy', 'policy.linkerd.io/ServerAuthorization', 'policy.linkerd.io/Server'],
   ...['access.smi-spec.io/TrafficTarget', 'networking.istio.io/Sidecar'],
 ])
@@ -158,7 +160,11 @@ function worldOf(objects: readonly GivenObject[], from: AnalysisWorld['from'], o
   const destinationRules = read(`${NETWORKING.group}/DestinationRule`, (one) =>
     translateDestinationRule(one, clusterDomain),
   )
-  const peerAuthentications = read(`${SECURITY.group}/PeerAuthentication`, translatePeerAuthentication)
+  const guards = {
+    peerAuthentications: read(`${SECURITY.group}/PeerAuthentication`, translatePeerAuthentication),
+    authorizationPolicies: read(`${SECURITY.group}/AuthorizationPolicy`, translateAuthorizationPolicy),
+    requestAuthentications: read(`${SECURITY.group}/RequestAuthentication`, translateRequestAuthentication),
+  }
   const slices = Map.groupBy(of<EndpointSlice>('discovery.k8s.io/EndpointSlice'), (slice) => sliceOwner(slice) ?? '')
   const services = read('/Service', (one) => ({
     value: knownService(
@@ -184,7 +190,8 @@ function worldOf(objects: readonly GivenObject[], from: AnalysisWorld['from'], o
     pods: objects.flatMap((object) => podsOf(object, namespaces)),
     virtualServices,
     destinationRules,
-    peerAuthentications,
+    ...guards,
+    mesh: mesh?.value ?? (from === 'cluster' ? DEFAULT_MESH_SETTINGS : null),
     places: placesIn(of(`${NETWORKING.group}/VirtualService`), virtualServices),
     rejected,
     unhonoured: problems,

@@ -8,10 +8,16 @@ import {
   peerAuthenticationLosses,
   virtualServiceLosses,
 } from '../model/conflict.ts'
-import { type Enforcement, enforcements } from '../model/enforcement.ts'
+import {
+  authenticationEnforcements,
+  authorizationEnforcements,
+  type Enforcement,
+  enforcements,
+} from '../model/enforcement.ts'
 import { DEFAULT_MESH_SETTINGS, type MeshSettings } from '../model/mesh-settings.ts'
 import type { Verdict } from '../model/verdict.ts'
 import type { ObjectRef } from '../model/workload.ts'
+import { translateAuthorizationPolicy } from './authorization-policy.ts'
 import type { KubeClient } from './client.ts'
 import { translateDestinationRule } from './destination-rule.ts'
 import { JoinedPods, RUNNING_PODS } from './joined-pods.ts'
@@ -20,6 +26,7 @@ import { translateMeshSettings } from './mesh-settings.ts'
 import type { KubeObject } from './object.ts'
 import { type ObjectChange, Reflector, type ReflectorLog, type ReflectorSource } from './reflector.ts'
 import { translatePeerAuthentication } from './peer-authentication.ts'
+import { translateRequestAuthentication } from './request-authentication.ts'
 import { refOf, type Translation } from './translate.ts'
 import { Translations } from './translations.ts'
 import { translateVirtualService } from './virtual-service.ts'
@@ -65,7 +72,28 @@ const KINDS = [
     losses: peerAuthenticationLosses,
     enforcement: enforcements,
   }),
+  open({
+    ...SECURITY,
+    kind: 'AuthorizationPolicy',
+    plural: 'authorizationpolicies',
+    translate: translateAuthorizationPolicy,
+    losses: noLosses,
+    enforcement: authorizationEnforcements,
+  }),
+  open({
+    ...SECURITY,
+    kind: 'RequestAuthentication',
+    plural: 'requestauthentications',
+    translate: translateRequestAuthentication,
+    losses: noLosses,
+    enforcement: authenticationEnforcements,
+  }),
 ] as const
+
+/** All of them are in force together: none overrides another. */
+function noLosses(): Losses {
+  return new Map()
+}
 
 /** An object as it stands in the cluster, and what is to be said of it. */
 export interface Judged {

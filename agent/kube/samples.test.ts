@@ -10,17 +10,20 @@ import { parseAllDocuments } from 'yaml'
 import { compile } from '../model/snapshot.ts'
 import type { VirtualService } from '../model/policy.ts'
 import type { DestinationRule } from '../model/traffic-policy.ts'
+import { translateAuthorizationPolicy } from './authorization-policy.ts'
 import { translateDestinationRule } from './destination-rule.ts'
 import type { KubeObject } from './object.ts'
 import { istio, object } from './objects.fixture.ts'
 import { translatePeerAuthentication } from './peer-authentication.ts'
+import { translateRequestAuthentication } from './request-authentication.ts'
 import type { Translation } from './translate.ts'
 import { translateVirtualService } from './virtual-service.ts'
 
 const samples = join(import.meta.dirname, '../../../shared/data')
 const skip = existsSync(samples) ? false : 'the sample manifests are not at hand (../shared/data)'
 
-type Kind = 'VirtualService' | 'DestinationRule' | 'PeerAuthentication'
+type Kind =
+  'VirtualService' | 'DestinationRule' | 'PeerAuthentication' | 'AuthorizationPolicy' | 'RequestAuthentication'
 type Schema = { readonly properties?: Record<string, Schema>; readonly items?: Schema; readonly type?: string }
 interface Definition extends KubeObject {
   readonly spec: {
@@ -88,6 +91,33 @@ test('every published PeerAuthentication is in force with all of its fields', { 
   }
 })
 
+test(
+  'every published AuthorizationPolicy and RequestAuthentication is in force with all of its rules',
+  { skip },
+  () => {
+    const policies = translated('AuthorizationPolicy', translateAuthorizationPolicy)
+    const authentications = translated('RequestAuthentication', translateRequestAuthentication)
+    assert.ok(
+      policies.length >= 2 && authentications.length >= 2,
+      `${policies.length}, ${authentications.length} samples`,
+    )
+    for (const { file, rejected, problems, value } of policies) {
+      assert.deepEqual([rejected, problems], [false, []], file)
+      assert.equal(value?.rules.length, 1, file)
+    }
+    for (const { file, rejected, problems, value } of authentications) {
+      assert.equal(rejected, false, file)
+      // whose issuer is no URL, and where its keys are nobody says
+      assert.deepEqual(
+        problems.map(({ field }) => field),
+        ['spec.jwtRules[0].issuer'],
+        file,
+      )
+      assert.equal(value?.rules.length, 1, file)
+    }
+  },
+)
+
 test('Bookinfo’s routes mean what its guide says', { skip }, () => {
   const folder = 'istio/samples/bookinfo/networking'
   const of = (file: string): VirtualService[] =>
@@ -132,6 +162,8 @@ test('Bookinfo’s routes mean what its guide says', { skip }, () => {
     virtualServices: all,
     destinationRules: rules,
     peerAuthentications: [],
+    authorizationPolicies: [],
+    requestAuthentications: [],
   })
 })
 

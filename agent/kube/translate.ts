@@ -22,6 +22,9 @@ export class Rejected extends Error {
   }
 }
 
+/** The annotation that has a policy judged, and told, and of no effect (Istio). */
+export const DRY_RUN = 'istio.io/dry-run'
+
 export function refOf(kind: string, object: KubeObject): ObjectRef {
   return { kind, namespace: object.metadata.namespace ?? '', name: object.metadata.name }
 }
@@ -33,12 +36,19 @@ export function createdMs(object: KubeObject): number {
 
 /** Runs a schema's validation and turns its first complaint into Rejected, with the path as a user writes it. */
 export function demandValid(model: { validate(): void }): void {
+  const fault = schemaFault(model)
+  if (fault !== null) throw fault
+}
+
+/** What a schema's validation complains of first, or null. */
+export function schemaFault(model: { validate(): void }): Rejected | null {
   try {
     model.validate()
+    return null
   } catch (error) {
     const first = (error as { errors?: readonly { instancePath: string; message?: string }[] }).errors?.[0]
     if (first === undefined) throw error
-    throw new Rejected(fieldPath(first.instancePath), first.message ?? 'is not valid')
+    return new Rejected(fieldPath(first.instancePath), first.message ?? 'is not valid')
   }
 }
 

@@ -43,6 +43,38 @@ test('the last good one stays while a bad one stands there; what was deleted is 
   assert.deepEqual([all.flush().gone, all.problems], [['default/one'], []])
 })
 
+test('what stands in for one that never was good goes with it, and comes back after none', () => {
+  const all = new Translations<string>('Kind', ({ spec }) => {
+    const value = String(spec)
+    const rejected = value.startsWith('bad')
+    return { value: rejected ? `instead of ${value}` : value, rejected, problems: [] }
+  })
+  const values = (...specs: string[]): string[] =>
+    specs.map((spec) => {
+      all.take([{ before: null, after: named('one', spec) }])
+      all.flush()
+      return [...all.values].join()
+    })
+  assert.deepEqual(values('bad 1', 'bad 2', 'good', 'bad 3', 'bad 4'), [
+    ...['instead of bad 1', 'instead of bad 2', 'good', 'good', 'good'],
+  ])
+})
+
+test('a change that no generation tells is one where it is of the dry run', () => {
+  const all = new Translations<string>('Kind', ({ metadata }) => {
+    return { value: JSON.stringify(metadata.annotations), rejected: false, problems: [] }
+  })
+  const annotated = (annotations: Record<string, string>): string => {
+    all.take([{ before: null, after: object({ name: 'one', generation: 1, annotations }) }])
+    all.flush()
+    return [...all.values].join()
+  }
+  annotated({ 'istio.io/dry-run': 'true' })
+  assert.match(annotated({ 'istio.io/dry-run': 'false' }), /false/)
+  assert.doesNotMatch(annotated({ 'istio.io/dry-run': 'false', other: 'a' }), /other/)
+  assert.equal(annotated({}), '{}')
+})
+
 test('an object made anew under the name of one that was deleted is a change of it, not both', () => {
   const all = translations()
   const old = named('one', 'a', 'old')

@@ -4,7 +4,7 @@ import type { Changes } from '../model/delta.ts'
 import type { Problem } from '../model/policy.ts'
 import type { KubeObject } from './object.ts'
 import type { ObjectChange } from './reflector.ts'
-import { attempt, refOf, type Translation } from './translate.ts'
+import { attempt, DRY_RUN, refOf, type Translation } from './translate.ts'
 
 /** An object and what came of it. */
 interface Done<T> {
@@ -12,6 +12,8 @@ interface Done<T> {
   /** `namespace/name`. */
   readonly key: string
   readonly translation: Translation<T>
+  /** What its last sound version is; undefined: none was ever seen. */
+  readonly sound: T | null | undefined
 }
 
 /** Translations of one kind: each object once, and the last good one of an object kept while a worse one stands there. */
@@ -44,8 +46,7 @@ export class Translations<T> {
       const { uid } = (after ?? before ?? never()).metadata
       const known = this.#done.get(uid)
       const isKnown = known !== undefined && after !== null && isSameWish(known.object, after)
-      const done =
-        after === null ? null : isKnown ? { ...known, object: after } : this.#fresh(after, known?.translation)
+      const done = after === null ? null : isKnown ? { ...known, object: after } : this.#fresh(after, known?.sound)
       if (done === null) this.#done.delete(uid)
       else this.#done.set(uid, done)
       if (isKnown) continue
@@ -78,22 +79,24 @@ export class Translations<T> {
     return [...this.#done.values()]
   }
 
-  #fresh(object: KubeObject, last: Translation<T> | undefined): Done<T> {
+  /** An unsound one counts as its last sound version, else as its translation has it. */
+  #fresh(object: KubeObject, last: T | null | undefined): Done<T> {
     const ref = refOf(this.#kind, object)
     const translation = attempt(ref, () => this.#translate(object))
     const key = `${ref.namespace}/${ref.name}`
-    return {
-      object,
-      key,
-      translation: translation.rejected && last ? { ...translation, value: last.value } : translation,
-    }
+    const sound = translation.rejected ? last : translation.value
+    const value = sound === undefined ? translation.value : sound
+    return { object, key, translation: { ...translation, value }, sound }
   }
 }
 
 /** Whether what its author asks for did not change: a status that was written, or a label, is no reason to translate. */
 function isSameWish(one: KubeObject, other: KubeObject): boolean {
-  const { generation } = other.metadata
-  return one === other || (generation !== undefined && one.metadata.generation === generation)
+  const { annotations, generation } = other.metadata
+  if (one === other) return true
+  // an annotation is no part of the desired state, and does not count as a generation
+  if (one.metadata.annotations?.[DRY_RUN] !== annotations?.[DRY_RUN]) return false
+  return generation !== undefined && one.metadata.generation === generation
 }
 
 function never(): never {

@@ -370,6 +370,8 @@ test('any object is translated or refused with a reason, and what is translated 
         virtualServices: [value],
         destinationRules,
         peerAuthentications: [],
+        authorizationPolicies: [],
+        requestAuthentications: [],
       })
     }),
     { numRuns: 2000 },

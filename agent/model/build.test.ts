@@ -3,6 +3,9 @@ import { DEFAULT_MESH_SETTINGS } from './mesh-settings.ts'
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import type { RequestAuthentication } from './authentication/request-authentication.ts'
+import type { AuthorizationPolicy } from './authorization/policy.ts'
+import { protectionOf } from './authorization/protection.ts'
 import { Draft, drained, nothing, type Refusal } from './build.ts'
 import { between, COLLECTIONS, type Delta, Gathered, KEYS, pieces, wholeOf } from './delta.ts'
 import type { GivenMode } from './peer-authentication.ts'
@@ -23,6 +26,8 @@ import {
   workloadAt,
 } from './snapshot.ts'
 import { PLAIN_TERMS } from './terms.ts'
+import type { Workload } from './workload.ts'
+import { NO_JWT_RULE } from './security.fixture.ts'
 import { hostOf, match, rule, to } from './world.fixture.ts'
 
 // Few names and addresses, so that objects meet, contest and replace each other all the time.
@@ -134,6 +139,30 @@ const peerAuthentication = fc
     ...(selector === null ? { selector, ports: [] } : { selector: { version: selector }, ports }),
   }))
 
+const aim = {
+  ...{ name, namespace: space, createdMs, selector: fc.option(version) },
+  targets: fc.option(name, { freq: 2 }),
+}
+const aimed = <T>(kind: string, { name: own, namespace, selector, targets, ...rest }: AimWish & T) => ({
+  ...rest,
+  ref: { kind, namespace, name: own },
+  selector: selector === null || targets !== null ? null : { version: selector },
+  targets: targets === null ? null : [{ namespace, name: targets }],
+})
+interface AimWish {
+  readonly name: string
+  readonly namespace: string
+  readonly selector: string | null
+  readonly targets: string | null
+}
+const authorizationPolicy: fc.Arbitrary<AuthorizationPolicy> = fc
+  .record({ ...aim, action: fc.constantFrom('ALLOW' as const, 'DENY' as const), dryRun: fc.boolean() })
+  .map((wish) => ({ ...aimed('AuthorizationPolicy', wish), provider: '', rules: [] }))
+const requestAuthentication: fc.Arbitrary<RequestAuthentication> = fc.record({ ...aim, issuer: host }).map((wish) => {
+  const { issuer, ...rest } = aimed('RequestAuthentication', wish)
+  return { ...rest, rules: [{ ...NO_JWT_RULE, issuer, keys: { kind: 'uri' as const, uri: issuer } }] }
+})
+
 const unique = <T>(one: fc.Arbitrary<T>, selector: (item: T) => string) =>
   fc.uniqueArray(one, { maxLength: 4, selector })
 
@@ -151,6 +180,8 @@ const change = fc.record({
   virtualServices: unique(virtualService, KEYS.virtualServices),
   destinationRules: unique(destinationRule, KEYS.destinationRules),
   peerAuthentications: unique(peerAuthentication, KEYS.peerAuthentications),
+  authorizationPolicies: unique(authorizationPolicy, KEYS.authorizationPolicies),
+  requestAuthentications: unique(requestAuthentication, KEYS.requestAuthentications),
 })
 
 function changed(before: Inventory, { keep, ...fresh }: typeof change extends fc.Arbitrary<infer C> ? C : never) {
@@ -182,6 +213,8 @@ const EMPTY: Inventory = {
     virtualServices: [],
     destinationRules: [],
     peerAuthentications: [],
+    authorizationPolicies: [],
+    requestAuthentications: [],
   },
 }
 
@@ -203,6 +236,9 @@ function decisions(snapshot: Snapshot): unknown {
     modes: [...snapshot.workloadByUid.values()]
       .sort((a, b) => (a.uid < b.uid ? -1 : 1))
       .map((one) => [one.uid, ...[1, ...PORTS].map((number) => peerDecision(snapshot, one, number))]),
+    protections: [...snapshot.workloadByUid.values()]
+      .sort((a, b) => (a.uid < b.uid ? -1 : 1))
+      .map((one) => PORTS.map((number) => protectionTold(snapshot, one, number))),
     going: addresses.map((address) => isTerminating(snapshot, address)),
     hosts: SPACES.flatMap((namespace) => NAMES.map((one) => snapshot.serviceByHost.get(hostOf(one, namespace)))),
     routes: targets.map((target) =>
@@ -216,6 +252,11 @@ function decisions(snapshot: Snapshot): unknown {
       }),
     ),
   }
+}
+
+function protectionTold(snapshot: Snapshot, workload: Workload, number: number): unknown {
+  const { table, tokens } = protectionOf(snapshot, workload, number)
+  return { policies: table?.policies ?? [], tokens }
 }
 
 const CALLER = {

@@ -6,7 +6,11 @@ import { addressText } from './address.ts'
 import { ClaimsEdit, insertedByName, noClaims } from './claims.ts'
 import { compileCors } from './http/cors.ts'
 import { callerLabelsOf } from './destination.ts'
-import { type Delta, KEYS, type Settings, settingsOf, wholeOf } from './delta.ts'
+import type { RequestAuthentication } from './authentication/request-authentication.ts'
+import type { AuthorizationPolicy } from './authorization/policy.ts'
+import { Protections } from './authorization/protection.ts'
+import { type CompiledPolicy, compilePolicy } from './authorization/table.ts'
+import { type Changes, type Delta, KEYS, type Settings, settingsOf, wholeOf } from './delta.ts'
 import { byAge, HostEdit, noHosts } from './host-index.ts'
 import { type Edit, Layered } from './layered.ts'
 import { flowTest } from './flow-match.ts'
@@ -48,6 +52,8 @@ export function nothing(settings: Settings = UNKNOWN): Snapshot {
     virtualServices: noHosts(),
     destinationRules: noHosts(),
     peerAuthentications: Layered.empty(),
+    authorizationPolicies: Layered.empty(),
+    requestAuthentications: Layered.empty(),
     sources: {
       ips: noClaims(),
       addresses: noClaims(),
@@ -57,6 +63,7 @@ export function nothing(settings: Settings = UNKNOWN): Snapshot {
     memo: new Map(),
     callerLabels: [],
     peerModes: new WeakMap(),
+    protections: new Protections(),
   }
 }
 
@@ -92,6 +99,8 @@ export class Draft {
   readonly #destinationRules: Edit<DestinationRule>
   readonly #destinationRuleHosts: HostEdit<DestinationRule>
   readonly #peerAuthentications: Edit<readonly PeerAuthentication[]>
+  readonly #authorizationPolicies: Edit<readonly CompiledPolicy[]>
+  readonly #requestAuthentications: Edit<readonly RequestAuthentication[]>
   #settings: Settings
   #steps = 0
 
@@ -118,11 +127,14 @@ export class Draft {
       source: (rule) => rule,
     })
     this.#peerAuthentications = before.peerAuthentications.edit()
+    this.#authorizationPolicies = before.authorizationPolicies.edit()
+    this.#requestAuthentications = before.requestAuthentications.edit()
   }
 
   /** Takes one piece of a delta. */
   *add(piece: Omit<Delta, 'from' | 'version'>): Generator<void> {
-    const { settings, workloads, services, virtualServices, destinationRules, peerAuthentications } = piece
+    const { settings, workloads, services, virtualServices, destinationRules } = piece
+    const { peerAuthentications, authorizationPolicies, requestAuthentications } = piece
     this.#settings = settings
     for (const uid of workloads.gone) yield* this.#workload(uid, null)
     for (const workload of workloads.set) yield* this.#workload(workload.uid, workload)
@@ -132,8 +144,9 @@ export class Draft {
     for (const source of virtualServices.set) yield* this.#virtualService(source)
     for (const key of destinationRules.gone) yield* this.#destinationRule(key, null)
     for (const rule of destinationRules.set) yield* this.#destinationRule(KEYS.destinationRules(rule), rule)
-    for (const key of peerAuthentications.gone) yield* this.#peerAuthentication(key, null)
-    for (const one of peerAuthentications.set) yield* this.#peerAuthentication(KEYS.peerAuthentications(one), one)
+    yield* this.#byNamespace(this.#peerAuthentications, peerAuthentications, (one) => one)
+    yield* this.#authorization(authorizationPolicies)
+    yield* this.#byNamespace(this.#requestAuthentications, requestAuthentications, (one) => one)
   }
 
   /** The snapshot. The draft is used up. */
@@ -146,6 +159,10 @@ export class Draft {
     const areRulesSame = destinationRules === this.#before.sources.destinationRules
     const arePeersSame =
       peerAuthentications === this.#before.peerAuthentications && rootNamespace === this.#before.rootNamespace
+    const authorizationPolicies = yield* this.#authorizationPolicies.done()
+    const requestAuthentications = yield* this.#requestAuthentications.done()
+    const servicesByEndpoint = yield* this.#endpoints.done()
+    const ground = { rootNamespace, authorizationPolicies, requestAuthentications, servicesByEndpoint }
     return {
       version,
       rootNamespace,
@@ -155,10 +172,12 @@ export class Draft {
       serviceByHost: yield* this.#services.done(),
       serviceByAddress: addresses.owner,
       aliases: yield* this.#aliases.done(),
-      servicesByEndpoint: yield* this.#endpoints.done(),
+      servicesByEndpoint,
       virtualServices: yield* this.#virtualServiceHosts.done(),
       destinationRules: yield* this.#destinationRuleHosts.done(),
       peerAuthentications,
+      authorizationPolicies,
+      requestAuthentications,
       sources: {
         ips,
         addresses,
@@ -168,6 +187,7 @@ export class Draft {
       memo: new Map(),
       callerLabels: areRulesSame ? this.#before.callerLabels : callerLabelsOf(destinationRules.values()),
       peerModes: arePeersSame ? this.#before.peerModes : new WeakMap(),
+      protections: this.#before.protections.after(this.#before, ground),
     }
   }
 
@@ -236,12 +256,45 @@ export class Draft {
     yield* this.#step()
   }
 
-  *#peerAuthentication(key: string, now: PeerAuthentication | null): Generator<void> {
-    const [namespace = '', name = ''] = key.split('/')
-    const others = (this.#peerAuthentications.get(namespace) ?? []).filter(({ ref }) => ref.name !== name)
-    const all = now === null ? others : [...others, now].sort(byAge)
-    put(this.#peerAuthentications, namespace, all.length === 0 ? null : all)
-    yield* this.#step()
+  /** One that cannot be compiled keeps its last good form. */
+  *#authorization({ set, gone }: Changes<AuthorizationPolicy>): Generator<void> {
+    const compiled: CompiledPolicy[] = []
+    for (const source of set) {
+      try {
+        compiled.push(compilePolicy(source))
+      } catch (thrown) {
+        const { namespace, name } = source.ref
+        const last = this.#lastGood.authorizationPolicies.get(namespace)?.find((one) => one.source.ref.name === name)
+        if (last !== undefined) compiled.push(last)
+        this.#refused({ object: source.ref, why: thrown instanceof Error ? thrown.message : String(thrown) })
+      }
+      yield* this.#step()
+    }
+    yield* this.#byNamespace(this.#authorizationPolicies, { set: compiled, gone }, ({ source }) => source)
+  }
+
+  /** Puts objects into lists by namespace, each the oldest first. */
+  *#byNamespace<T>(
+    index: Edit<readonly T[]>,
+    { set, gone }: Changes<T>,
+    sourceOf: (one: T) => { readonly ref: ObjectRef; readonly createdMs: number },
+  ): Generator<void> {
+    const without = (namespace: string, name: string): readonly T[] =>
+      (index.get(namespace) ?? []).filter((one) => sourceOf(one).ref.name !== name)
+    for (const key of gone) {
+      const [namespace = '', name = ''] = key.split('/')
+      const others = without(namespace, name)
+      put(index, namespace, others.length === 0 ? null : others)
+      yield* this.#step()
+    }
+    for (const one of set) {
+      const { namespace, name } = sourceOf(one).ref
+      index.set(
+        namespace,
+        [...without(namespace, name), one].sort((a, b) => byAge(sourceOf(a), sourceOf(b))),
+      )
+      yield* this.#step()
+    }
   }
 
   *#step(): Generator<void> {

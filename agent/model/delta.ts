@@ -10,6 +10,8 @@ export const KEYS = {
   virtualServices: ({ ref }: Inventory['virtualServices'][number]) => `${ref.namespace}/${ref.name}`,
   destinationRules: ({ ref }: Inventory['destinationRules'][number]) => `${ref.namespace}/${ref.name}`,
   peerAuthentications: ({ ref }: Inventory['peerAuthentications'][number]) => `${ref.namespace}/${ref.name}`,
+  authorizationPolicies: ({ ref }: Inventory['authorizationPolicies'][number]) => `${ref.namespace}/${ref.name}`,
+  requestAuthentications: ({ ref }: Inventory['requestAuthentications'][number]) => `${ref.namespace}/${ref.name}`,
 } as const
 
 export type Collection = keyof typeof KEYS
@@ -30,7 +32,10 @@ export type Delta = {
   readonly from: number
   readonly version: number
   readonly settings: Settings
-} & { readonly [C in Collection]: Changes<Item<C>> }
+} & AllChanges
+
+/** Changes of every collection. */
+export type AllChanges = { readonly [C in Collection]: Changes<Item<C>> }
 
 /** A part of a delta. The pieces of one come in order, and only the last makes a version. */
 export interface Piece extends Delta {
@@ -43,54 +48,28 @@ const PIECE_WEIGHT = 64
 
 export const COLLECTIONS = Object.keys(KEYS) as readonly Collection[]
 
+/** All of an inventory that is no collection. */
 export function settingsOf(inventory: Inventory): Settings {
-  const {
-    version: _v,
-    workloads: _w,
-    services: _s,
-    virtualServices: _vs,
-    destinationRules: _d,
-    peerAuthentications: _p,
-    ...settings
-  } = inventory
-  return settings
+  const { rootNamespace, mesh, node, locality } = inventory
+  return { rootNamespace, mesh, node, locality }
 }
 
 /** The whole inventory, as a change of nothing. */
 export function wholeOf(inventory: Inventory): Delta {
-  const { version, workloads, services, virtualServices, destinationRules, peerAuthentications } = inventory
-  const all = <T>(set: readonly T[]): Changes<T> => ({ set, gone: [] })
-  return {
-    from: 0,
-    version,
-    settings: settingsOf(inventory),
-    workloads: all(workloads),
-    services: all(services),
-    virtualServices: all(virtualServices),
-    destinationRules: all(destinationRules),
-    peerAuthentications: all(peerAuthentications),
-  }
+  const changes = eachCollection((name) => ({ set: inventory[name], gone: [] }))
+  return { from: 0, version: inventory.version, settings: settingsOf(inventory), ...changes }
+}
+
+/** What is made of each collection by its name. */
+function eachCollection(make: (name: Collection) => Changes<Item<Collection>>): AllChanges {
+  return Object.fromEntries(COLLECTIONS.map((name) => [name, make(name)])) as unknown as AllChanges
 }
 
 /** The difference of two inventories, objects compared by identity. */
 export function between(before: Inventory, after: Inventory): Delta {
-  return {
-    ...NO_CHANGES,
-    from: before.version,
-    version: after.version,
-    settings: settingsOf(after),
-    ...Object.fromEntries(COLLECTIONS.map((name) => [name, changesOf(name, before, after)])),
-  }
+  const changes = eachCollection((name) => changesOf(name, before, after))
+  return { from: before.version, version: after.version, settings: settingsOf(after), ...changes }
 }
-
-const NO_CHANGE = { set: [], gone: [] }
-const NO_CHANGES = {
-  workloads: NO_CHANGE,
-  services: NO_CHANGE,
-  virtualServices: NO_CHANGE,
-  destinationRules: NO_CHANGE,
-  peerAuthentications: NO_CHANGE,
-} as const
 
 function changesOf<C extends Collection>(name: C, before: Inventory, after: Inventory): Changes<Item<C>> {
   const keyOf = KEYS[name] as (item: Item<C>) => string
@@ -129,21 +108,12 @@ export class Gathered {
   /** Null where nothing was added. */
   delta(): Delta | null {
     if (this.#from === null || this.#settings === null) return null
-    const changes = (name: Collection): Changes<never> => {
+    const changes = eachCollection((name) => {
       const entries = [...(this.#changed.get(name) ?? [])]
       const set = entries.flatMap(([, item]) => (item === null ? [] : [item]))
-      return { set: set as never[], gone: entries.flatMap(([key, item]) => (item === null ? [key] : [])) }
-    }
-    return {
-      from: this.#from,
-      version: this.#version,
-      settings: this.#settings,
-      workloads: changes('workloads'),
-      services: changes('services'),
-      virtualServices: changes('virtualServices'),
-      destinationRules: changes('destinationRules'),
-      peerAuthentications: changes('peerAuthentications'),
-    }
+      return { set, gone: entries.flatMap(([key, item]) => (item === null ? [key] : [])) }
+    })
+    return { from: this.#from, version: this.#version, settings: this.#settings, ...changes }
   }
 }
 
@@ -155,8 +125,8 @@ export function* pieces(delta: Delta): Generator<Piece> {
   let first = true
   const piece = (last: boolean): Piece => {
     const { set, gone } = part
-    const changes = Object.fromEntries(COLLECTIONS.map((name) => [name, { set: set[name], gone: gone[name] }]))
-    const cut = { ...NO_CHANGES, ...changes, from, version, settings, first, last }
+    const changes = eachCollection((name) => ({ set: set[name], gone: gone[name] }))
+    const cut = { ...changes, from, version, settings, first, last }
     part = fresh()
     first = false
     return cut
@@ -177,10 +147,11 @@ export function* pieces(delta: Delta): Generator<Piece> {
 }
 
 function emptyLists<T>(): Record<Collection, T[]> {
-  return { workloads: [], services: [], virtualServices: [], destinationRules: [], peerAuthentications: [] }
+  return Object.fromEntries(COLLECTIONS.map((name): [Collection, T[]] => [name, []])) as Record<Collection, T[]>
 }
 
 function weightOf(item: Item<Collection>): number {
+  if ('rules' in item) return 1 + item.rules.length
   if ('selector' in item) return 1 + item.ports.length
   if ('ports' in item) return item.ports.reduce((sum, { endpoints }) => sum + endpoints.length, 1)
   return 'http' in item ? 1 + item.http.length : 1

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { JoinedPod } from './conflict.ts'
-import { type Enforcement, enforcements } from './enforcement.ts'
+import { authenticationEnforcements, authorizationEnforcements, type Enforcement, enforcements } from './enforcement.ts'
+import { ruleOf } from './authorization/authorization.fixture.ts'
 import { ROOT_NAMESPACE, type World, world } from './world.fixture.ts'
 
 const pod = (name: string, captured: boolean, more: Partial<JoinedPod> = {}): JoinedPod => ({
@@ -52,4 +53,35 @@ test('a few of many are named, the same whatever order the pods come in', () => 
   for (const order of [pods, [...pods].reverse()]) {
     assert.deepEqual(found(mesh, order), { 'shop/all': { pods: 20, uncaptured: 20, named } })
   }
+})
+
+test('a guard answers for all pods that it is for, and one that has no effect for none', () => {
+  const rules = [ruleOf({})]
+  const mesh = world()
+    .authorizationPolicy({ name: 'all', namespace: 'shop' })
+    .authorizationPolicy({ name: 'web', namespace: 'shop', action: 'DENY', selector: { app: 'web' }, rules })
+    .authorizationPolicy({ name: 'mesh', namespace: ROOT_NAMESPACE, action: 'AUDIT', rules })
+    .authorizationPolicy({ name: 'far', namespace: ROOT_NAMESPACE, selector: { app: 'far' } })
+    .authorizationPolicy({ name: 'none', namespace: 'empty' })
+    .authorizationPolicy({ name: 'dry', namespace: 'shop', dryRun: true, rules })
+    .authorizationPolicy({ name: 'idle', namespace: 'shop', action: 'DENY' })
+    .authorizationPolicy({ name: 'at', namespace: 'shop', targets: [{ namespace: 'shop', name: 'web' }] })
+    .requestAuthentication({
+      ...{ name: 'tokens', namespace: 'shop', selector: { app: 'db' } },
+      rules: [{ issuer: 'a', keys: { kind: 'inline', jwks: '' } }],
+    })
+    .requestAuthentication({ name: 'no-rule', namespace: 'shop' })
+  const { authorizationPolicies, requestAuthentications } = mesh.inventory()
+  const ground = { pods: PODS, rootNamespace: ROOT_NAMESPACE }
+  const one = (pods: number, ...named: string[]): Enforcement => ({ pods, uncaptured: named.length, named })
+  assert.deepEqual(Object.fromEntries(authorizationEnforcements(authorizationPolicies, ground)), {
+    'shop/all': one(3, 'shop/db-1', 'shop/web-2'),
+    'shop/web': one(2, 'shop/web-2'),
+    [`${ROOT_NAMESPACE}/mesh`]: one(4, 'other/far-1', 'shop/db-1', 'shop/web-2'),
+    [`${ROOT_NAMESPACE}/far`]: one(1, 'other/far-1'),
+    'empty/none': one(0),
+  })
+  assert.deepEqual(Object.fromEntries(authenticationEnforcements(requestAuthentications, ground)), {
+    'shop/tokens': one(1, 'shop/db-1'),
+  })
 })

@@ -29,7 +29,7 @@ test('only what fails before a byte of the request has left may be tried elsewhe
 })
 
 test('a response flag is one of Envoy’s, or none', () => {
-  const flags = ['-', 'DC', 'DPE', 'DT', 'FI', 'NC', 'NR', 'SI', 'UC', 'UF', 'UH', 'UO', 'UPE', 'UT']
+  const flags = ['-', 'DC', 'DPE', 'DT', 'FI', 'NC', 'NR', 'SI', 'UAEX', 'UC', 'UF', 'UH', 'UO', 'UPE', 'UT']
   for (const [code, { flag }] of entries) assert.ok(flags.includes(flag), code)
 })
 

@@ -1,5 +1,8 @@
 // The corridor's steps and every way a connection or request can end badly, as one table.
 
+import type { Decision, MatchedRule } from './authorization/decision.ts'
+import type { Field } from './policy.ts'
+
 /** The steps of the corridor, in order. Errors, metrics, logs and documents name them so. */
 export const STEPS = [
   'capture',
@@ -145,6 +148,41 @@ export const FAILURES = {
     retry: false,
     details: 'rbac_access_denied_matched_policy[none]',
   },
+  // a token that is not believed, or is missing where one is demanded; `details` has the reason
+  UNAUTHENTICATED: {
+    step: 'authorize',
+    blame: 'caller',
+    status: 401,
+    flag: '-',
+    retry: false,
+    details: 'jwt_authn_access_denied',
+  },
+  AUTHORIZER_DENIED: {
+    step: 'authorize',
+    blame: 'policy',
+    status: 403,
+    flag: 'UAEX',
+    retry: false,
+    details: 'ext_authz_denied',
+  },
+  // what is answered then is the provider's word
+  AUTHORIZER_FAILED: {
+    step: 'authorize',
+    blame: 'policy',
+    status: 403,
+    flag: 'UAEX',
+    retry: false,
+    details: 'ext_authz_error',
+  },
+  // than an authorizer may be asked about
+  BODY_TOO_LARGE: {
+    step: 'authorize',
+    blame: 'caller',
+    status: 413,
+    flag: '-',
+    retry: false,
+    details: 'request_payload_too_large',
+  },
   // STRICT or a rule's ISTIO_MUTUAL, and not captured: nothing leaves in plaintext. Another endpoint may be captured
   UPSTREAM_NOT_SECURED: {
     step: 'authorize',
@@ -255,16 +293,42 @@ export const FAILURES = {
 
 export type FailureCode = keyof typeof FAILURES
 
+/** What a caller is answered in place of what its code says. */
+export interface RefusalAnswer {
+  readonly status: number
+  readonly body: string | Uint8Array
+  readonly fields: readonly Field[]
+}
+
+/** What is told of a failure beyond its code. */
+export interface FailureMore {
+  /** In place of its code's (FailureKind). */
+  readonly details?: string
+  readonly answer?: RefusalAnswer
+  /** The rule of a policy that denies; null: none is to be named. */
+  readonly by?: MatchedRule | null
+  /** What the policies say that denied it. */
+  readonly decision?: Decision | null
+}
+
 /** The one error of the data path: a code of the table, and what is particular to this case. */
 export class MeshError extends Error {
   readonly code: FailureCode
   readonly kind: FailureKind
+  readonly details: string
+  readonly answer: RefusalAnswer | null
+  readonly by: MatchedRule | null
+  readonly decision: Decision | null
 
-  constructor(code: FailureCode, message: string, cause?: unknown) {
+  constructor(code: FailureCode, message: string, cause?: unknown, more: FailureMore = {}) {
     super(message, cause === undefined ? undefined : { cause })
     this.name = 'MeshError'
     this.code = code
     this.kind = FAILURES[code]
+    this.details = more.details ?? this.kind.details
+    this.answer = more.answer ?? null
+    this.by = more.by ?? null
+    this.decision = more.decision ?? null
   }
 }
 

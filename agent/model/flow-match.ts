@@ -71,13 +71,14 @@ function subnetsTest(cidrs: readonly string[]): (ip: string) => boolean {
 }
 
 /** The words of a network, IPv4 as IPv4-mapped, and how many of their bits count. */
-interface Network {
+export interface Network {
   readonly family: IpFamily
   readonly words: readonly number[]
   readonly bits: number
 }
 
-function networkOf(text: string): Network {
+/** Reads a CIDR, or an address alone. Throws where it is neither. */
+export function networkOf(text: string): Network {
   const cidr = parseCidr(text)
   if (cidr === null) throw new Error(`${text} is no CIDR`)
   const [address = '', length = ''] = cidr.split('/')
@@ -88,7 +89,8 @@ function networkOf(text: string): Network {
 /** Bits ahead of an IPv4 address in its IPv4-mapped form. */
 const V4_OFFSET = 96
 
-function contains({ words, bits }: Network, ip: readonly number[]): boolean {
+/** Whether the words of an IP of its family are in a network. */
+export function contains({ words, bits }: Network, ip: readonly number[]): boolean {
   for (let index = 0; 16 * index < bits; index++) {
     const unused = Math.max(0, 16 * (index + 1) - bits)
     if ((words[index] as number) >> unused !== (ip[index] as number) >> unused) return false

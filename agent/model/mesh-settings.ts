@@ -1,5 +1,7 @@
 // What holds for the whole mesh, as its operators have set it: the fields of Istio's meshConfig, as plain values.
 
+import type { HttpAuthorizer } from './authorization/provider.ts'
+
 /** What becomes of connections to addresses that nothing in the mesh stands for (Istio OutboundTrafficPolicy.Mode). */
 export type OutboundTrafficPolicy = 'ALLOW_ANY' | 'REGISTRY_ONLY'
 
@@ -12,6 +14,13 @@ export interface AccessLogSettings {
   readonly format: string | null
 }
 
+/**
+ * What of a request's path is made plain before anything looks at it (pathNormalization.normalization): nothing; dot segments
+ * and backslashes; slashes in a row too; slashes and backslashes that are written as escapes too.
+ */
+export const PATH_NORMALIZATIONS = ['NONE', 'BASE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'] as const
+export type PathNormalization = (typeof PATH_NORMALIZATIONS)[number]
+
 /** Settings of the mesh. */
 export interface MeshSettings {
   readonly trustDomain: string
@@ -22,6 +31,11 @@ export interface MeshSettings {
   readonly outboundTrafficPolicy: OutboundTrafficPolicy
   readonly accessLog: AccessLogSettings
   readonly enableTracing: boolean
+  readonly pathNormalization: PathNormalization
+  /** Who may be asked for CUSTOM policies; no two have one name. */
+  readonly authorizers: readonly HttpAuthorizer[]
+  /** Proxies ahead of the mesh whose word counts on whom a request comes of (defaultConfig.gatewayTopology.numTrustedProxies). */
+  readonly trustedProxies: number
 }
 
 /** Where nobody has set anything: Istio's defaults, but that records are JSON. */
@@ -32,6 +46,9 @@ export const DEFAULT_MESH_SETTINGS: MeshSettings = {
   outboundTrafficPolicy: 'ALLOW_ANY',
   accessLog: { file: null, encoding: 'JSON', format: null },
   enableTracing: false,
+  pathNormalization: 'BASE',
+  authorizers: [],
+  trustedProxies: 0,
 }
 
 /** Where records go unless the settings name another file. */

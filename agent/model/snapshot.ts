@@ -2,6 +2,10 @@
 
 import { addressText, familyOf, type IpFamily, type SocketAddress } from './address.ts'
 import { compileWhole, type Refusal } from './build.ts'
+import type { RequestAuthentication } from './authentication/request-authentication.ts'
+import type { AuthorizationPolicy } from './authorization/policy.ts'
+import type { Protections } from './authorization/protection.ts'
+import type { CompiledPolicy } from './authorization/table.ts'
 import type { Claims } from './claims.ts'
 import type { Consumer } from './destination.ts'
 import type { Settings } from './delta.ts'
@@ -40,6 +44,8 @@ export interface Inventory {
   readonly virtualServices: readonly VirtualService[]
   readonly destinationRules: readonly DestinationRule[]
   readonly peerAuthentications: readonly PeerAuthentication[]
+  readonly authorizationPolicies: readonly AuthorizationPolicy[]
+  readonly requestAuthentications: readonly RequestAuthentication[]
 }
 
 /** One port of one service: what an address belongs to. */
@@ -107,8 +113,10 @@ export interface Snapshot {
   readonly servicesByEndpoint: Layered<readonly ServiceAt[]>
   readonly virtualServices: HostIndex<CompiledVirtualService>
   readonly destinationRules: HostIndex<DestinationRule>
-  /** By namespace, the oldest first. */
+  /** By namespace, the oldest first; so are the two that follow. */
   readonly peerAuthentications: Layered<readonly PeerAuthentication[]>
+  readonly authorizationPolicies: Layered<readonly CompiledPolicy[]>
+  readonly requestAuthentications: Layered<readonly RequestAuthentication[]>
   /** What the next snapshot is built from beside the above: nobody decides by it. */
   readonly sources: {
     readonly ips: Claims<Workload>
@@ -123,6 +131,8 @@ export interface Snapshot {
   readonly callerLabels: readonly string[]
   /** What workloads take, worked out once; passed on to the next snapshot while the policies are the same. */
   readonly peerModes: WeakMap<Workload, PeerModes>
+  /** By what calls of workloads are judged, worked out once; passed on likewise. */
+  readonly protections: Protections
 }
 
 /** What an original destination is. */

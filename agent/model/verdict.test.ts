@@ -72,8 +72,10 @@ test('what demands something of pods says whether it is kept, and names those th
   assert.equal(enforced(null), undefined)
   assert.equal(
     enforced(UNKEPT),
-    'Enforced False PodsNotCaptured 2 of 3 pods under it are not captured and may take plaintext: shop/a, shop/b',
+    'Enforced False PodsNotCaptured 2 of 3 pods under it are not captured and take whatever comes: shop/a, shop/b',
   )
+  const peers = said({ object: { ...object, kind: 'PeerAuthentication' }, enforcement: UNKEPT })
+  assert.match(peers[3] ?? '', /2 of 3 pods under it are not captured and may take plaintext: shop\/a, shop\/b$/)
   assert.match(enforced({ ...UNKEPT, uncaptured: 9 }) ?? '', /shop\/b and 7 more$/)
   assert.match(enforced({ pods: 3, uncaptured: 0, named: [] }) ?? '', /^Enforced True PodsCaptured /)
   assert.match(enforced({ pods: 0, uncaptured: 0, named: [] }) ?? '', /^Enforced True NoPods /)

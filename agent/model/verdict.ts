@@ -82,12 +82,12 @@ function partiallyHonoured({ rejected, unhonoured }: Verdict): Statement {
   return { type, status: 'True', reason: 'FieldsNotHonoured', message: joined(unhonoured.map(problemText)) }
 }
 
-function enforced({ rejected }: Verdict, enforcement: Enforcement | 'none'): Statement {
+function enforced({ object, rejected }: Verdict, enforcement: Enforcement | 'none'): Statement {
   const type = 'Enforced'
   if (rejected !== null) {
     return { type, status: 'Unknown', reason: 'Rejected', message: 'not known of an object that is not accepted' }
   }
-  if (enforcement === 'none') return { type, status: 'Absent', reason: 'NotStrict', message: '' }
+  if (enforcement === 'none') return { type, status: 'Absent', reason: 'NothingDemanded', message: '' }
   const { pods, uncaptured, named } = enforcement
   if (pods === 0) return { type, status: 'True', reason: 'NoPods', message: 'no running pod of the mesh is under it' }
   if (uncaptured === 0) {
@@ -100,7 +100,8 @@ function enforced({ rejected }: Verdict, enforcement: Enforcement | 'none'): Sta
   }
   const more = uncaptured > named.length ? ` and ${uncaptured - named.length} more` : ''
   const are = uncaptured === 1 ? 'is' : 'are'
-  const message = `${uncaptured} of ${pods} pods under it ${are} not captured and may take plaintext: ${named.join(', ')}${more}`
+  const open = object.kind === 'PeerAuthentication' ? 'may take plaintext' : 'take whatever comes'
+  const message = `${uncaptured} of ${pods} pods under it ${are} not captured and ${open}: ${named.join(', ')}${more}`
   return { type, status: 'False', reason: 'PodsNotCaptured', message: shortened(message) }
 }
 

@@ -1,6 +1,8 @@
 // A small mesh for tests, built by name: services, the pods behind them, the policies over them. Every address, uid and
 // date follows from the order of the calls, so that a test reads the same twice.
 
+import type { RequestAuthentication } from './authentication/request-authentication.ts'
+import type { AuthorizationPolicy } from './authorization/policy.ts'
 import type { FlowMatch, HttpRule, RequestMatch, VirtualService, WeightedDestination } from './policy.ts'
 import type { DestinationRule, PortPolicy, Subset, TrafficPolicy, Balancer, LoadBalancing } from './traffic-policy.ts'
 import { familyOf } from './address.ts'
@@ -11,6 +13,12 @@ import type { DeclaredProtocol } from './protocol.ts'
 import type { Endpoint, Service } from './service.ts'
 import { compile, type Inventory, resolve, type Snapshot, type Target } from './snapshot.ts'
 import { PLAIN_TERMS } from './terms.ts'
+import {
+  authorizationPolicyOf,
+  type AuthorizationPolicyWish,
+  requestAuthenticationOf,
+  type RequestAuthenticationWish,
+} from './security.fixture.ts'
 import type { Workload } from './workload.ts'
 
 export const ROOT_NAMESPACE = 'istio-system'
@@ -81,6 +89,8 @@ export class World {
   readonly #virtualServices: VirtualService[] = []
   readonly #destinationRules: DestinationRule[] = []
   readonly #peerAuthentications: PeerAuthentication[] = []
+  readonly #authorizationPolicies: AuthorizationPolicy[] = []
+  readonly #requestAuthentications: RequestAuthentication[] = []
   readonly #places = new Map<string, Locality>()
   #clockMs = 1_700_000_000_000
   #mesh = DEFAULT_MESH_SETTINGS
@@ -201,6 +211,16 @@ export class World {
     return this
   }
 
+  authorizationPolicy(wish: AuthorizationPolicyWish): this {
+    this.#authorizationPolicies.push(authorizationPolicyOf(wish, this.#authorizationPolicies.length))
+    return this
+  }
+
+  requestAuthentication(wish: RequestAuthenticationWish): this {
+    this.#requestAuthentications.push(requestAuthenticationOf(wish, this.#requestAuthentications.length))
+    return this
+  }
+
   peerAuthentication(wish: PeerAuthenticationWish): this {
     const { namespace = 'default', name = `pa-${this.#peerAuthentications.length + 1}`, ports = {} } = wish
     this.#peerAuthentications.push({
@@ -244,6 +264,8 @@ export class World {
       virtualServices: [...this.#virtualServices],
       destinationRules: [...this.#destinationRules],
       peerAuthentications: [...this.#peerAuthentications],
+      authorizationPolicies: [...this.#authorizationPolicies],
+      requestAuthentications: [...this.#requestAuthentications],
     }
   }
 

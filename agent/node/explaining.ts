@@ -1,6 +1,6 @@
 // Answers questions to the admin endpoint: what this node would do, from the very inventory that its workers have in force.
 
-import { compile, type Inventory, type Snapshot } from '../model/snapshot.ts'
+import type { Snapshot } from '../model/snapshot.ts'
 import { explain, type Question, Unanswerable } from '../model/explain/explain.ts'
 import { documentOf, type Moment } from '../model/explain/explanation.ts'
 import type { Ejection } from '../proxy/plane/breaker-cells.ts'
@@ -8,8 +8,7 @@ import { BadQuestion } from '../telemetry/admin.ts'
 
 /** What is asked of the node for an answer. */
 export interface ExplainGround {
-  /** As it stands; the version that it has. */
-  inventory(): Inventory
+  snapshot(): Snapshot
   ejectedNow(): readonly Ejection[]
   isCapturedHere(uid: string): boolean
 }
@@ -19,8 +18,6 @@ const HEADERS_MOST = 100
 
 export class Explaining {
   readonly #ground: ExplainGround
-  /** Kept for the next question: most come while nothing changes. */
-  #known: Snapshot | null = null
 
   constructor(ground: ExplainGround) {
     this.#ground = ground
@@ -29,9 +26,10 @@ export class Explaining {
   /** The document of an explanation. Throws BadQuestion, with one sentence, where the question makes no sense here. */
   answer(text: string): string {
     const question = questionOf(text)
-    const snapshot = this.#snapshot()
+    const snapshot = this.#ground.snapshot()
     const byScope = Map.groupBy(this.#ground.ejectedNow(), ({ scope }) => scope)
     const moment: Moment = {
+      nowMs: Date.now(),
       ejected: (scope) => new Map((byScope.get(scope) ?? []).map(({ endpoint, untilMs }) => [endpoint, untilMs])),
       isCapturedHere: (uid) => this.#ground.isCapturedHere(uid),
     }
@@ -40,12 +38,6 @@ export class Explaining {
     } catch (error) {
       throw error instanceof Unanswerable ? new BadQuestion(error.message) : error
     }
-  }
-
-  #snapshot(): Snapshot {
-    const inventory = this.#ground.inventory()
-    if (this.#known?.version !== inventory.version) this.#known = compile(inventory)
-    return this.#known
   }
 }
 

@@ -51,9 +51,13 @@ function obey(port: MessagePort): void {
       case 'material':
         told.push(`material ${message.material.name}`)
         break
+      case 'keys':
+        told.push(`keys ${message.keySet.name}`)
+        break
       case 'identity':
       case 'no-identity':
       case 'no-material':
+      case 'no-keys':
       case 'flows':
         break
       case 'release':

@@ -21,6 +21,8 @@ export interface SeatOptions {
   /** What else it is told, behind the inventory. */
   readonly also: () => Iterable<ToWorker>
   readonly onApplied: () => void
+  /** A newer set of keys is wanted. */
+  readonly onStaleKeys: (name: string) => void
   /** The worker has ended and counts no more. `last` is what it had counted when it was asked last. */
   readonly onEnded: (last: Counters) => void
 }
@@ -159,6 +161,9 @@ export class Seat {
       }
       case 'counters':
         this.#scrapes.get(message.id)?.(message.counters)
+        break
+      case 'stale-keys':
+        this.#options.onStaleKeys(message.name)
         break
       case 'fault':
         log.error({ reason: message.why }, 'fault on the data side')

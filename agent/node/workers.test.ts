@@ -13,7 +13,15 @@ const code = new URL('./obedient-worker.fixture.ts', import.meta.url)
 const handles = { body: 'fake', own: -1, accepted: -1, home: -1 } as const
 
 function inventory(version: number): Inventory {
-  const nothing = { workloads: [], services: [], virtualServices: [], destinationRules: [], peerAuthentications: [] }
+  const nothing = {
+    workloads: [],
+    services: [],
+    virtualServices: [],
+    destinationRules: [],
+    peerAuthentications: [],
+    authorizationPolicies: [],
+    requestAuthentications: [],
+  }
   const settings = {
     rootNamespace: 'istio-system',
     mesh: DEFAULT_MESH_SETTINGS,
@@ -89,11 +97,14 @@ test('a worker that crashed is replaced, and told all of the last inventory and 
   side.data.equip({ name: 'one', failure: 'there is none' })
   side.data.equip({ name: 'other', failure: 'there is none' })
   side.data.unequip('other')
+  side.data.trust({ name: 'idp', failure: 'there is none' })
+  side.data.trust({ name: 'other', failure: 'there is none' })
+  side.data.distrust('other')
   side.change(CRASH)
   await settled(() => side.logged.some((reason) => reason.startsWith('it ended')))
   side.change(4) // there is no worker at this moment
   await settled(() => side.data.appliedVersion === 4)
-  assert.deepEqual(await side.told(), ['0: material one, all of 4, capture b'])
+  assert.deepEqual(await side.told(), ['0: material one, keys idp, all of 4, capture b'])
 })
 
 test('a worker that fell silent is replaced', async (t) => {

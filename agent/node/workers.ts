@@ -20,6 +20,7 @@ import { sharedClock } from '../proxy/plane/breakers.ts'
 import { Counts } from '../proxy/plane/counts.ts'
 import type { Counters, Start, ToWorker } from '../proxy/plane/feed.ts'
 import type { IdentityCredentials } from '../proxy/plane/identities.ts'
+import type { KeySet } from '../proxy/plane/key-sets.ts'
 import { DEFAULT_LIMITS } from '../proxy/plane/limits.ts'
 import type { ClientTlsMaterial } from '../proxy/plane/materials.ts'
 import { Seat, type SeatLog } from './seat.ts'
@@ -32,6 +33,8 @@ export interface DataSideOptions {
   readonly log: SeatLog
   /** The worker's program. */
   readonly code?: URL
+  /** Hears that a token wants a newer set of keys. */
+  readonly onStaleKeys?: (name: string) => void
 }
 
 const WORKER = new URL(`../worker${extname(import.meta.filename)}`, import.meta.url)
@@ -46,13 +49,14 @@ export class DataSide {
   readonly #captured = new Map<string, Captured>()
   readonly #identities = new Map<string, IdentityCredentials>()
   readonly #materials = new Map<string, ClientTlsMaterial>()
+  readonly #keySets = new Map<string, KeySet>()
   readonly #applied = Promise.withResolvers<void>()
   #inventory: (() => Inventory) | null = null
   #version = 0
   /** What workers had counted that are no more. */
   #left: Counters = []
 
-  constructor({ start, workers, log, code = WORKER }: DataSideOptions) {
+  constructor({ start, workers, log, code = WORKER, onStaleKeys = () => {} }: DataSideOptions) {
     this.#rows = new CountRows(workers)
     this.#endpoints = new EndpointRows(this.#rows)
     const { breakerScopes: scopes, breakerEndpoints: endpoints } = { ...DEFAULT_LIMITS, ...start.limits }
@@ -60,7 +64,7 @@ export class DataSide {
     this.#seats = Array.from({ length: workers }, (_, column) => {
       const own: Start = { ...start, type: 'start', counts: this.#rows.shared, breakers, column }
       return new Seat({
-        ...{ start: own, code, log },
+        ...{ start: own, code, log, onStaleKeys },
         whole: () => this.#inventory && { inventory: this.#inventory(), rows: this.#endpoints.all() },
         ahead: () => this.#ahead(),
         also: () => this.#also(),
@@ -121,6 +125,18 @@ export class DataSide {
     for (const seat of this.#seats) seat.tell({ type: 'no-material', name })
   }
 
+  /** What tokens are verified by from now on. */
+  trust(keySet: KeySet): void {
+    this.#keySets.set(keySet.name, keySet)
+    for (const seat of this.#seats) seat.tell({ type: 'keys', keySet })
+  }
+
+  /** No rule asks for it any more. */
+  distrust(name: string): void {
+    this.#keySets.delete(name)
+    for (const seat of this.#seats) seat.tell({ type: 'no-keys', name })
+  }
+
   /** `gone`: the pod itself has ended, so what is open of it ends too. */
   release(uid: string, gone: boolean): void {
     this.#captured.delete(uid)
@@ -165,6 +181,7 @@ export class DataSide {
   *#ahead(): Generator<ToWorker> {
     for (const credentials of this.#identities.values()) yield { type: 'identity', credentials }
     for (const material of this.#materials.values()) yield { type: 'material', material }
+    for (const keySet of this.#keySets.values()) yield { type: 'keys', keySet }
   }
 
   *#also(): Generator<ToWorker> {

@@ -7,6 +7,7 @@ import { nameOf } from '../model/service.ts'
 import { hasLeft } from '../model/serving.ts'
 import type { Snapshot } from '../model/snapshot.ts'
 import type { RequestLedger } from '../telemetry/ledger.ts'
+import { type Admitted, isTunnel } from './admission.ts'
 import type { Call } from './classify.ts'
 import { isUnreached } from './connect.ts'
 import type { Exchange } from './exchange.ts'
@@ -40,6 +41,8 @@ export interface Request {
 /** What a try goes by. */
 export interface Way extends Goal {
   readonly route: Forward
+  /** What it was admitted with. */
+  readonly cargo: Admitted['cargo']
   /** Milliseconds that this try may take until its response begins, or null. */
   readonly perTryMs: number | null
 }
@@ -168,6 +171,7 @@ export class Attempt implements Carrier, Reaches, Waiting {
 
   #carry(upstream: Http1Upstream): void {
     const { exchange, ledger, walk } = this.#request
+    if (isTunnel(exchange)) this.#way.cargo.request?.keep() // what it asked is judged again, when its head is gone
     this.#upstream = upstream
     ledger.upstreamLocal = upstream.local
     walk.place.waiting = this
@@ -207,10 +211,10 @@ export class Attempt implements Carrier, Reaches, Waiting {
   /** After 101: bytes both ways until both ends are through. */
   async #tunnel(): Promise<void> {
     const { exchange, walk, call, caller, world } = this.#request
-    const { leg, route } = this.#way
+    const { leg, route, cargo } = this.#way
     const upstream = this.#upstream as Http1Upstream
     const { ahead } = upstream
-    const judge = judgeOf({ call, caller, leg, backends: route.backends })
+    const judge = judgeOf({ call, caller, leg, cargo, backends: route.backends })
     // what came into force since the request was routed found no tunnel in this place to judge
     const refusal = walk.node.snapshot === world ? null : judge(walk.node.snapshot)
     if (refusal !== null) {

@@ -1,5 +1,6 @@
 // Step 3: what was dialled, and which protocol is spoken there: what the port declares, else what the first bytes say.
 
+import { protectionOf } from '../model/authorization/protection.ts'
 import { MeshError } from '../model/failure.ts'
 import { looksAtServerName } from '../model/flow-route.ts'
 import { workloadOf } from '../model/identity.ts'
@@ -34,8 +35,9 @@ export async function classify(met: Met, node: MeshNode): Promise<Call> {
 function peekedAt(
   met: Met,
   { target, service }: Pick<Call, 'target' | 'service'>,
-  { snapshot, limits }: MeshNode,
+  node: MeshNode,
 ): Promise<Peeked> | Peeked {
+  const { snapshot, limits } = node
   const { told } = met
   const declared = declaredAt(service, met)
   if (declared === 'http') {
@@ -45,8 +47,8 @@ function peekedAt(
   if (declared === 'sniff') {
     return told === null ? peek(met, sniffJudge(limits.sniffBytes), limits.sniffMs) : unread(met, told, `told_${told}`)
   }
-  const asksName = met.direction === 'outbound' && (namesTls(service) || rulesAskName(snapshot, target, met))
-  if (!asksName) return unread(met, 'opaque', 'declared_opaque')
+  const doRulesAsk = met.direction === 'outbound' && (namesTls(service) || rulesAskName(snapshot, target, met))
+  if (!doRulesAsk && !doPoliciesAsk(node, met, service)) return unread(met, 'opaque', 'declared_opaque')
   return peek(met, saidJudge('opaque', 'declared_opaque'), limits.sniffMs)
 }
 
@@ -63,6 +65,23 @@ function namesTls(service: ServiceAt | null): boolean {
 
 function rulesAskName(snapshot: Snapshot, target: Target, { caller, dialled }: Met): boolean {
   return looksAtServerName(snapshot, target, { caller: workloadOf(caller), port: dialled.port })
+}
+
+/** Whether an authorization policy that is judged here looks at it: for the pod dialled, or for one of this node behind the service. */
+function doPoliciesAsk(
+  { snapshot, pods }: MeshNode,
+  { direction, pod, dialled }: Met,
+  service: ServiceAt | null,
+): boolean {
+  const { workloadByUid } = snapshot
+  const asks = (uid: string, port: number): boolean => {
+    const workload = workloadByUid.get(uid)
+    return workload !== undefined && protectionOf(snapshot, workload, port).table?.looksAtServerName === true
+  }
+  if (snapshot.authorizationPolicies.size === 0) return false
+  if (direction === 'inbound') return asks(pod.captured.uid, dialled.port)
+  const here = service?.port.endpoints.filter(({ workload }) => workload !== null && pods.has(workload)) ?? []
+  return here.some(({ workload, address }) => asks(workload ?? '', address.port))
 }
 
 /** What the port that was dialled declares, in this snapshot. */

@@ -1,11 +1,12 @@
 // Step 7: a connection to the endpoint, made in the caller's own network namespace. Not without a permit.
 
+import type { MatchedRule } from '../model/authorization/decision.ts'
 import { addressText, familyOf, type SocketAddress } from '../model/address.ts'
 import { type HostPolicy, NO_POLICY } from '../model/destination.ts'
 import { failureOf, MeshError } from '../model/failure.ts'
 import { type Caller, identityOf, workloadOf } from '../model/identity.ts'
 import { type Link, linkNear, linkTo, plainLink, type Wish } from '../model/link.ts'
-import { authorize, type Permit } from '../model/permit.ts'
+import { authorize, type Cargo, type Denial, type Permit, type Way } from '../model/permit.ts'
 import { alpnOf, type Protocol } from '../model/protocol.ts'
 import { type ProxyHeader, proxyHeader } from '../model/proxy-header.ts'
 import { type Endpoint, nameOf } from '../model/service.ts'
@@ -40,19 +41,41 @@ export interface Leg extends Reached {
 }
 
 /** Judges, and gives the permit; or why this endpoint is not to be had, where another may be. Throws DENIED with the reason. */
-export function permitFor(caller: Caller, { endpoint, link }: Leg): Permit | MeshError {
-  const verdict = authorize(caller, endpoint, link)
+export function permitted(snapshot: Snapshot, way: Way, cargo: Cargo): Permit | MeshError {
+  const verdict = authorize(snapshot, way, cargo)
   if (!('denied' in verdict)) return verdict
-  const failure = new MeshError(verdict.code, verdict.denied)
+  const failure = deniedBy(verdict)
   if (failure.kind.retry) return failure
   throw failure
 }
 
 /** Judges a leg that is in use by another snapshot; null: it may stay. What is secured stays so, whoever is announced by now. */
-export function refusalOf(caller: Caller, leg: Leg, snapshot: Snapshot): MeshError | null {
+export function refusalOf(caller: Caller, leg: Leg, snapshot: Snapshot, cargo: Cargo): MeshError | null {
   const stays = isNear(leg) || leg.link.kind === 'tls'
-  const verdict = authorize(caller, leg.endpoint, stays ? leg.link : linkTo(snapshot, leg.endpoint, leg.wish))
-  return 'denied' in verdict ? new MeshError(verdict.code, verdict.denied) : null
+  const link = stays ? leg.link : linkTo(snapshot, leg.endpoint, leg.wish)
+  const verdict = authorize(snapshot, { ...wayOf(caller, leg, snapshot), link }, cargo)
+  return 'denied' in verdict ? deniedBy(verdict) : null
+}
+
+function deniedBy({ code, denied, by, decision }: Denial): MeshError {
+  return new MeshError(code, denied, undefined, code === 'DENIED' ? { by, decision, details: detailsOf(by) } : {})
+}
+
+/** In Envoy's words, as users of Istio know them. */
+function detailsOf(by: MatchedRule | null): string {
+  const rule = by === null ? 'none' : `ns[${by.policy.namespace}]-policy[${by.policy.name}]-rule[${by.rule}]`
+  return `rbac_access_denied_matched_policy[${rule}]`
+}
+
+/**
+ * Who wants to go where by a leg. Whose policies are judged here is told by the network namespace that a connection arrived
+ * in, and by no address; of a pod that has gone meanwhile by what was known of it last.
+ */
+export function wayOf(caller: Caller, leg: Leg, { workloadByUid }: Snapshot): Way {
+  const { endpoint, link, pod, callee } = leg
+  if (!isNear(leg)) return { caller, endpoint, link, callee: undefined }
+  const uid = leg.both ? callee?.uid : pod.captured.uid
+  return { caller, endpoint, link, callee: (uid === undefined ? undefined : workloadByUid.get(uid)) ?? callee }
 }
 
 /** Whether it goes to an application of this very node. */

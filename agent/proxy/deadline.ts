@@ -78,14 +78,17 @@ export function until<T>(
   })
 }
 
-function tryDuring(
+/** Has `stop` called where the exchange is stopped, at once where it was already: then it is false. */
+export function tryDuring(
   exchange: Pick<Errand, 'during'>,
   stop: (reason: MeshError) => void,
   ended: (() => void) | null,
-): void {
+): boolean {
   try {
     exchange.during(stop, ended)
+    return true
   } catch (reason) {
     stop(reason as MeshError)
+    return false
   }
 }

@@ -105,6 +105,12 @@ export interface Exchange extends RequestFacts, Errand {
   detachBody(): void
   /** Before the body is sent: up to so many bytes of it are kept, in case that it is sent again. */
   keepBody(bytes: number): void
+  /**
+   * Reads the body before it is sent, until it is whole or longer than `most`, and then tells what came, `most` of it at most;
+   * not once the exchange was stopped. All of it is sent as if nothing had been read. A caller that waits to be told to
+   * continue (RFC 9110 §10.1.1) is told.
+   */
+  readAhead(most: number, told: (body: Buffer, isWhole: boolean) => void): void
   /** Whether the whole request can be sent once more: nothing of its body is gone, and nobody has answered. */
   readonly resendable: boolean
   /** Whether it may be sent once more of the mesh's own accord: twice is as once. */

@@ -13,15 +13,17 @@ import { hashOf } from '../model/balance/hash-policy.ts'
 import { type Caller, workloadOf } from '../model/identity.ts'
 import { type Forward, forward, type HttpRoute } from '../model/http/route.ts'
 import { RETRY_NEVER, type Setback } from '../model/http/retry.ts'
+import { UNASKED } from '../model/permit.ts'
 import { routeHttp, routeTcp } from '../model/route.ts'
 import { routeAddress } from '../model/route-address.ts'
 import type { HeaderChanges } from '../model/policy.ts'
 import { type Endpoint, nameOf } from '../model/service.ts'
 import type { Snapshot, Target } from '../model/snapshot.ts'
 import type { RequestLedger } from '../telemetry/ledger.ts'
+import { admit, type Admitted } from './admission.ts'
 import { Attempt, type Request } from './attempt.ts'
 import type { Call } from './classify.ts'
-import { legTo, permitFor } from './connect.ts'
+import { type Leg, legTo } from './connect.ts'
 import { pause, wait } from './deadline.ts'
 import type { Exchange } from './exchange.ts'
 import { RQ_TIMEOUT } from './http1/fields.ts'
@@ -71,6 +73,8 @@ export class HttpRequest implements Request {
   #route: Forward | null = null
   /** What bounds the traffic to its host, or null. */
   #breaker: Breaker | null = null
+  /** Of its response, whichever try it comes from. */
+  #changes: readonly HeaderChanges[] = []
   /** By which it is balanced, where its rule wants that; null: by none. */
   #hash: number | null = null
   /** Once a try was in vain. */
@@ -218,6 +222,7 @@ export class HttpRequest implements Request {
     }
     if (route.mirrors.length > 0) mirror(this, route, timeoutMs)
     this.#route = route
+    this.#changes = exchange.changes
     if (this.call.direction === 'outbound') this.#breaker = walk.node.breakers.of(route.backends)
     if (route.backends.policy.balancing.hash !== null) this.#hash = this.#hashed(route)
     if (route.retries.mayResend) exchange.keepBody(walk.node.limits.retryBytes)
@@ -230,38 +235,65 @@ export class HttpRequest implements Request {
     const hashed = hashOf(backends, { client: call.peer.ip, request: exchange, seed: walk.node.requestId })
     if (hashed?.cookie != null) {
       const issued: HeaderChanges = { remove: [], set: [], add: [['set-cookie', hashed.cookie]] }
-      exchange.changes = [...exchange.changes, issued]
+      this.#changes = exchange.changes = [...exchange.changes, issued]
     }
     return hashed?.hash ?? null
   }
 
-  /** Tries an endpoint that has not failed it. */
-  #try(): void {
+  /** Tries an endpoint that has not failed it. `refusal`: why the last one was not to be had. */
+  #try(refusal: MeshError | null = null): void {
     const { exchange, call, caller, walk, world } = this
     const { node } = walk
     const route = this.#route as Forward
-    const tries = this.#tries
     const { backends } = route
-    const asked = { client: call.peer.ip, hash: this.#hash, anyLocality: tries !== null && tries.anyLocality }
-    let refusal: MeshError | null = null
+    exchange.changes = this.#changes // less what was to be told of a try before
+    const asked = { client: call.peer.ip, hash: this.#hash, anyLocality: this.#tries?.anyLocality === true }
+    let why = refusal
     for (;;) {
       const endpoint = pickFor(asked, backends, node, this.#tries?.passed ?? NOBODY)
-      if (endpoint === null && refusal === null && this.#tries?.forgive() === true) continue
-      if (endpoint === null) throw refusal ?? this.#nobody(backends)
+      if (endpoint === null && why === null && this.#tries?.forgive() === true) continue
+      if (endpoint === null) throw why ?? this.#nobody(backends)
       const leg = legTo({ endpoint, wish: backends }, call, node, world)
-      const permit = permitFor(caller, leg)
-      if (permit instanceof MeshError) {
-        refusal = permit
-        this.#tried.pass(nameOf(endpoint)) // of others' nodes another may take it
-        continue
+      const verdict = admit({ errand: exchange, route, call, caller, node, world, consented: UNASKED }, leg)
+      if (verdict instanceof Promise) {
+        this.#wait(verdict, leg)
+        return
       }
-      this.#endpoint = endpoint
-      const { perTryMs } = route.retries
-      const breaker = this.#breaker
-      const fresh = tries !== null && tries.isStale
-      new Attempt(this, { errand: exchange, call, node, permit, leg, breaker, fresh, route, perTryMs }).begin()
-      return
+      if (!(verdict instanceof MeshError)) {
+        this.#send(verdict, leg)
+        return
+      }
+      why = verdict
+      this.#tried.pass(nameOf(endpoint)) // of others' nodes another may take it
     }
+  }
+
+  /** A verdict that takes its time: a token is verified, an authorizer asked. */
+  #wait(verdict: Promise<Admitted | MeshError>, leg: Leg): void {
+    const goOn = (late: Admitted | MeshError): void => {
+      if (!(late instanceof MeshError)) {
+        this.#send(late, leg)
+        return
+      }
+      this.#tried.pass(nameOf(leg.endpoint))
+      this.#try(late)
+    }
+    verdict.then(
+      (late) => this.#step(() => goOn(late)),
+      (thrown: unknown) => this.#end('done', failureOf(thrown)),
+    )
+  }
+
+  #send({ permit, route, response, cargo }: Admitted, leg: Leg): void {
+    const { exchange, call, walk } = this
+    const { node } = walk
+    this.ledger.decided(permit.decision)
+    this.#endpoint = leg.endpoint
+    if (response.length > 0) exchange.changes = [...this.#changes, ...response]
+    const { perTryMs } = route.retries
+    const breaker = this.#breaker
+    const fresh = this.#tries !== null && this.#tries.isStale
+    new Attempt(this, { errand: exchange, call, node, permit, leg, breaker, fresh, route, cargo, perTryMs }).begin()
   }
 
   get #tried(): Tries {
@@ -346,10 +378,12 @@ export class HttpRequest implements Request {
 const GONE: ReadonlySet<FailureCode> = new Set(['CONNECT_REFUSED', 'UPSTREAM_RESET'])
 
 function refuse(exchange: Exchange, failure: MeshError, { direction }: Call): void {
-  const { status } = failure.kind
+  const { answer } = failure
+  const status = answer?.status ?? failure.kind.status
   // without the mesh too an application that is gone answers nothing: who called can then ask another endpoint
   const isGone = direction === 'inbound' && GONE.has(failure.code)
   if (isGone || failure.code === 'CALLER_RESET' || status === 0 || exchange.answered) exchange.abort()
+  else if (answer !== null) exchange.answer(status, answer.body, answer.fields)
   else exchange.answer(status, textOf(failure.code, failure.message))
 }
 

@@ -55,6 +55,7 @@ class HttpConnection implements Requests, RequestOwner {
       authority: addressText(call.dialled),
       requestId: node.requestId,
       limits: node.limits,
+      pathNormalization: () => node.snapshot.settings.mesh.pathNormalization,
       lastResponse: leaving(call, node),
     }
     this.#side = new Http1Caller(call.channel, options, this, call.first)

@@ -8,13 +8,13 @@ import { failureOf, MeshError } from '../model/failure.ts'
 import { type Caller, namespaceOf, workloadOf } from '../model/identity.ts'
 import { type Backends } from '../model/backends.ts'
 import { type FlowRoute, routeFlow } from '../model/flow-route.ts'
-import type { Permit } from '../model/permit.ts'
+import { type Cargo, type Permit, UNASKED } from '../model/permit.ts'
 import { keptFrom, routeTcp } from '../model/route.ts'
 import { nameOf } from '../model/service.ts'
 import type { Snapshot } from '../model/snapshot.ts'
 import { plaintextRefusal } from './authenticate.ts'
 import { type Call, current } from './classify.ts'
-import { connect, type Leg, legTo, permitFor, refusalOf, isUnreached } from './connect.ts'
+import { connect, isUnreached, type Leg, legTo, permitted, refusalOf, wayOf } from './connect.ts'
 import { firstWord, type Said } from './opening.ts'
 import type { Breaker } from './plane/breakers.ts'
 import type { Term } from './plane/identities.ts'
@@ -103,7 +103,7 @@ async function carryTo(
   try {
     ledger.upstreamLocal = channel.ends?.local ?? null
     ledger.established(leg)
-    const judge = judgeOf({ call, caller, leg, backends })
+    const judge = judgeOf({ call, caller, leg, cargo: cargoOf(call), backends })
     // what came into force since it was judged last found nobody in this place to judge, and no byte has passed yet
     const refusal = judge(node.snapshot)
     if (refusal !== null) {
@@ -162,6 +162,11 @@ export function consumerOf(call: Call, caller: Caller): Consumer {
   return { consumer: namespaceOf(caller) ?? call.service?.service.namespace ?? '', caller: workloadOf(caller) }
 }
 
+/** Bytes that nobody reads. */
+function cargoOf({ peer, serverName }: Call): Cargo {
+  return { client: peer.ip, serverName, request: null, consented: UNASKED }
+}
+
 /** Tries endpoints until one is connected. No byte has been sent, so trying another is safe. */
 async function connectOne(
   { backends, breaker }: Destined,
@@ -180,12 +185,13 @@ async function connectOne(
     if (endpoint === null) throw refusal ?? last ?? new MeshError('NO_ENDPOINT', exhausted(backends))
     const leg = legTo({ endpoint, wish: backends }, call, node, world)
     ledger.reached = leg
-    const permit = permitFor(caller, leg)
+    const permit = permitted(world, wayOf(caller, leg, world), cargoOf(call))
     if (permit instanceof MeshError) {
       refusal = permit
       tried.add(nameOf(endpoint)) // of others' nodes another may take it
       continue
     }
+    ledger.decided(permit.decision)
     try {
       const opened = await open(permit, leg, walk)
       breaker?.result(nameOf(endpoint), 'carried')
@@ -207,10 +213,11 @@ export function judgeOf(flow: {
   readonly call: Call
   readonly caller: Caller
   readonly leg: Leg
+  readonly cargo: Cargo
   readonly backends: Backends
 }): (snapshot: Snapshot) => MeshError | null {
   return (snapshot) => {
-    const refusal = refusalOf(flow.caller, flow.leg, snapshot) ?? plaintextRefusal(snapshot, flow.call)
+    const refusal = refusalOf(flow.caller, flow.leg, snapshot, flow.cargo) ?? plaintextRefusal(snapshot, flow.call)
     if (refusal !== null) return refusal
     return flow.backends.isUnknown ? keptFromCall(snapshot, flow.call, 'BLACK_HOLE_FLOW') : null
   }

@@ -62,7 +62,7 @@ test('each page answers by its state, and a page that fails fails alone', async 
 
 test('what tells of the mesh is for whom the gate lets in, page by page', async (t) => {
   const { ask, port } = await started(t)
-  for (const path of ['/status', '/snapshot', '/snapshot?x', '/explain?q=1']) {
+  for (const path of ['/status', '/snapshot', '/snapshot?x', '/explain?q=1', '/authz?q=1']) {
     assert.deepEqual(await ask(path), [401, 'who are you?\n'], path)
     assert.deepEqual(await ask(path, 'kai'), [403, 'not for Bearer kai\n'], path)
   }
@@ -81,11 +81,15 @@ test('without anybody to ask who it is, only what is open is shown', async (t) =
 test('a question is answered, or said to be none; where nothing is explained there is no such page', async (t) => {
   const explain = (question: string): Promise<string> =>
     question === '{}' ? Promise.reject(new BadQuestion('no pod is named')) : Promise.resolve(`[${question}]`)
-  const { ask } = await started(t, { pages: { ...PAGES, explain } })
+  const authz = (question: string): Promise<string> => Promise.resolve(`{"asked":${question}}`)
+  const { ask } = await started(t, { pages: { ...PAGES, explain, authz } })
   assert.deepEqual(await ask('/explain?q=%7B%22a%22%3A1%7D', 'explain'), [200, '[{"a":1}]'])
   assert.deepEqual(await ask('/explain?q={}', 'explain'), [400, 'no pod is named\n'])
   assert.equal((await ask('/explain', 'explain'))[0], 400)
+  assert.deepEqual(await ask('/authz?q=1', 'authz'), [200, '{"asked":1}'])
+  assert.equal((await ask('/authz?q=1', 'explain'))[0], 403)
   const without = await started(t)
+  assert.equal((await without.ask('/authz?q=1', 'authz'))[0], 404)
   assert.equal((await without.ask('/explain?q=1', 'explain'))[0], 404)
 })
 

@@ -15,6 +15,8 @@ export interface AdminPages {
   snapshot(): string
   /** The answer to a question, as JSON; absent where there is nothing to explain. Throws BadQuestion at what is none. */
   explain?(question: string): Promise<string>
+  /** What stands before a pod, likewise. */
+  authz?(question: string): Promise<string>
 }
 
 /** Decides who may see the pages that are not open. */
@@ -63,7 +65,8 @@ const PAGES: Readonly<Record<string, Page>> = {
   },
   '/status': { subresource: 'status', show: async (pages) => json(JSON.stringify(await pages.status())) },
   '/snapshot': { subresource: 'snapshot', show: (pages) => json(pages.snapshot()) },
-  '/explain': { subresource: 'explain', show: (pages, query) => explanation(pages, query.get('q')) },
+  '/explain': { subresource: 'explain', show: (pages, query) => answered(query.get('q'), pages.explain?.bind(pages)) },
+  '/authz': { subresource: 'authz', show: (pages, query) => answered(query.get('q'), pages.authz?.bind(pages)) },
 }
 
 /** Starts the endpoint; without an address at all of both families. Rejects where it cannot be bound. */
@@ -116,11 +119,15 @@ function readiness(missing: string | null): Answer {
   return missing === null ? text(200, 'ready') : text(503, missing)
 }
 
-async function explanation(pages: AdminPages, question: string | null): Promise<Answer> {
-  if (pages.explain === undefined) return absent()
+/** The answer to a question; `answering` is absent where none is answered. */
+async function answered(
+  question: string | null,
+  answering: ((question: string) => Promise<string>) | undefined,
+): Promise<Answer> {
+  if (answering === undefined) return absent()
   if (question === null || question === '') return text(400, 'ask with ?q=, JSON')
   try {
-    return json(await pages.explain(question))
+    return json(await answering(question))
   } catch (error) {
     if (error instanceof BadQuestion) return text(400, error.message)
     throw error

@@ -2,6 +2,7 @@
 // record together, however it ended.
 
 import { addressText, type SocketAddress } from '../model/address.ts'
+import type { Decision } from '../model/authorization/decision.ts'
 import type { MeshError } from '../model/failure.ts'
 import type { Backends } from '../model/backends.ts'
 import type { RuleRef } from '../model/snapshot.ts'
@@ -13,6 +14,7 @@ import { type Course, Courses } from './courses.ts'
 import { Edges, type Pair } from './edges.ts'
 import { type Part, part } from './line.ts'
 import { connectionOutcome, requestOutcome } from './outcome.ts'
+import { Judgements } from './judgements.ts'
 import { type Asked, type ConnectionFields, type Entry, type Headers, Manner } from './record.ts'
 import { type HeaderSource, Recorder } from './recorder.ts'
 
@@ -44,6 +46,7 @@ export class Account {
   readonly clock: Clock
   readonly edges: Edges
   readonly recorder: Recorder
+  readonly judgements = new Judgements()
   #wallAhead = 0
   #comparedAt = -Infinity
 
@@ -79,7 +82,7 @@ const COMPARE_MS = 1000
 
 const NO_NOTES: readonly string[] = []
 /** Several flags stand in a record as in Envoy's, which has them in the order of its own list. */
-const FLAG_ORDER = ['UH', 'UT', 'UF', 'UC', 'UO', 'NR', 'DI', 'FI', 'DC', 'URX', 'SI', 'DPE', 'UPE', 'NC', 'DT']
+const FLAG_ORDER = ['UH', 'UT', 'UF', 'UC', 'UO', 'NR', 'DI', 'FI', 'UAEX', 'DC', 'URX', 'SI', 'DPE', 'UPE', 'NC', 'DT']
 
 /** What requests and connections have in common. */
 abstract class Ledger {
@@ -90,6 +93,8 @@ abstract class Ledger {
   failure: MeshError | null = null
   /** Response flags of what is no failure by itself: DI for a delay on purpose, URX where retries have run out. */
   #notes: readonly string[] = NO_NOTES
+  /** What the callee's policies say of it, where they are judged here. */
+  #decision: Decision | null = null
   reached: Reached | null = null
   upstreamLocal: SocketAddress | null = null
   receivedBytes = 0
@@ -106,6 +111,14 @@ abstract class Ledger {
   routed(backends: Backends | null, rule: RuleRef | null): void {
     this.backends = backends
     this.rule = rule
+  }
+
+  decided(decision: Decision | null): void {
+    this.#decision = decision
+  }
+
+  get decision(): Decision | null {
+    return this.failure?.decision ?? this.#decision
   }
 
   /** The first failure stands. */
@@ -222,6 +235,7 @@ export class ConnectionLedger extends Ledger implements Disposable {
     }
     if (this.#requests > 0 && this.failure === null) return
     if (this.failure !== null) account.failed(this.failure)
+    account.judgements.count(this)
     account.recorder.record({
       connection: this.fields,
       course: course.fields,
@@ -300,6 +314,7 @@ export class RequestLedger extends Ledger {
       cells.responseBytes.add(sent, this.sentBytes)
     }
     if (this.failure !== null && !this.isMirror) account.failed(this.failure)
+    account.judgements.count(this)
     account.recorder.record({
       connection: connection.fields,
       course: course.fields,

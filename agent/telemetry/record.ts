@@ -32,6 +32,12 @@ export interface OutcomeFields {
   readonly weft_message: string | null
   /** There for a copy of a request alone. */
   readonly weft_mirror?: true
+  /** There where a rule of a policy denied it: `NAMESPACE/NAME`, and the rule's place in it. */
+  readonly weft_policy?: string
+  readonly weft_rule?: number
+  /** There where AUDIT policies matched, or some are in dry run: `NAMESPACE/NAME[RULE]`, and what those would say. */
+  readonly weft_audited?: readonly string[]
+  readonly weft_dry_run?: string
 }
 
 export interface AccessRecord extends ConnectionFields, CourseFields, OutcomeFields {

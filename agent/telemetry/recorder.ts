@@ -6,6 +6,7 @@ import type { AccessLog } from './access.ts'
 import { FormattedRecords } from './formatted.ts'
 import { decoded, Line } from './line.ts'
 import { type Entry, JsonRecords } from './record.ts'
+import { ToldPath } from './told-path.ts'
 
 /** A head: the value of a field by its lower-case name. */
 export interface HeaderSource {
@@ -22,6 +23,7 @@ export class Recorder {
   #records: JsonRecords | FormattedRecords = new JsonRecords()
   #asks: Readonly<Record<'REQ' | 'RESP', ReadonlySet<string>>> | null = null
   #settings: LogSettings | null = null
+  #toldPath = new ToldPath()
 
   constructor(access: AccessLog) {
     this.#access = access
@@ -32,9 +34,23 @@ export class Recorder {
     if (this.#isOff) return
     const line = this.#line
     line.clear()
-    this.#records.write(line, entry)
+    this.#records.write(line, this.#told(entry))
     this.#access.write(line.bytes, line.length)
     line.shrink()
+  }
+
+  /** Parameters that tokens are taken from: what they hold is not told from now on. */
+  hide(parameters: Iterable<string>): void {
+    this.#toldPath = new ToldPath(parameters)
+  }
+
+  #told(entry: Entry): Entry {
+    const { asked } = entry
+    if (asked === null) return entry
+    const target = this.#toldPath.of(asked.target)
+    if (target === asked.target) return entry
+    const { method, authority, minor, requestId, userAgent, forwardedFor } = asked
+    return { ...entry, asked: { method, target, authority, minor, requestId, userAgent, forwardedFor } }
   }
 
   /**

@@ -95,6 +95,11 @@ export const SERIES = {
     labels: ['result'],
     help: 'Copies of requests for mirrors: answered, failed, timed out, given up, or dropped for there are too many',
   },
+  weft_ext_authz_total: {
+    kind: 'counter',
+    labels: ['provider', 'result'],
+    help: 'Questions to authorizers: allowed, denied, failed, or the body too large to ask about',
+  },
   weft_overflow_total: {
     kind: 'counter',
     labels: ['limit'],
@@ -114,6 +119,26 @@ export const SERIES = {
     kind: 'counter',
     labels: [],
     help: 'Hosts and endpoints that there was no room to count for the node: each worker counts for itself there',
+  },
+  weft_authz_denied_total: {
+    kind: 'counter',
+    labels: ['policy_namespace', 'policy', 'reason'],
+    help: 'Requests and connections that were refused: by a rule, for no rule allows them, for their token, by an authorizer',
+  },
+  weft_authz_dry_run_total: {
+    kind: 'counter',
+    labels: ['policy_namespace', 'policy', 'result'],
+    help: 'What policies in dry run would have made of requests and connections',
+  },
+  weft_authz_audited_total: {
+    kind: 'counter',
+    labels: ['policy_namespace', 'policy'],
+    help: 'Requests and connections that an AUDIT policy matched',
+  },
+  weft_jwks_fetches_total: {
+    kind: 'counter',
+    labels: ['result'],
+    help: 'Fetches of keys that tokens are verified by: new, the same as before, or failed',
   },
   weft_access_records_dropped_total: {
     kind: 'counter',

@@ -112,7 +112,7 @@ async function carry({ ip, port }: Path, count: number, seconds: number): Promis
     '--parallel',
     String(count),
     '--time',
-    String(seconds),
+    String(Math.ceil(seconds)), // it knows whole ones only
     '--json',
   ]
   const before = busySeconds()

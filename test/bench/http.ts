@@ -60,13 +60,17 @@ export async function windows(
   const window = async (proxy: Proxy, seconds: number): Promise<void> => {
     measured.get(proxy.name)?.push(await measure(proxy, { ...load, seconds }))
   }
-  for (const proxy of proxies) await window(proxy, pace.warmUpSeconds)
+  for (const proxy of pace.warmUpSeconds > 0 ? proxies : []) await window(proxy, pace.warmUpSeconds)
   await interleaved(proxies, pace.rounds, async (proxy, round) => {
     await window(proxy, pace.seconds)
     if (proxy.name === 'weft') say(`round ${round + 1} of ${pace.rounds}`)
   })
   return measured
 }
+
+/** The windows that count: all but the first, or that one where there is no other. */
+const afterWarmUp = (windows: readonly Measured[]): readonly Measured[] =>
+  windows.length > 1 ? windows.slice(1) : windows
 
 /** By how much of a peer's CPU time a request may cost. */
 export type Bounds = readonly (readonly [ProxyName, number])[]
@@ -86,8 +90,8 @@ export function verdictsOf(
   bounds: Bounds,
 ): Verdict[] {
   const ratios = (to: ProxyName): number[] => {
-    const peer = measured.get(to)?.slice(1) ?? []
-    return peer.map(({ cpuUs }, round) => (measured.get('weft')?.[round + 1]?.cpuUs ?? NaN) / cpuUs)
+    const [peer, own] = [to, 'weft' as const].map((name) => afterWarmUp(measured.get(name) ?? []))
+    return (peer ?? []).map(({ cpuUs }, round) => (own?.[round]?.cpuUs ?? NaN) / cpuUs)
   }
   return bounds
     .filter(([peer]) => measured.has(peer) && measured.has('weft'))
@@ -107,9 +111,9 @@ export function faultOf({ errors, records, requests }: Row): string {
   return `${errors} requests failed, ${records} records of ${requests}`
 }
 
-/** Figures of all windows but the first, which is for warming up; its requests have records too. */
+/** Figures of all windows but the first, which is for warming up where it is not the only one; its requests have records too. */
 export function summary(row: Pick<Row, 'answer' | 'proxy' | 'records'>, windows: readonly Measured[]): Row {
-  const counted = windows.slice(1)
+  const counted = afterWarmUp(windows)
   const of = (pick: (window: Measured) => number): number => median(counted.map(pick))
   const sum = (pick: (window: Measured) => number): number => windows.reduce((all, window) => all + pick(window), 0)
   const cpu = counted.map(({ cpuUs }) => cpuUs)

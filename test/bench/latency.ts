@@ -28,11 +28,13 @@ export async function latency(names: readonly ProxyName[], pace: Pace, say: Say)
   ]
   const seen = new Map<Way, Seen[]>(ways.map(({ name }) => [name, []]))
   const paced = join(import.meta.dirname, 'paced.ts')
-  await interleaved(ways, pace.rounds + 1, async (way, round) => {
+  const warmUps = pace.warmUpSeconds > 0 ? 1 : 0
+  await interleaved(ways, pace.rounds + warmUps, async (way, round) => {
     const args = [paced, way.ip, String(way.port), String(PER_SECOND), String(CONNECTIONS), String(pace.seconds)]
     const { stdout } = await run('taskset', ['-c', '0', process.execPath, ...args])
-    if (round > 0) seen.get(way.name)?.push(JSON.parse(stdout) as Seen) // the first is for warming up
-    if (way.name === 'weft' && round > 0) say(`latency: round ${round} of ${pace.rounds}`)
+    if (round < warmUps) return
+    seen.get(way.name)?.push(JSON.parse(stdout) as Seen)
+    if (way.name === 'weft') say(`latency: round ${round - warmUps + 1} of ${pace.rounds}`)
   })
   const direct = seen.get('direct') ?? []
   const added = (name: Way, pick: (each: Seen) => number): number[] =>

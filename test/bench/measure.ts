@@ -26,13 +26,15 @@ export interface Load {
   readonly seconds: number
 }
 
-/** Load for so long, by wrk. */
+/** Load for so long, by wrk; it knows whole seconds only and is asked to end where these are more than was wanted. */
 export async function measure(proxy: Proxy, { path, connections, seconds }: Load): Promise<Measured> {
   const before = spentNs(proxy)
   const script = new URL('count.lua', import.meta.url).pathname
   const target = `http://127.0.0.1:${proxy.port}${path}`
-  const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '-s', script, target]
-  const { stdout } = await run('taskset', ['-c', '0', 'wrk', ...args])
+  const args = ['-t1', `-c${connections}`, `-d${Math.ceil(seconds)}s`, '-s', script, target]
+  const running = run('taskset', ['-c', '0', 'wrk', ...args])
+  const timer = Number.isInteger(seconds) ? undefined : setTimeout(() => running.child.kill('SIGINT'), seconds * 1000)
+  const { stdout } = await running.finally(() => clearTimeout(timer))
   const spent = spentNs(proxy) - before
   const seen = JSON.parse(stdout.slice(stdout.lastIndexOf('\n{') + 1)) as Seen
   return {

@@ -14,18 +14,19 @@ const SETTLE_MS = 2000
 const REQUEST = 'GET /1k HTTP/1.1\r\nHost: web\r\n\r\n'
 const [FEW, MANY] = [2, 1000]
 
-export async function memory(names: readonly ProxyName[], _pace: Pace, say: Say): Promise<Outcome> {
+export async function memory(names: readonly ProxyName[], pace: Pace, say: Say): Promise<Outcome> {
   const rows: string[][] = []
   const figures: unknown[] = []
   const verdicts: Verdict[] = []
+  const settle = (): Promise<void> => sleep(SETTLE_MS * Math.min(1, pace.seconds))
   {
     await using proxies = await Proxies.start({ files: { '1k': 1024 }, names, apart: true, services: FEW })
     for (const proxy of proxies.all) {
       await using _ = await kept(proxy, 1)
-      await sleep(SETTLE_MS)
+      await settle()
       const before = residentMb(proxy)
       await using __ = await kept(proxy, CONNECTIONS)
-      await sleep(SETTLE_MS)
+      await settle()
       const perThousand = ((residentMb(proxy) - before) / CONNECTIONS) * 1000
       rows.push([proxy.name, before.toFixed(0), perThousand.toFixed(1)])
       figures.push({ proxy: proxy.name, residentMb: before, mbPerThousand: perThousand })
@@ -36,7 +37,7 @@ export async function memory(names: readonly ProxyName[], _pace: Pace, say: Say)
   if (names.includes('weft')) {
     const few = figures.find((each) => (each as { proxy: string }).proxy === 'weft') as { residentMb: number }
     await using proxies = await Proxies.start({ files: {}, names: ['weft'], apart: true, services: MANY })
-    await sleep(SETTLE_MS)
+    await settle()
     const more = residentMb(proxies.all[0] as Proxy) - few.residentMb
     rows.push([`weft, ${MANY} services`, (few.residentMb + more).toFixed(0), '-'])
     figures.push({ proxy: 'weft', services: MANY, residentMb: few.residentMb + more })

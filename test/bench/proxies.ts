@@ -121,14 +121,15 @@ export class Proxies implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const child of this.#children) {
-      if (child.exitCode !== null) continue
+    const ends = this.#children.map(async (child) => {
+      if (child.exitCode !== null || child.signalCode !== null) return
       const ended = once(child, 'exit')
       child.kill('SIGTERM')
       const late = setTimeout(() => child.kill('SIGKILL'), 3000)
       await ended
       clearTimeout(late)
-    }
+    })
+    await Promise.all(ends)
     rmSync(this.#folder, { recursive: true })
   }
 }

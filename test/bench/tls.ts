@@ -71,7 +71,7 @@ function cpuSeconds(since?: NodeJS.CpuUsage): number {
   return (user + system) / 1e6
 }
 
-/** Handshakes for so long; how many a second of CPU, and how many of them were resumed. */
+/** Handshakes for so long; how many a second of CPU, and the share that was resumed of all behind the first. */
 async function shake(body: Body, seconds: number, resuming: boolean): Promise<{ rate: number; resumed: number }> {
   const before = process.cpuUsage()
   const until = performance.now() + 1000 * seconds
@@ -83,7 +83,7 @@ async function shake(body: Body, seconds: number, resuming: boolean): Promise<{ 
     client.close()
     server.close()
   }
-  return { rate: count / cpuSeconds(before), resumed: resumed / count }
+  return { rate: count / cpuSeconds(before), resumed: Math.min(1, resumed / Math.max(1, count - 1)) }
 }
 
 function exchange(from: Channel, to: Channel): Promise<void> {

@@ -2,7 +2,9 @@
 
 export interface Pace {
   readonly rounds: number
+  /** Of a window. Windows of less than one are for looking whether everything works: their figures mean nothing. */
   readonly seconds: number
+  /** Of load ahead of what counts; 0: none, all windows count. */
   readonly warmUpSeconds: number
 }
 

@@ -11,8 +11,8 @@ const repository = join(import.meta.dirname, '..', '..')
 /** veth: a pod's link. tcp_diag: which sockets listen. */
 const MODULES = ['veth', 'tcp_diag']
 
-/** What the smoke program and test/kernel/netns.ts run; the rest is busybox's. */
-const COMMANDS = ['ip', 'bpftool']
+/** What the smoke program and test/kernel/netns.ts run; the rest is busybox's, whose setpriv cannot leave rights out. */
+const COMMANDS = ['ip', 'bpftool', 'setpriv']
 
 const FOLDERS = ['bin', 'dev', 'proc', 'sys', 'run', 'tmp', 'objects']
 
@@ -37,7 +37,14 @@ export function layTree(root: string, parts: string): void {
   put(found('busybox'), 'bin/busybox')
   put(process.execPath, 'usr/bin/node')
   for (const command of COMMANDS) put(found(command), `usr/bin/${command}`)
-  const own = ['package.json', 'build/Release/weft.node', 'agent', 'test/kernel', 'test/kernels']
+  const own = [
+    'package.json',
+    'build/Release/weft.node',
+    'agent',
+    'lab/mesh/confined.ts',
+    'test/kernel',
+    'test/kernels',
+  ]
   for (const path of own) put(join(repository, path), join('weft', path))
   const programs = [
     process.execPath,

@@ -1,11 +1,13 @@
 // Runs inside a machine that has booted some kernel: the verifier takes every program, and every promise of the contract
-// is kept (test/kernel/contract.ts). A line a case, then the sum; main.ts reads them.
+// is kept (test/kernel/contract.ts), and an agent's capabilities are enough. A line a case, then the sum; main.ts reads them.
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { release } from 'node:os'
+import { AGENT_CAPABILITIES } from '../../agent/kernel/capabilities.ts'
 import { belowFloor, probe } from '../../agent/kernel/probe.ts'
 import { CONTRACT } from '../kernel/contract.ts'
+import { REFUSALS, saidWith, without } from '../kernel/rights.ts'
 import { bpfWorld } from '../kernel/world.ts'
 
 const CASE_MS = 60_000
@@ -69,6 +71,12 @@ if (belowFloor(release())) {
     await attempt(`the verifier takes every program of ${object}`, () => verify(object))
   }
   await attempt('pods can be captured', () => assert.deepEqual(probe(), { able: 'yes', cgroupRoot: '/sys/fs/cgroup' }))
+  for (const [deed, { lacks, says }] of Object.entries(REFUSALS)) {
+    await attempt(`an agent's capabilities are enough to ${deed}, and without ${lacks} they are not`, () => {
+      assert.equal(saidWith(AGENT_CAPABILITIES, deed), 'done')
+      assert.match(saidWith(without(lacks), deed), says)
+    })
+  }
   for (const [net, { states, run }] of CONTRACT.entries()) await attempt(states, () => keep(run, net))
   await attempt('no program is left behind', () => assert.equal(programs(), before))
 }

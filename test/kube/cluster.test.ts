@@ -20,6 +20,8 @@ import { createStore, type Store } from '../../lab/api/store.ts'
 
 const VIRTUAL_SERVICES = 'virtualservices.networking.istio.io'
 const DESTINATION_RULES = 'destinationrules.networking.istio.io'
+const AUTHORIZATION_POLICIES = 'authorizationpolicies.security.istio.io'
+const REQUEST_AUTHENTICATIONS = 'requestauthentications.security.istio.io'
 const PEER_AUTHENTICATIONS = 'peerauthentications.security.istio.io'
 const SLICES = 'endpointslices.discovery.k8s.io'
 const CRDS = readFileSync(join(import.meta.dirname, '../../lab/api/istio-crds.yaml'), 'utf8')
@@ -283,6 +285,41 @@ void describe('a cluster as a node sees it', { concurrency: true }, () => {
     s.virtualService({ hosts: ['reviews'], http: [rule('better')] })
     const better = await s.until(({ problems }) => problems.length === 0)
     assert.equal(destinationOf(better), 'better')
+  })
+
+  test('of what guards pods the last sound version stays, and one that never was opens nothing', async (t) => {
+    const s = seen()
+    const good = [{ from: [{ source: { namespaces: ['shop'] } }] }, {}]
+    const bad = [{ from: [{ source: { namespaces: [''] } }] }, {}]
+    s.store.create(AUTHORIZATION_POLICIES, named('known', { spec: { rules: good } }))
+    s.store.create(AUTHORIZATION_POLICIES, named('new', { spec: { rules: bad } }))
+    s.store.create(REQUEST_AUTHENTICATIONS, named('tokens', { spec: { jwtRules: [{ issuer: 'https://a' }] } }))
+    await s.start(t)
+    const rules = (name: string) =>
+      s.last.inventory.authorizationPolicies
+        .find(({ ref }) => ref.name === name)
+        ?.rules.map(({ from, when }) =>
+          [from, when].flat(2).map(({ attribute, values }) => `${attribute.kind} ${values.join()}`),
+        )
+    const [wanted, closed] = [
+      [['source.namespace shop'], []],
+      [['destination.port 0'], []],
+    ]
+    assert.deepEqual([rules('known'), rules('new')], [wanted, closed])
+    assert.equal(s.last.inventory.requestAuthentications[0]?.rules[0]?.issuer, 'https://a')
+    assert.deepEqual(
+      s.last.problems.map(({ object, field }) => `${object.name} ${field}`),
+      ['new spec.rules[0].from[0].source.namespaces[0]'],
+    )
+    s.store.modify(AUTHORIZATION_POLICIES, 'default', 'known', (object) => void (object.spec = { rules: bad }))
+    await s.until(() => s.last.problems.length === 2)
+    assert.deepEqual(rules('known'), wanted)
+    const dry = { 'istio.io/dry-run': 'true' }
+    s.store.modify(AUTHORIZATION_POLICIES, 'default', 'new', (object) => void (object.spec = { rules: good }))
+    await s.until(() => s.last.problems.length === 1)
+    s.store.modify(AUTHORIZATION_POLICIES, 'default', 'new', ({ metadata }) => void (metadata.annotations = dry))
+    await s.until(() => s.last.inventory.authorizationPolicies.some(({ dryRun }) => dryRun))
+    assert.deepEqual(rules('new'), wanted)
   })
 
   test('has nothing in force of a policy that never was good, nor of one that is deleted', async (t) => {

@@ -2,7 +2,16 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Cluster, DESTINATION_RULES, LEASES, PEER_AUTHENTICATIONS, until, VIRTUAL_SERVICES } from './replica.ts'
+import type { KubeObject } from '../../lab/api/object.ts'
+import {
+  AUTHORIZATION_POLICIES,
+  Cluster,
+  DESTINATION_RULES,
+  LEASES,
+  PEER_AUTHENTICATIONS,
+  until,
+  VIRTUAL_SERVICES,
+} from './replica.ts'
 
 const HOST = 'reviews.shop.svc.cluster.local'
 const route = (host = 'reviews') => ({ route: [{ destination: { host } }] })
@@ -264,6 +273,38 @@ void describe('weft controller', { concurrency: 2 }, () => {
     cluster.apply(PEER_AUTHENTICATIONS, 'web', { selector, mtls: { mode: 'PERMISSIVE' } })
     await until('nothing is demanded', () => enforced() === undefined)
     assert.equal(cluster.said(PEER_AUTHENTICATIONS, 'web')['Accepted']?.status, 'True')
+  })
+
+  test('of an AuthorizationPolicy it says what agents make of it, and which pods it does not reach', async (t) => {
+    const cluster = await Cluster.start(t)
+    const { store } = cluster
+    store.modify('namespaces', null, 'shop', ({ metadata }) => void (metadata.labels = { 'weft.dev/mesh': 'enabled' }))
+    const spec = { nodeName: 'node-1', containers: [{ name: 'app', image: 'app' }] }
+    store.create('pods', { metadata: { namespace: 'shop', name: 'web', labels: { app: 'web' } }, spec })
+    const running = (object: KubeObject): void => void (object.status = { phase: 'Running' })
+    store.modify('pods', 'shop', 'web', running, { subresource: 'status' })
+    const rules = [{ from: [{ source: { namespaces: ['shop'] } }] }]
+    cluster.apply(AUTHORIZATION_POLICIES, 'web', { selector: { matchLabels: { app: 'web' } }, rules })
+    cluster.apply(AUTHORIZATION_POLICIES, 'edge', {
+      targetRef: { kind: 'ServiceEntry', group: 'networking.istio.io', name: 'a' },
+    })
+    cluster.apply(AUTHORIZATION_POLICIES, 'odd', { rules: [{ when: [{ key: 'weather', values: ['fair'] }] }] })
+    const said = (name: string) => cluster.said(AUTHORIZATION_POLICIES, name)
+    await cluster.replica(t, 'one')
+    await until('all are said', () => ['web', 'edge', 'odd'].every((name) => 'Accepted' in said(name)))
+    assert.match(
+      said('web')['Enforced']?.message ?? '',
+      /^1 of 1 pods under it is not captured and take whatever comes: shop\/web$/,
+    )
+    assert.deepEqual(Object.keys(said('edge')).sort(), ['Accepted', 'PartiallyHonoured'])
+    assert.match(said('edge')['PartiallyHonoured']?.message ?? '', /^spec\.targetRef: has no effect/)
+    const { status, message } = said('odd')['Accepted']!
+    assert.equal(status, 'False')
+    assert.match(message, /^spec\.rules\[0\]\.when\[0\]\.key: 'weather' is no attribute .*such a rule allows nothing\)/)
+    const annotations = { 'weft.dev/captured': 'agent-1', 'weft.dev/service-account': 'default' }
+    const announce = ({ metadata }: KubeObject): void => void (metadata.annotations = annotations)
+    store.modify('pods', 'shop', 'web', announce)
+    await until('it is captured', () => said('web')['Enforced']?.status === 'True')
   })
 
   test('a thousand objects are written no faster than it is told', async (t) => {

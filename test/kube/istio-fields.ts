@@ -5,9 +5,15 @@ import { join } from 'node:path'
 import { format, resolveConfig } from 'prettier'
 import { Limited, Reported, type Shape } from '../../agent/kube/honoured.ts'
 import { DESTINATION_RULE_FIELDS, VIRTUAL_SERVICE_FIELDS } from '../../agent/kube/istio/fields.ts'
+import { AUTHORIZATION_POLICY_FIELDS, REQUEST_AUTHENTICATION_FIELDS } from '../../agent/kube/istio/security-fields.ts'
 
 /** Every kind that the page is about, and its table. */
-export const KINDS = { VirtualService: VIRTUAL_SERVICE_FIELDS, DestinationRule: DESTINATION_RULE_FIELDS } as const
+export const KINDS = {
+  VirtualService: VIRTUAL_SERVICE_FIELDS,
+  DestinationRule: DESTINATION_RULE_FIELDS,
+  AuthorizationPolicy: AUTHORIZATION_POLICY_FIELDS,
+  RequestAuthentication: REQUEST_AUTHENTICATION_FIELDS,
+} as const
 
 export const PAGE = join(import.meta.dirname, '../../docs/istio-fields.md')
 
@@ -49,12 +55,16 @@ function rowsOf(shape: Shape, path: string, seen: Map<Shape, string>): Row[] {
 
 const HEAD = `# Istio's fields, one by one
 
-What becomes of each field of VirtualService and DestinationRule, on the caller's side. An object is in force without the fields that
-are _reported_: its status, the log, \`/snapshot\` and \`weft_config_problem\` name each by its path, with the reason, as they do with fields
+What becomes of each field of VirtualService and DestinationRule, on the caller's side, and of AuthorizationPolicy and
+RequestAuthentication, on the callee's. An object is in force without the fields that are _reported_: its status, the log, \`/snapshot\` and \`weft_config_problem\` name each by its path, with the reason, as they do with fields
 that have no effect beside others. An object that the CRD or Istio's own rules refuse is not in force, and its last sound version stays. Fields
-that are in no table are reported, too. Paths begin at \`spec\`, \`[]\` is each entry of a list, \`*\` any name.
+that are in no table are reported, too, but in a rule of an AuthorizationPolicy: there they may narrow what it matches, and the object is
+refused. Of the two that guard something an object that never was sound opens nothing for it: a rule of an ALLOW that cannot be meant
+allows nothing, one of a DENY or CUSTOM matches whatever the rest of it does, and no token is good by such a rule of a
+RequestAuthentication. Paths begin at \`spec\`, \`[]\` is each entry of a list, \`*\` any name.
 
-This page is written by \`node test/kube/istio-fields.ts\`, of the tables that translations go by (\`agent/kube/istio/fields.ts\`).
+This page is written by \`node test/kube/istio-fields.ts\`, of the tables that translations go by (\`agent/kube/istio/fields.ts\`,
+\`agent/kube/istio/security-fields.ts\`).
 `
 
 /** The whole page as it is to be. */

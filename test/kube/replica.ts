@@ -16,13 +16,17 @@ import { createStore, type Store } from '../../lab/api/store.ts'
 import { applyManifests, readManifests } from '../../lab/cli/manifests.ts'
 import { Api as Client } from '../../lab/node/api.ts'
 import { kubeconfig, PROJECT } from '../../lab/state.ts'
+import { NETWORK } from '../network.ts'
 
 export const VIRTUAL_SERVICES = 'virtualservices.networking.istio.io'
 export const DESTINATION_RULES = 'destinationrules.networking.istio.io'
 export const PEER_AUTHENTICATIONS = 'peerauthentications.security.istio.io'
+export const AUTHORIZATION_POLICIES = 'authorizationpolicies.security.istio.io'
 export const LEASES = 'leases.coordination.k8s.io'
 const CRDS = readFileSync(join(PROJECT, 'lab/api/istio-crds.yaml'), 'utf8')
 
+/** Where replicas answer: other test processes look for free ports elsewhere. */
+const ADDRESS = `${NETWORK}9.3`
 /** Shown to replicas, of whoever asks for their pages. */
 const ADMINISTRATOR = 'of-the-administrator'
 
@@ -97,7 +101,7 @@ export class Cluster {
     const given = ['--kubeconfig', this.kubeconfig, '--identity', identity, '--admin-port', String(port), ...flags]
     const seconds = flags.includes('--lease-seconds') ? [] : ['--lease-seconds', '3']
     const lease = [...seconds, '--renew-seconds', '2', '--retry-ms', '200']
-    const address = ['--admin-address', '127.0.0.1']
+    const address = ['--admin-address', ADDRESS]
     const command = [join(PROJECT, 'agent/main.ts'), 'controller', ...lease, ...address, ...given]
     const replica = new Replica(spawn(process.execPath, command, { stdio: ['ignore', 'pipe', 'inherit'] }), port)
     t.after(() => replica.end('SIGKILL'))
@@ -139,7 +143,7 @@ export class Replica {
 
   async ask(page: string): Promise<string> {
     const headers = { authorization: `Bearer ${ADMINISTRATOR}` }
-    return (await fetch(`http://127.0.0.1:${this.#port}${page}`, { headers })).text()
+    return (await fetch(`http://${ADDRESS}:${this.#port}${page}`, { headers })).text()
   }
 
   /** The value of a series without labels, or with these. */
@@ -159,7 +163,7 @@ export async function until(what: string, isSo: () => boolean | Promise<boolean>
 }
 
 async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
+  const server = createServer().listen(0, ADDRESS)
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
   server.close()

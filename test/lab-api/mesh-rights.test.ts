@@ -61,6 +61,7 @@ const ROWS: Readonly<Record<string, { readonly may: readonly string[]; readonly 
       ...['list namespaces', 'watch services', 'list pods', 'watch pods', 'patch pods shop/a', 'watch nodes'],
       ...['watch endpointslices.discovery.k8s.io', 'list virtualservices.networking.istio.io'],
       ...['watch destinationrules.networking.istio.io', 'list peerauthentications.security.istio.io'],
+      ...['list authorizationpolicies.security.istio.io', 'watch requestauthentications.security.istio.io'],
       ...['watch configmaps istio-system/weft', 'watch configmaps weft-system/weft-roots'],
       ...[`create ${CSR}`, `get ${CSR} /a`, ...REVIEWS],
     ],
@@ -89,6 +90,9 @@ const ROWS: Readonly<Record<string, { readonly may: readonly string[]; readonly 
       ...['patch virtualservices.networking.istio.io/status shop/a', 'create events.events.k8s.io shop'],
       ...['patch destinationrules.networking.istio.io/status shop/a', 'patch events.events.k8s.io shop/a'],
       ...['patch peerauthentications.security.istio.io/status shop/a', 'watch configmaps istio-system/weft'],
+      ...['watch authorizationpolicies.security.istio.io', 'list requestauthentications.security.istio.io'],
+      ...['patch authorizationpolicies.security.istio.io/status shop/a'],
+      ...['patch requestauthentications.security.istio.io/status shop/a'],
       ...[
         'create leases.coordination.k8s.io weft-system',
         'update leases.coordination.k8s.io weft-system/weft-controller',

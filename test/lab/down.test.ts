@@ -62,10 +62,19 @@ async function pinnedPrograms(lab: TestLab): Promise<number[]> {
 const isLoaded = async (id: number): Promise<boolean> =>
   (await ran('bpftool', ['prog', 'show', 'id', String(id)])).code === 0
 
+/** Kills a process. One that ended between, as those do whose parent was killed before, is as dead. */
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch (error) {
+    assert.equal((error as NodeJS.ErrnoException).code, 'ESRCH')
+  }
+}
+
 /** Kills every process of the lab, one by one, as a crash of the machine's memory killer would. */
 async function killAll(lab: TestLab): Promise<number> {
   const pids = processesIn(cgroupOf(lab))
-  for (const pid of pids) process.kill(pid, 'SIGKILL')
+  for (const pid of pids) kill(pid)
   await eventually('all dead', () => Promise.resolve(processesIn(cgroupOf(lab)).length === 0))
   return pids.length
 }

@@ -26,6 +26,8 @@ import {
 const PER_SECOND = 300
 /** Longer than a second agent takes to be there, shorter than the first drains. */
 const SLOW_MS = 3_000
+/** An agent starts in a second or two, on a machine that has much else to do in more. */
+const START_MS = 20_000
 
 const MANIFESTS = [
   JSON.stringify({
@@ -99,16 +101,24 @@ test('a second agent takes the place of a living one: no new connection fails, r
   const beganMs = performance.now()
   const since = (): string => `${(performance.now() - beganMs).toFixed(0)} ms`
   second = await startAgent(lab, 'node-1', commandOf(first))
-  await eventually('the first hands over', () => {
-    const log = readFileSync(join(lab.place.logs, 'agent-node-1.log'), 'utf8')
-    return Promise.resolve(log.includes('"why":"taken"'))
-  })
+  await eventually(
+    'the first hands over',
+    () => {
+      const log = readFileSync(join(lab.place.logs, 'agent-node-1.log'), 'utf8')
+      return Promise.resolve(log.includes('"why":"taken"'))
+    },
+    START_MS,
+  )
   t.diagnostic(`handed over ${since()} after the start of the second`)
-  await eventually('the second is ready', async () => {
-    const response = await page(lab, 'node-1', 'readyz').catch(() => null)
-    const isWhole = response?.status === 200 && (await statusNow(lab)).whole
-    return isWhole
-  })
+  await eventually(
+    'the second is ready',
+    async () => {
+      const response = await page(lab, 'node-1', 'readyz').catch(() => null)
+      const isWhole = response?.status === 200 && (await statusNow(lab)).whole
+      return isWhole
+    },
+    START_MS,
+  )
   t.diagnostic(`ready at its port, with every pod captured, after ${since()}`)
   for (const answer of slow) assert.equal(await answer, '200 1 0')
   t.diagnostic(`requests in flight, of ${SLOW_MS} ms, were answered after ${since()}`)

@@ -11,6 +11,7 @@ import { connectAsUser } from '../../agent/kube/user-client.ts'
 import type { V1Pod } from '@kubernetes/client-node'
 import { readExposition, type Sample } from '../../lab/demo/exposition.ts'
 import { findCgroup2, labCgroup, makeCgroup } from '../../lab/node/cgroup.ts'
+import { ALLOWED, confined } from '../../lab/mesh/confined.ts'
 import { isMirror, MESH_NAMESPACE } from '../../lab/mesh/mirror-pod.ts'
 import { NETNS_FOLDER, nodeNetns } from '../../lab/node/network.ts'
 import { programLog, PROJECT } from '../../lab/state.ts'
@@ -130,7 +131,7 @@ export const commandOf = (pid: number): string[] =>
 
 /**
  * Starts an agent, or a controller, on a node beside those that the lab started, where these live: `weft lab down` ends it
- * too.
+ * too. It has the rights that theirs have.
  */
 export async function startAgent(
   lab: TestLab,
@@ -142,7 +143,7 @@ export async function startAgent(
   await makeCgroup(cgroup)
   const log = openSync(`${programLog(lab.place, role, node)}.next`, 'a')
   const enter = ['/bin/sh', '-c', 'echo $$ >"$0/cgroup.procs" && exec "$@"', cgroup]
-  const child = spawn('nsenter', onNode(lab, node, [...enter, ...command]), {
+  const child = spawn('nsenter', onNode(lab, node, [...enter, ...confined(ALLOWED[role]), ...command]), {
     stdio: ['ignore', log, log],
     cwd: PROJECT,
   })

@@ -7,12 +7,10 @@ import { Duplex } from 'node:stream'
 import { test, type TestContext } from 'node:test'
 import { connect as connectTls, createSecureContext } from 'node:tls'
 import { type World, world } from '../../agent/model/world.fixture.ts'
-import { identityOf } from '../../agent/model/identity.ts'
-import { DEFAULT_MESH_SETTINGS } from '../../agent/model/mesh-settings.ts'
-import { type Authority, authority, issue } from './certificates.ts'
+import { authority, issue } from './certificates.ts'
 import { ask, drainSocket, type Mesh, mesh, type MeshOptions, readUntil } from './mesh.ts'
+import { identify, type Nodes, ROOT, twoNodes } from './nodes.ts'
 
-const ROOT = authority('root')
 const FOREIGN = authority('foreign')
 const WEB = { ip: '10.96.0.1', port: 80 }
 const DB = { ip: '10.96.0.2', port: 3306 }
@@ -29,37 +27,8 @@ function places(captured: string | null = 'weft-agent-b'): World {
     .pods('web-v1', { ...there, behind: ['web', 'db', 'any'] })
 }
 
-interface Nodes {
-  readonly here: Mesh
-  readonly there: Mesh
-}
-
 function nodes(t: TestContext, of: World, limits: MeshOptions['limits'] = {}): Nodes {
-  const there = mesh(t, of, { captured: ['web-v1-1'], limits })
-  const here = mesh(t, of, { captured: ['caller-1'], limits, beyond: () => there })
-  identify(here, of, 'caller-1')
-  identify(there, of, 'web-v1-1')
-  return { here, there }
-}
-
-interface Shown {
-  readonly by?: Authority
-  readonly roots?: readonly Authority[]
-  readonly uris?: readonly string[]
-  readonly notAfter?: number
-}
-
-/** Gives a node the certificate of a pod. */
-function identify(node: Mesh, of: World, pod: string, { by = ROOT, roots = [ROOT], uris, notAfter }: Shown = {}): void {
-  const uri = identityOf(of.pod(pod), DEFAULT_MESH_SETTINGS) ?? ''
-  const issued = issue(by, { uris: uris ?? [uri], ...(notAfter === undefined ? {} : { notAfter }) })
-  node.plane.identify({
-    uri,
-    ...issued,
-    rootsPem: roots.map(({ certificatePem }) => certificatePem).join(''),
-    ticketSecret: new Uint8Array(32).fill(7),
-  })
-  assert.deepEqual(node.faults, [])
+  return twoNodes(t, of, { callers: ['caller-1'], callees: ['web-v1-1'] }, limits)
 }
 
 const GET = 'GET / HTTP/1.1\r\nhost: web\r\n\r\n'

@@ -19,9 +19,8 @@ import { nativeTransport } from '../../agent/proxy/transport/transport-native.ts
 import { nodeTransport } from '../../agent/proxy/transport/transport-node.ts'
 import type { AccessRecord } from '../../agent/telemetry/record.ts'
 import { type Sample, SERIES, type SeriesName } from '../../agent/telemetry/series.ts'
+import { NETWORK } from '../network.ts'
 
-// a network of its own for each test process: they run side by side
-const NETWORK = `127.${16 + (process.pid % 200)}.`
 const real = (ip: string): string =>
   ip
     .replace(/^10\.244\./, NETWORK)

@@ -13,9 +13,10 @@ import { Budget } from '../../agent/proxy/transport/budget.ts'
 import type { Channel, Transport } from '../../agent/proxy/transport/transport.ts'
 import { nativeTransport } from '../../agent/proxy/transport/transport-native.ts'
 import { nodeTransport } from '../../agent/proxy/transport/transport-node.ts'
+import { NETWORK } from '../network.ts'
 import { descriptors, Ground, Heard, type Pair, type Peer, until } from './pumped.ts'
 
-const IP = `127.${16 + (process.pid % 200)}.9.2`
+const IP = `${NETWORK}9.2`
 const MB = 1 << 20
 /** What a direction may hold: a pipe, or a few buffers. */
 const MOST_HELD = 256 * 1024

@@ -10,9 +10,12 @@ import { Credentials, type CredentialsOptions, type Secured, TlsError } from '..
 import type { Channel, ChannelSink, Transport } from '../../agent/proxy/transport/transport.ts'
 import { nativeTransport } from '../../agent/proxy/transport/transport-native.ts'
 import { nodeTransport } from '../../agent/proxy/transport/transport-node.ts'
+import { NETWORK } from '../network.ts'
 import { authority, issue } from './certificates.ts'
 
-export const IP = `127.${16 + (process.pid % 200)}.9.2`
+export const IP = `${NETWORK}9.2`
+/** For what comes at once, on a machine that has much else to do and a build that watches itself. */
+const PATIENCE_MS = 10_000
 
 export type Body = 'native' | 'node'
 export const BODIES: readonly Body[] = ['native', 'node']
@@ -31,7 +34,7 @@ const freshSocket = (): number => must(native().socketIn(-1, -1, 4, -1, NO_MARK)
 /** Connects two channels, the server's first. They are reset when the test ends. */
 export async function channels(t: TestContext, server: Transport, client: Transport): Promise<[Channel, Channel]> {
   const { accepted, port } = listening(server)
-  const there = await client.connect(freshSocket(), { ip: IP, port }, { timeoutMs: 1000, budget: UNBOUNDED })
+  const there = await client.connect(freshSocket(), { ip: IP, port }, { timeoutMs: PATIENCE_MS, budget: UNBOUNDED })
   const here = await accepted
   t.after(() => {
     here.reset()
@@ -81,7 +84,7 @@ async function dialled(client: Transport): Promise<{ channel: Channel; socket: S
   await once(server, 'listening')
   const accepted = once(server, 'connection') as Promise<[Socket]>
   const { port } = server.address() as { port: number }
-  const channel = await client.connect(freshSocket(), { ip: IP, port }, { timeoutMs: 1000, budget: UNBOUNDED })
+  const channel = await client.connect(freshSocket(), { ip: IP, port }, { timeoutMs: PATIENCE_MS, budget: UNBOUNDED })
   const [socket] = await accepted
   server.close()
   return { channel, socket }
@@ -202,9 +205,7 @@ export const write = (channel: Channel, text: string): void =>
 
 /** Waits until something holds, at most a few seconds. */
 export async function until(holds: () => boolean, what: string): Promise<void> {
-  for (let waited = 0; waited < 5000; waited += 5) {
-    if (holds()) return
-    await soon(5)
+  for (const limit = performance.now() + PATIENCE_MS; !holds(); await soon(5)) {
+    if (performance.now() > limit) throw new Error(`never: ${what}`)
   }
-  throw new Error(`never: ${what}`)
 }

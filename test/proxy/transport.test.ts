@@ -11,9 +11,10 @@ import { UNBOUNDED } from '../../agent/proxy/transport/budget.ts'
 import { type Channel, type ChannelSink, DEAF, type Transport } from '../../agent/proxy/transport/transport.ts'
 import { nativeTransport } from '../../agent/proxy/transport/transport-native.ts'
 import { nodeTransport } from '../../agent/proxy/transport/transport-node.ts'
+import { NETWORK } from '../network.ts'
 import { drainSocket } from './mesh.ts'
 
-const IP = `127.${16 + (process.pid % 200)}.9.1`
+const IP = `${NETWORK}9.1`
 
 function freshSocket(): number {
   return must(native().socketIn(-1, -1, 4, -1, NO_MARK), 'make a socket')

@@ -68,7 +68,11 @@ export const arrows: Readonly<Record<string, Arrow>> = {
     node: true,
     door: 'a subcommand asks the cluster through kube, the kernel through its room, the agents through their admin endpoint',
   },
-  'agent/config.ts': { rooms: ['agent/model', 'agent/settings.ts'], node: true, door: 'config is one table of flags' },
+  'agent/config.ts': {
+    rooms: ['agent/model', 'agent/settings.ts', 'agent/access-settings.ts'],
+    node: true,
+    door: 'config is one table of flags',
+  },
   'agent/worker.ts': {
     rooms: ['agent/config.ts', ...agentRooms.filter((room) => room !== 'agent/kube'), 'native'],
     node: true,

@@ -1,12 +1,14 @@
-// `npm test`: every test of the repository, in three passes. Tests beside pure code run in parallel; what stands under test/
-// touches the kernel and runs one file at a time; the last pass looks whether the others left anything behind.
+// `npm test`: every test of the repository, in four passes. Tests beside pure code run in parallel; of what stands under
+// test/, what needs nothing of the machine runs two files at a time and the rest one (together.ts says which); the last
+// pass looks whether the others left anything behind.
 // `npm test -- PATH…` runs only the files whose path starts with one of the words.
 import { globSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join, relative } from 'node:path'
 import { run } from 'node:test'
-import { tracesNow } from './traces.ts'
 import { emptyTally, joined, lineOf, skipsBeyond, type Tally, tallyLines } from './tally.ts'
+import { type Company, companyOf, longestFirst } from './together.ts'
+import { tracesNow } from './traces.ts'
 
 const repository = join(import.meta.dirname, '..', '..')
 const leftBehind = 'test/repository/left-behind.test.ts'
@@ -24,12 +26,14 @@ function passes(words: readonly string[]): Pass[] {
   const wanted = (file: string): boolean => words.length === 0 || words.some((word) => file.startsWith(word))
   const all = globSync(['agent/**/*.test.ts', 'lab/**/*.test.ts', 'test/**/*.test.ts'], { cwd: repository }).sort()
   const files = all.filter(wanted).filter((file) => file !== leftBehind)
-  const serial = (file: string): boolean => file.startsWith('test/') && !file.startsWith('test/repository/')
-  const kernel = files.filter(serial)
+  const of = (company: Company): string[] => files.filter((file) => companyOf(file) === company)
+  const [together, alone] = [longestFirst(of('together')), of('alone')]
+  const last = together.length + alone.length > 0 ? [leftBehind] : []
   return [
-    { name: 'beside the code', files: files.filter((file) => !serial(file)), concurrency: availableParallelism() },
-    { name: 'in the kernel and across rooms', files: kernel, concurrency: 1 },
-    { name: 'nothing left behind', files: kernel.length > 0 ? [leftBehind] : [], concurrency: 1 },
+    { name: 'beside the code', files: of('beside the code'), concurrency: availableParallelism() },
+    { name: 'across rooms', files: together, concurrency: Math.min(2, availableParallelism()) },
+    { name: 'in the kernel', files: alone, concurrency: 1 },
+    { name: 'nothing left behind', files: last, concurrency: 1 },
   ].filter(({ files: chosen }) => chosen.length > 0)
 }
 

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { analyse } from './analysis.ts'
+import { files, seen } from './analysis.fixture.ts'
 import { type Code, CODES, isAtLeast, type Severity } from './codes.ts'
-import type { AnalysisWorld, KnownService } from './world.ts'
+import type { AnalysisWorld } from './world.ts'
 import type { FlowRule, HttpRule, Retries, VirtualService } from '../policy.ts'
 import type { ConsistentHash, LoadBalancing, OutlierDetection } from '../traffic-policy.ts'
 import { hostOf, match, rule, to, type World, world } from '../world.fixture.ts'
@@ -12,37 +13,6 @@ import { clientTls } from '../traffic-policy.fixture.ts'
 const shop = (): World => {
   return world().service('front').service('catalog').pods('front').pods('catalog-v1').pods('catalog-v2')
 }
-
-/** What is analysed of a mesh, as if all of a cluster had been read. */
-function seen(mesh: World, more: Partial<AnalysisWorld> = {}): AnalysisWorld {
-  const { rootNamespace, services, workloads, ...policies } = mesh.inventory()
-  return {
-    from: 'cluster',
-    clusterDomain: 'cluster.local',
-    rootNamespace,
-    namespaces: ['default', 'other', rootNamespace],
-    services: services.map((service): KnownService => ({
-      service,
-      selector: service.externalName === null ? { app: service.name } : null,
-      places: service.ports.map((port, index) => {
-        return { field: `spec.ports[${index}]`, target: port.endpoints[0]?.address.port ?? null }
-      }),
-      otherPorts: [],
-    })),
-    pods: workloads.map(({ namespace, name, labels, joined }) => {
-      return { namespace, name, labels, joined, captured: 'weft-agent-1' }
-    }),
-    places: new Map(),
-    rejected: [],
-    unhonoured: [],
-    unread: [],
-    ...policies,
-    ...more,
-  }
-}
-
-const files = (mesh: World, more: Partial<AnalysisWorld> = {}): AnalysisWorld =>
-  seen(mesh, { from: 'files', namespaces: null, ...more })
 
 /** The shop with one VirtualService for front, of these rules. */
 const routed = (...http: Partial<HttpRule>[]): AnalysisWorld =>
@@ -147,9 +117,11 @@ interface Case {
 
 /** Codes that come up as files and clusters are read, before anything is analysed. */
 type OfReading = 'WEFT0107' | 'WEFT0108' | 'WEFT0110'
+/** Codes with a test of their own, authorization.test.ts. */
+type OfGuards = Extract<Code, `WEFT05${string}`>
 
 /** One or several a code: the type demands that none is left out. */
-const CASES: Readonly<Record<Exclude<Code, OfReading>, Case | readonly Case[]>> = {
+const CASES: Readonly<Record<Exclude<Code, OfReading | OfGuards>, Case | readonly Case[]>> = {
   WEFT0101: {
     bad: seen(shop(), { rejected: [{ object: ref, field: 'spec.http[0]', reason: 'is wrong' }] }),
     field: 'spec.http[0]',

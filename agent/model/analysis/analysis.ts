@@ -1,5 +1,6 @@
 // All that can be said of a set of objects before, or while, they are in force: pure, and in the order of the objects.
 
+import { analyseAuthorization } from './authorization.ts'
 import { analyseDestinations } from './destination.ts'
 import { analyseDestinationRules } from './destination-rule.ts'
 import { analyseRules } from './rules.ts'
@@ -31,6 +32,7 @@ const ANALYSES: readonly ((world: AnalysisWorld) => readonly Finding[])[] = [
   analyseDestinationRules,
   analyseServices,
   analysePeerAuthentications,
+  analyseAuthorization,
 ]
 
 /** All findings, by kind, namespace and name of their objects, then by code and field. */

@@ -10,7 +10,10 @@ interface Meaning {
   readonly says: string
 }
 
-/** By code: 01 is said of any object, 02 of VirtualServices, 03 of DestinationRules, 04 of Services and their guards. */
+/**
+ * By code: 01 is said of any object, 02 of VirtualServices, 03 of DestinationRules, 04 of Services and PeerAuthentications, 05
+ * of AuthorizationPolicies and RequestAuthentications, which are called guards here.
+ */
 export const CODES = {
   WEFT0101: { severities: ['error'], says: 'the object is not sound, and not in force' },
   WEFT0102: { severities: ['warning', 'info'], says: 'a field is not honoured, or not as it may be meant' },
@@ -58,6 +61,15 @@ export const CODES = {
   WEFT0402: { severities: ['warning'], says: 'a port that is not TCP goes past STRICT' },
   WEFT0403: { severities: ['warning'], says: 'STRICT for pods that are not there' },
   WEFT0404: { severities: ['warning'], says: 'pods under STRICT are not captured' },
+  WEFT0501: { severities: ['error'], says: 'the settings of the mesh have no authorizer of that name' },
+  WEFT0502: { severities: ['warning'], says: 'an ALLOW asks for requests where there are none, and matches nothing' },
+  WEFT0503: { severities: ['warning'], says: 'a DENY asks for requests alone, and denies all connections besides' },
+  WEFT0504: { severities: ['warning'], says: 'a rule of an ALLOW, or a text of another, that nobody can match' },
+  WEFT0505: { severities: ['info'], says: 'tokens are looked at, and nobody has to have one' },
+  WEFT0506: { severities: ['warning'], says: 'no pod carries the labels that a guard is for' },
+  WEFT0507: { severities: ['error', 'warning'], says: 'a guard is for a Service that is not there' },
+  WEFT0508: { severities: ['warning'], says: 'a trust domain that nobody is of' },
+  WEFT0509: { severities: ['warning'], says: 'pods that a guard is for are not captured' },
 } as const satisfies Readonly<Record<string, Meaning>>
 
 export type Code = keyof typeof CODES

@@ -1,6 +1,9 @@
 // What an analysis looks at, and what it finds: plain values, whether a cluster was read or files alone.
 
 import type { Code, Severity } from './codes.ts'
+import type { RequestAuthentication } from '../authentication/request-authentication.ts'
+import type { AuthorizationPolicy } from '../authorization/policy.ts'
+import type { MeshSettings } from '../mesh-settings.ts'
 import type { FlowRule, HttpRule, Problem, VirtualService } from '../policy.ts'
 import type { PeerAuthentication } from '../peer-authentication.ts'
 import type { Service, ServicePort } from '../service.ts'
@@ -74,6 +77,10 @@ export interface AnalysisWorld {
   readonly virtualServices: readonly VirtualService[]
   readonly destinationRules: readonly DestinationRule[]
   readonly peerAuthentications: readonly PeerAuthentication[]
+  readonly authorizationPolicies: readonly AuthorizationPolicy[]
+  readonly requestAuthentications: readonly RequestAuthentication[]
+  /** Null where they are not known: files without them. */
+  readonly mesh: MeshSettings | null
   /** By `keyOf` of a VirtualService; those of the model's own order where one is not there. */
   readonly places: ReadonlyMap<string, Places>
   /** Why objects are not in force. */
@@ -112,7 +119,8 @@ function indexOf(world: AnalysisWorld): Index {
   let index = INDICES.get(world)
   if (index === undefined) {
     const { services, pods, virtualServices, destinationRules } = world
-    const objects = [...virtualServices, ...destinationRules, ...world.peerAuthentications]
+    const guards = [...world.peerAuthentications, ...world.authorizationPolicies, ...world.requestAuthentications]
+    const objects = [...virtualServices, ...destinationRules, ...guards]
     const named = [...pods.map(({ namespace }) => namespace), ...objects.map(({ ref }) => ref.namespace)]
     index = {
       services: new Map(services.map((known) => [known.service.host, known])),

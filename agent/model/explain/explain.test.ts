@@ -13,7 +13,7 @@ const QUESTION: Question = {
   ...{ namespace: 'default', pod: 'front-1', host: 'reviews', port: null },
   ...{ method: 'GET', target: '/', headers: [], serverName: null, carriage: null },
 }
-const QUIET: Moment = { ejected: () => new Map(), isCapturedHere: (uid) => uid === 'uid-default-front-1' }
+const QUIET: Moment = { nowMs: 0, ejected: () => new Map(), isCapturedHere: (uid) => uid === 'uid-default-front-1' }
 
 const shop = (): World =>
   world()

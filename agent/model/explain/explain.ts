@@ -2,6 +2,7 @@
 // Nothing is drawn by chance: where chance decides, all that it may decide is told, with its share.
 
 import { addressText, canonicalIp, familyOf, type SocketAddress } from '../address.ts'
+import { normalizedTarget } from '../authorization/path.ts'
 import type { Backends } from '../backends.ts'
 import { isVisible } from '../destination.ts'
 import { type FlowFacts, serverNameOf } from '../flow-match.ts'
@@ -68,6 +69,8 @@ export interface Explained {
   readonly dialled: Dialled
   readonly request: RequestFacts
   readonly carriage: Carriage
+  /** Whom the connection's TLS asks for, as policies see it; null: nobody. */
+  readonly serverName: string | null
   /** The VirtualService in force, and those that speak of the host beside it, each with why it does not count. */
   readonly inForce: ObjectRef | null
   readonly others: readonly { readonly object: ObjectRef; readonly why: string }[]
@@ -90,14 +93,15 @@ export class Unanswerable extends Error {}
 
 /** Explains. Throws Unanswerable, with one sentence, where the question names what the mesh does not know. */
 export function explain(snapshot: Snapshot, question: Question): Explained {
-  const caller = callerOf(snapshot, question)
+  const caller = podOf(snapshot, question)
   const dialled = dial(snapshot, question, caller)
-  const request = requestOf(question, dialled)
-  const none = { caller, dialled, request, carriage: carriageOf(question, dialled) }
-  return none.carriage === 'flows' ? explainFlow(snapshot, none, question) : explainRequest(snapshot, none)
+  const request = requestOf(snapshot, question, dialled)
+  const serverName = serverNameOf(question.serverName)
+  const none = { caller, dialled, request, serverName, carriage: carriageOf(question, dialled) }
+  return none.carriage === 'flows' ? explainFlow(snapshot, none) : explainRequest(snapshot, none)
 }
 
-type Unruled = Pick<Explained, 'caller' | 'dialled' | 'request' | 'carriage'>
+type Unruled = Pick<Explained, 'caller' | 'dialled' | 'request' | 'serverName' | 'carriage'>
 
 /** What may have a say in what was dialled: the rules in force, who is passed over, and how destinations are looked at. */
 interface Standing {
@@ -155,15 +159,15 @@ function explainRequest(snapshot: Snapshot, none: Unruled): Explained {
 const PEER: SocketAddress = { ip: '192.0.2.2', port: 0 }
 
 /** A connection that is carried as bytes. */
-function explainFlow(snapshot: Snapshot, none: Unruled, question: Question): Explained {
-  const { caller } = none
+function explainFlow(snapshot: Snapshot, none: Unruled): Explained {
+  const { caller, serverName } = none
   const { target } = none.dialled
   const [ip] = caller.ips
   const flow: FlowFacts = {
     caller,
     dialled: target.address,
     peer: ip === undefined ? PEER : { ip, port: PEER.port },
-    serverName: serverNameOf(question.serverName),
+    serverName,
   }
   const ground = target.kind === 'service' ? null : groundOfFlow(snapshot, target, flow)
   const { inForce, others, at, own } = standingOf(snapshot, none, ground)
@@ -247,7 +251,8 @@ function shareOf(found: Forward): Share {
   return { percent: 100, host, subset, port, forward: found }
 }
 
-function callerOf(snapshot: Snapshot, { namespace, pod }: Question): Workload {
+/** A pod by its name. Throws Unanswerable where none is known. */
+export function podOf(snapshot: Snapshot, { namespace, pod }: Pick<Question, 'namespace' | 'pod'>): Workload {
   for (const workload of snapshot.workloadByUid.values()) {
     if (workload.namespace === namespace && workload.name === pod) return workload
   }
@@ -332,7 +337,11 @@ function portsText({ ports }: Service): string {
   return ports.length === 0 ? 'it has none' : `it has ${ports.map(({ port }) => port).join(', ')}`
 }
 
-function requestOf({ host, method, target, headers }: Question, dialled: Dialled): RequestFacts {
+/** As it is read: with the path made plain, as the mesh's settings say. Throws Unanswerable where that cannot be meant. */
+function requestOf({ settings }: Snapshot, question: Question, dialled: Dialled): RequestFacts {
+  const { host, method, headers } = question
+  const target = normalizedTarget(question.target, settings.mesh.pathNormalization)
+  if (target === null) throw new Unanswerable('the path cannot be meant: the answer is 400')
   const linesOf = (name: string): readonly string[] => headers.filter(([own]) => own === name).map(([, value]) => value)
   const { port } = dialled.target.address
   const named = host.includes(':') ? `[${host}]` : host

@@ -15,9 +15,12 @@ import { type Snapshot, workloadAt } from '../snapshot.ts'
 import type { Fault } from '../policy.ts'
 import type { ConnectionPool, OutlierDetection } from '../traffic-policy.ts'
 import type { ObjectRef } from '../workload.ts'
+import { type Call, type ExplainedVerdict, type Reached, verdictsOf } from './verdicts.ts'
 
 /** What only the node knows of this moment. */
 export interface Moment {
+  /** Milliseconds since 1970. */
+  readonly nowMs: number
   /** Until when endpoints (`ip:port`) are ejected from a scope, in milliseconds since 1970. */
   ejected(scope: string): ReadonlyMap<string, number>
   /** Whether a pod is captured on this very node: it is reached past any TLS of the mesh. */
@@ -60,6 +63,10 @@ export interface ExplainedShare {
   readonly limits: Partial<ConnectionPool>
   readonly outliers: OutlierDetection | null
   readonly endpoints: readonly ExplainedEndpoint[]
+  /** What is said at its pods, where policies are for them. */
+  readonly verdicts: readonly ExplainedVerdict[]
+  /** Pods that policies are for and that were not asked about: there are too many. */
+  readonly unjudged: number
 }
 
 export interface Explanation {
@@ -85,12 +92,13 @@ export interface ExplainedForward extends Fault {
 /** The document of an explanation. */
 export function documentOf(snapshot: Snapshot, explained: Explained, moment: Moment): Explanation {
   const { caller, dialled, carriage, inForce, others, rules, outcome } = explained
+  const call = { ...explained, isCaptured: moment.isCapturedHere(caller.uid), nowMs: moment.nowMs }
   return {
     node: snapshot.settings.node,
     snapshot: snapshot.version,
     caller: {
       pod: `${caller.namespace}/${caller.name}`,
-      isCaptured: moment.isCapturedHere(caller.uid),
+      isCaptured: call.isCaptured,
       identity: identityOf(caller, snapshot.settings.mesh),
     },
     dialled: { address: dialledText(dialled), stands: standsText(explained), protocol: dialled.port?.protocol ?? null },
@@ -98,7 +106,7 @@ export function documentOf(snapshot: Snapshot, explained: Explained, moment: Mom
     inForce: inForce === null ? null : refText(inForce),
     others: others.map(({ object, why }) => ({ object: refText(object), why })),
     rules: rules.map((rule) => ({ ...rule, object: refText(rule.object) })),
-    outcome: outcome.kind === 'forward' ? forwardOf(snapshot, outcome, moment) : outcome,
+    outcome: outcome.kind === 'forward' ? forwardOf(snapshot, outcome, { call, moment }) : outcome,
   }
 }
 
@@ -116,23 +124,29 @@ function standsText({ dialled: { target, service, port } }: Explained): string {
   }
 }
 
-function forwardOf(snapshot: Snapshot, outcome: Outcome & { kind: 'forward' }, moment: Moment): ExplainedForward {
+interface Asking {
+  readonly call: Call
+  readonly moment: Moment
+}
+
+function forwardOf(snapshot: Snapshot, outcome: Outcome & { kind: 'forward' }, asking: Asking): ExplainedForward {
   const { kind, shares, mirrors, delay, abort } = outcome
   return {
     ...{ kind, delay, abort },
-    shares: shares.map((share) => shareOf(snapshot, share, moment)),
+    shares: shares.map((share) => shareOf(snapshot, share, asking)),
     mirrors: mirrors.map(({ percent, destination }) => ({ percent, destination: destinationText(destination) })),
   }
 }
 
-function shareOf(snapshot: Snapshot, { percent, forward, ...to }: Share, moment: Moment): ExplainedShare {
+function shareOf(snapshot: Snapshot, { percent, forward, ...to }: Share, { call, moment }: Asking): ExplainedShare {
   const none = { target: null, authority: null, timeoutMs: null, retries: null, changes: null, outliers: null }
   if (forward === null) {
-    const nothing = { rules: [], balancer: '', limits: {}, endpoints: [] }
+    const nothing = { rules: [], balancer: '', limits: {}, endpoints: [], verdicts: [], unjudged: 0 }
     return { ...none, ...nothing, percent, destination: destinationText(to), isKnown: false }
   }
   const { backends, target, authority, timeoutMs, retries, changes } = forward
   const { policy } = backends
+  const reached = reachedOf(snapshot, backends, moment)
   return {
     percent,
     destination: destinationText(backends),
@@ -143,7 +157,8 @@ function shareOf(snapshot: Snapshot, { percent, forward, ...to }: Share, moment:
     balancer: balancerText(backends),
     limits: Object.fromEntries(Object.entries(policy.pool).filter(([, limit]) => limit !== null)),
     outliers: policy.outliers,
-    endpoints: endpointsOf(snapshot, backends, moment),
+    endpoints: endpointsOf(snapshot, backends, { moment, reached }),
+    ...verdictsOf(snapshot, call, forward, reached),
   }
 }
 
@@ -164,18 +179,31 @@ function balancerText({ policy: { balancing }, affinitySeconds }: Backends): str
   return affinitySeconds === null ? balancing.simple : `session affinity of the Service, ${affinitySeconds} s`
 }
 
-function endpointsOf(snapshot: Snapshot, backends: Backends, moment: Moment): ExplainedEndpoint[] {
+/** How each endpoint is reached. */
+function reachedOf(snapshot: Snapshot, backends: Backends, moment: Moment): readonly Reached[] {
+  return backends.endpoints.map((endpoint) => {
+    const workload = workloadAt(snapshot, endpoint)
+    const isNear = workload !== null && moment.isCapturedHere(workload.uid)
+    const link = isNear ? linkNear(snapshot, endpoint, backends) : linkTo(snapshot, endpoint, backends)
+    return { endpoint, link, isNear }
+  })
+}
+
+interface Serving {
+  readonly moment: Moment
+  readonly reached: readonly Reached[]
+}
+
+function endpointsOf(snapshot: Snapshot, backends: Backends, { moment, reached }: Serving): ExplainedEndpoint[] {
   const ejected = moment.ejected(backends.policy.scope)
   const names = new Set(ejected.keys())
   const tiers = tiersOf(backends, { health: { ejected: () => (names.size === 0 ? null : names) } })
   const shares = new Map(
     tiers.flatMap(({ endpoints, share }) => endpoints.map((each) => [each, (100 * share) / endpoints.length])),
   )
-  return backends.endpoints.map((endpoint) => {
+  return reached.map(({ endpoint, link, isNear }) => {
     const workload = workloadAt(snapshot, endpoint)
     const until = ejected.get(nameOf(endpoint)) ?? null
-    const isNear = workload !== null && moment.isCapturedHere(workload.uid)
-    const link = isNear ? linkNear(snapshot, endpoint, backends) : linkTo(snapshot, endpoint, backends)
     return {
       address: addressText(endpoint.address),
       pod: workload === null ? null : `${workload.namespace}/${workload.name}`,

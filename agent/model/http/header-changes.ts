@@ -47,17 +47,34 @@ function putTogether(changes: readonly HeaderChanges[]): HeadEdit {
 
 /** A field as it is written, one character a byte; '' where it may not be: it would be another field, or none. */
 export function fieldLine(name: string, value: string): string {
-  if (UNCHANGEABLE.has(name) || !NAME.test(name) || !VALUE.test(value)) return ''
-  return `${name}: ${bytesOf(value)}\r\n`
+  return isSendable(name, value) ? `${name}: ${wireOf(value)}\r\n` : ''
+}
+
+/** Whether fieldLine() writes a field at all. */
+export function isSendable(name: string, value: string): boolean {
+  return !UNCHANGEABLE.has(name) && NAME.test(name) && VALUE.test(value)
 }
 
 /** RFC 9110 §5.1 (token), §5.5: no control but the tab. */
 const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
 const VALUE = /^[^\0-\x08\n-\x1f\x7f]*$/
 const BEYOND_ASCII = /[^\0-\x7f]/
+const BEYOND_BYTES = /[^\0-\xff]/
 
-/** UTF-8, as the object was written in. */
-function bytesOf(text: string): string {
+/** A text as it leaves: UTF-8, as the object was written in, one character a byte, as texts of heads are that came. */
+export function wireOf(text: string): string {
   if (!BEYOND_ASCII.test(text)) return text
   return Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join('')
+}
+
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** The text that wireOf() makes this of, where there is one: what came is to leave as it came. What is text already stays. */
+export function textOf(wire: string): string {
+  if (!BEYOND_ASCII.test(wire) || BEYOND_BYTES.test(wire)) return wire
+  try {
+    return UTF8.decode(Uint8Array.from(wire, (char) => char.charCodeAt(0)))
+  } catch {
+    return wire
+  }
 }

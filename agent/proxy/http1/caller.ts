@@ -196,9 +196,10 @@ export class Http1Caller implements ChannelSink {
   startBody(): void {
     this.#state = 'body'
     const { store } = this
+    const exchange = this.#exchange
     const at = this.#feedBody(store.bytes, store.from, store.to)
     if (at >= 0) store.from = at
-    this.channel.resume()
+    if (this.body.done || exchange?.bodySink !== null) this.channel.resume() // else it has had enough already
     if (this.#ended && !this.body.done) this.end()
   }
 

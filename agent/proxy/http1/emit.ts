@@ -57,7 +57,7 @@ export function emitRequest(head: Head, how: RequestOut, out: Buffer, at: number
   }
   if (edit !== null) p = put(out, edit.lines, p)
   if (how.clientCert !== null) p = line(out, put(out, how.clientCert, put(out, 'x-forwarded-client-cert: ', p)))
-  const wantsTrailers = head.wantsTrailers && head.minor > 0 // HTTP/1.0 cannot be sent any
+  const wantsTrailers = head.passesTrailers
   if (wantsTrailers) p = put(out, 'te: trailers\r\n', p)
   if (how.upgrade && head.upgrade >= 0) p = emitUpgrade(head, wantsTrailers ? 'te, upgrade' : 'upgrade', out, p)
   else if (wantsTrailers) p = put(out, 'connection: te\r\n', p)
@@ -122,7 +122,8 @@ export function emitAnswer(answer: Answer, out: Buffer, at: number): number {
     const isUnsaid = body.length > 0 && !fields.some(([name]) => name === 'content-type')
     if (isUnsaid && !isGone(edit, 'content-type')) p = put(out, 'content-type: text/plain\r\n', p)
   }
-  if (!isGone(edit, 'date')) p = put(out, `date: ${new Date().toUTCString()}\r\n`, p)
+  const isDated = fields.some(([name]) => name === 'date')
+  if (!isDated && !isGone(edit, 'date')) p = put(out, `date: ${new Date().toUTCString()}\r\n`, p)
   for (const [name, value] of fields) if (!isGone(edit, name)) p = put(out, fieldLine(name, value), p)
   if (edit !== null) p = put(out, edit.lines, p)
   if (answer.close) p = put(out, 'connection: close\r\n', p)

@@ -190,6 +190,15 @@ export class Head extends Scanner {
     return isWord(this.bytes, from, this.base + (this.spans[4 * index + 1] as number), name)
   }
 
+  /** Names of all fields, in lower case, each once. */
+  names(): readonly string[] {
+    const names = new Set<string>()
+    for (let index = 0; index < this.count; index++) {
+      names.add(this.text(this.spans[4 * index] as number, this.spans[4 * index + 1] as number).toLowerCase())
+    }
+    return [...names]
+  }
+
   /** Value of field `index`, one character a byte; `recurring` spares a string where it is as the last time. */
   value(index: number, recurring: Recurring | null = null): string {
     const { spans } = this
@@ -204,6 +213,45 @@ export class Head extends Scanner {
       value = value === undefined ? this.value(index) : `${value},${this.value(index)}`
     }
     return value
+  }
+
+  /** Likewise, of those fields alone that go any further: none that is for this hop, but those that are written anew. */
+  passed(name: string): string | undefined {
+    switch (name) {
+      case 'upgrade':
+        return this.passesUpgrade ? this.value(this.upgrade) : undefined
+      case 'te':
+        return this.passesTrailers ? 'trailers' : undefined
+      case 'connection':
+        if (!this.passesUpgrade) return this.passesTrailers ? 'te' : undefined
+        return this.passesTrailers ? 'te, upgrade' : 'upgrade'
+      case 'transfer-encoding':
+        return this.chunked ? 'chunked' : undefined
+      case 'trailer':
+        return this.chunked ? this.header(name) : undefined
+    }
+    let value: string | undefined
+    for (let index = 0; index < this.count; index++) {
+      if ((this.kinds[index] as number) >= FIRST_HOP || !this.isNamed(index, name)) continue
+      value = value === undefined ? this.value(index) : `${value},${this.value(index)}`
+    }
+    return value
+  }
+
+  /** Whether `Upgrade` goes on. That to h2c does not: the request is served as HTTP/1.1, as RFC 9110 §7.8 allows. */
+  get passesUpgrade(): boolean {
+    return this.upgrade >= 0 && !this.value(this.upgrade).toLowerCase().includes('h2c')
+  }
+
+  /** Whether `TE: trailers` does: HTTP/1.0 cannot be sent any. */
+  get passesTrailers(): boolean {
+    return this.wantsTrailers && this.minor > 0
+  }
+
+  /** Values of the fields of a name (lower case), one a line. */
+  values(name: string): readonly string[] {
+    const indices = Array.from({ length: this.count }, (_, index) => index)
+    return indices.filter((index) => this.isNamed(index, name)).map((index) => this.value(index))
   }
 
   /** Value of the first field of a kind, or null. */

@@ -32,6 +32,7 @@ function asked(limits: { readonly kept: number; readonly budget?: number }) {
   const exchanges: Exchange[] = []
   const options = {
     ...{ port: 80, authority: 'a', requestId: () => 'id', limits: HEAD_LIMITS, lastResponse: () => false },
+    pathNormalization: () => 'BASE' as const,
   }
   const caller = new Http1Caller(channel, options, { serve: (one) => exchanges.push(one), finished: () => {} }, null)
   caller.next()
@@ -81,4 +82,36 @@ test('bodies are kept in half of what a pod may hold: the rest is for what canno
   assert.equal(sink.pieces.join('').length, 70_000)
   assert.ok(!exchange.resendable)
   assert.ok(budget.held < 5000, String(budget.held))
+})
+
+test('a body is read ahead as far as is asked, and then sent from its first byte, whatever is kept for retries', () => {
+  for (const kept of [0, 4, 2 ** 20]) {
+    const { exchange, comes, sends } = asked({ kept })
+    const told: [string, boolean][] = []
+    exchange.readAhead(8, (body, isWhole) => told.push([body.toString(), isWhole]))
+    comes(chunk('12345'))
+    assert.deepEqual(told, [])
+    comes(chunk('67890') + chunk('abc'))
+    assert.deepEqual(told, [['12345678', false]])
+    const sink = sends()
+    comes(`${chunk('def')}0\r\n\r\n`)
+    assert.deepEqual([sink.pieces.join(''), sink.isWhole], ['1234567890abcdef', true], String(kept))
+  }
+})
+
+test('a body that is whole is told so, and one that would take more than its pod may hold ends the request', () => {
+  const { exchange, comes, sends } = asked({ kept: 0 })
+  const told: [string, boolean][] = []
+  exchange.readAhead(5, (body, isWhole) => told.push([body.toString(), isWhole]))
+  comes(`${chunk('12345')}0\r\n\r\n`)
+  assert.deepEqual(told, [['12345', true]])
+  const sink = sends()
+  assert.deepEqual([sink.pieces.join(''), sink.isWhole], ['12345', true])
+
+  const poor = asked({ kept: 0, budget: 10_000 })
+  let stopped: string | null = null
+  poor.exchange.during((reason) => (stopped = reason.code), null)
+  poor.exchange.readAhead(2 ** 20, () => assert.fail('it is never whole'))
+  for (let i = 0; i < 20; i++) poor.comes(chunk('y'.repeat(1000)))
+  assert.equal(stopped, 'BUFFER_LIMIT')
 })

@@ -1,5 +1,6 @@
 // One HTTP/1.x request of a caller, and the writing of its response.
 
+import { normalizedTarget } from '../../model/authorization/path.ts'
 import { MeshError } from '../../model/failure.ts'
 import { headEdit } from '../../model/http/header-changes.ts'
 import { NO_CHANGES } from '../../model/http/route.ts'
@@ -48,6 +49,8 @@ export class Http1Exchange implements Exchange {
   #kept: Store | null = null
   #keepLimit = 0
   #bodyBegun = false
+  /** What comes of the body is read before it is sent: nobody else has it. */
+  #isAhead = false
   #copy: BodyCopy | null = null
   #stop: Stop | null = null
   #ended: (() => void) | null = null
@@ -81,11 +84,15 @@ export class Http1Exchange implements Exchange {
     const host = head.host < 0 ? null : head.value(head.host, said.host)
     const place = usual(method, target, host, said) ?? addressed(method, target, host, caller.options.authority)
     if (typeof place === 'string') return new MeshError('BAD_REQUEST', place)
+    const plain = place.target.startsWith('/')
+      ? normalizedTarget(place.target, caller.options.pathNormalization())
+      : place.target
+    if (plain === null) return new MeshError('BAD_REQUEST', 'the request target has no path that can be meant')
     said.soundHost = host
     if (method === 'CONNECT' && head.requestFraming() !== 'none') {
       return new MeshError('BAD_REQUEST', 'CONNECT with content')
     }
-    return new Http1Exchange(caller, head, method, place)
+    return new Http1Exchange(caller, head, method, { target: plain, authority: place.authority })
   }
 
   header(name: string): string | undefined {
@@ -129,6 +136,7 @@ export class Http1Exchange implements Exchange {
     if (this.#bodyBegun) {
       const kept = this.#kept
       if (kept !== null && kept.length > 0) sink.bodyBytes(kept.bytes, kept.from, kept.to, this.channel)
+      if (this.bodySink !== sink) return // it has had enough
       if (this.received) sink.bodyEnd(this.#caller.body.trailers)
       else this.channel.resume()
       return
@@ -139,6 +147,42 @@ export class Http1Exchange implements Exchange {
     const isHopeless = this.framing === 'length' && this.head.contentLength > this.#keepLimit
     if (this.#keepLimit > 0 && this.framing !== 'none' && !isHopeless) this.#kept = new Store(this.channel.budget)
     this.#caller.startBody()
+  }
+
+  readAhead(most: number, told: (body: Buffer, isWhole: boolean) => void): void {
+    if (this.framing === 'none') {
+      told(Buffer.alloc(0), true)
+      return
+    }
+    this.#kept ??= new Store(this.channel.budget)
+    this.#isAhead = true
+    const over = (isWhole: boolean): void => {
+      const kept = this.#kept as Store
+      this.detachBody()
+      this.#isAhead = false
+      told(kept.bytes.subarray(kept.from, Math.min(kept.to, kept.from + most)), isWhole)
+    }
+    this.bodySink = {
+      bodyBytes: () => {
+        const { budget } = this.channel
+        if ((this.#kept as Store).length > most) over(false)
+        else if (budget.spent) this.stop(budget.failure())
+      },
+      bodyEnd: () => over(true),
+    }
+    if (this.#withheld) this.#goOn()
+    if (this.#bodyBegun) {
+      this.sendBody(this.bodySink)
+      return
+    }
+    this.#bodyBegun = true
+    this.#caller.startBody()
+  }
+
+  /** Has a caller send its body that waits to be told so. */
+  #goOn(): void {
+    this.#continued = true
+    if (this.head.minor > 0) this.channel.write(CONTINUE, 0, CONTINUE.length, null)
   }
 
   detachBody(): void {
@@ -171,7 +215,7 @@ export class Http1Exchange implements Exchange {
    */
   #keep(kept: Store, bytes: Buffer, from: number, to: number): void {
     const isBeyond = kept.length + to - from > this.#keepLimit || this.channel.budget.scarce
-    if (isBeyond && this.bodySink !== null) this.#dropKept()
+    if (isBeyond && this.bodySink !== null && !this.#isAhead) this.#dropKept()
     else kept.append(bytes, from, to)
   }
 
@@ -200,6 +244,7 @@ export class Http1Exchange implements Exchange {
   }
 
   interim(head: Head): void {
+    if (head.status === 100 && this.#continued) return // it has been told already
     if (head.status === 100) this.#continued = true
     if (this.head.minor === 0) return // RFC 9110 §15.2: HTTP/1.0 knows none
     writeResponse(this.channel, head, { framing: 'none', connection: null, edit: null })
@@ -268,6 +313,8 @@ export class Http1Exchange implements Exchange {
     this.#caller.abort()
   }
 }
+
+const CONTINUE = Buffer.from('HTTP/1.1 100 Continue\r\n\r\n')
 
 /** A path asked of the host that the request before was asked of, which has been looked at then; else null. */
 function usual(method: string, target: string, host: string | null, said: Said): Addressed | null {

@@ -1,5 +1,6 @@
 // What a caller's connection is told of where it came in, and who serves the requests that it brings.
 
+import type { PathNormalization } from '../../model/mesh-settings.ts'
 import type { MeshError } from '../../model/failure.ts'
 import type { Exchange } from '../exchange.ts'
 import type { HeadLimits } from './scan.ts'
@@ -24,6 +25,8 @@ export interface CallerOptions {
   /** Makes a request id. */
   readonly requestId: () => string
   readonly limits: HeadLimits
+  /** What of a path is made plain before anything looks at it. */
+  readonly pathNormalization: () => PathNormalization
   /** Whether the node is draining: then each response is a connection's last. */
   readonly lastResponse: () => boolean
 }

@@ -118,7 +118,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
     this.heard = this.#sent = false
     this.#chunked = exchange.framing === 'chunked'
     this.#connect = exchange.method === 'CONNECT'
-    this.#upgrade = exchange.head.upgrade >= 0 && upgradable(exchange.head)
+    this.#upgrade = exchange.head.passesUpgrade
     try {
       this.#sendHead(exchange, rewritten)
     } catch (thrown) {
@@ -382,11 +382,6 @@ export class Http1Upstream implements ChannelSink, BodySink {
     this.#finished = true
     this.channel.shutdown()
   }
-}
-
-/** Which upgrades are passed on. h2c is not: the request is served as HTTP/1.1, as RFC 9110 §7.8 allows. */
-function upgradable(head: Head): boolean {
-  return !head.value(head.upgrade).toLowerCase().includes('h2c')
 }
 
 /** A request line or Host field may hold it: visible characters of one byte each. */

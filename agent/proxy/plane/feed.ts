@@ -8,6 +8,7 @@ import type { Counters } from '../../telemetry/series.ts'
 import type { BreakerMemory } from './breaker-cells.ts'
 import type { SharedCounts } from './counts.ts'
 import type { IdentityCredentials } from './identities.ts'
+import type { KeySet } from './key-sets.ts'
 import type { Limits } from './limits.ts'
 import type { ClientTlsMaterial } from './materials.ts'
 
@@ -48,6 +49,10 @@ export type ToWorker =
   | { readonly type: 'material'; readonly material: ClientTlsMaterial }
   /** No rule asks for it any more. */
   | { readonly type: 'no-material'; readonly name: string }
+  /** What tokens are verified by from now on. */
+  | { readonly type: 'keys'; readonly keySet: KeySet }
+  /** No rule asks for it any more. */
+  | { readonly type: 'no-keys'; readonly name: string }
   | { readonly type: 'flows'; readonly flows: readonly Flow[] }
   | { readonly type: 'scrape'; readonly id: number }
   /** Stop accepting; end what is open when it is done, or after `graceMs`; then end the thread. */
@@ -64,6 +69,8 @@ export type FromWorker =
   /** One object of it cannot be in force; its last good form stays, and so does all else of the version. */
   | { readonly type: 'refused'; readonly version: number; readonly refusal: Refusal }
   | { readonly type: 'counters'; readonly id: number; readonly counters: Counters }
+  /** A set of keys does not have the one of a token, or is none: there may be a newer one. */
+  | { readonly type: 'stale-keys'; readonly name: string }
   /** Something that should not happen, for the log. */
   | { readonly type: 'fault'; readonly why: string }
   | { readonly type: 'heartbeat' }

@@ -3,8 +3,9 @@
 import { ENDPOINTS, SCOPES } from './breaker-cells.ts'
 import type { HandshakeLimits } from './handshakes.ts'
 import { HEAD_LIMITS, type HeadLimits } from '../http1/scan.ts'
+import type { TokenLimits } from '../tokens.ts'
 
-export interface Limits extends HeadLimits, HandshakeLimits {
+export interface Limits extends HeadLimits, HandshakeLimits, TokenLimits {
   /** Accepted connections of one pod at once, both directions. */
   readonly podConnections: number
   /**
@@ -12,6 +13,8 @@ export interface Limits extends HeadLimits, HandshakeLimits {
    * Who would hold more is reset (HTTP: 503).
    */
   readonly podBufferBytes: number
+  /** Questions to authorizers about requests to one pod that are under way at once through a worker. */
+  readonly podQuestions: number
   readonly connectTimeoutMs: number
   /**
    * On legs that leave the pod: how long bytes may stay unacknowledged before the peer is taken for dead. A peer that does
@@ -59,6 +62,7 @@ export const DEFAULT_LIMITS: Limits = {
   podHandshakes: 1000,
   podHandshakesPerSecond: 500,
   podBufferBytes: 256 * 2 ** 20,
+  podQuestions: 1000,
   connectTimeoutMs: 10_000,
   userTimeoutMs: 5 * 60_000,
   connectRetries: 2,
@@ -79,6 +83,10 @@ export const DEFAULT_LIMITS: Limits = {
   breakerScopes: SCOPES,
   breakerEndpoints: ENDPOINTS,
   sweepMs: 1000,
+  tokenBytes: 16 * 1024,
+  tokenCacheEntries: 2000,
+  tokenCacheBytes: 16 * 2 ** 20,
+  keysAskMs: 30_000,
 }
 
 /** The settings that bound the data path, by their flags. */
@@ -95,12 +103,17 @@ export interface LimitSettings {
   readonly 'sniff-ms': number
   readonly 'handshake-timeout-ms': number
   readonly 'pod-handshakes': number
+  readonly 'pod-questions': number
   readonly 'pod-handshakes-per-second': number
   readonly 'pool-idle-seconds': number
   readonly 'pod-connections': number
   readonly 'pod-buffer-mb': number
   readonly 'breaker-scopes': number
   readonly 'breaker-endpoints': number
+  readonly 'token-bytes': number
+  readonly 'token-cache-entries': number
+  readonly 'token-cache-mb': number
+  readonly 'jwks-ask-seconds': number
 }
 
 /** What the settings say of bounds and time-outs; a flag has the unit that its name ends with. */
@@ -118,11 +131,16 @@ export function limitsOf(settings: LimitSettings): Partial<Limits> {
     sniffMs: settings['sniff-ms'],
     helloMs: settings['handshake-timeout-ms'],
     podHandshakes: settings['pod-handshakes'],
+    podQuestions: settings['pod-questions'],
     podHandshakesPerSecond: settings['pod-handshakes-per-second'],
     pooledIdleMs: settings['pool-idle-seconds'] * 1000,
     podConnections: settings['pod-connections'],
     podBufferBytes: settings['pod-buffer-mb'] * 2 ** 20,
     breakerScopes: settings['breaker-scopes'],
     breakerEndpoints: settings['breaker-endpoints'],
+    tokenBytes: settings['token-bytes'],
+    tokenCacheEntries: settings['token-cache-entries'],
+    tokenCacheBytes: settings['token-cache-mb'] * 2 ** 20,
+    keysAskMs: settings['jwks-ask-seconds'] * 1000,
   }
 }

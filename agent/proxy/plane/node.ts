@@ -13,10 +13,12 @@ import type { Identities } from './identities.ts'
 import type { Limits } from './limits.ts'
 import type { Live, Place } from './live.ts'
 import type { Materials } from './materials.ts'
-import type { Mirrors } from './mirrors.ts'
+import type { SideRequests } from './side-requests.ts'
 import type { NodeLoad } from './load.ts'
 import type { Pools } from './pool.ts'
 import type { Budget } from '../transport/budget.ts'
+import type { Authorizers } from '../authorizer.ts'
+import type { Tokens } from '../tokens.ts'
 import type { Channel, Transport } from '../transport/transport.ts'
 
 /** A captured pod in the hands of this worker. */
@@ -65,8 +67,10 @@ export interface MeshNode {
   readonly nowMs: () => number
   readonly identities: Identities
   readonly materials: Materials
+  readonly tokens: Tokens
   readonly deadlines: Deadlines
-  readonly mirrors: Mirrors
+  readonly mirrors: SideRequests
+  readonly authorizers: Authorizers
   readonly account: Account
   readonly random: Random
   readonly limits: Limits

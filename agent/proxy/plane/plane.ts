@@ -2,6 +2,7 @@
 
 import type { Flow } from '../../kernel/accounts.ts'
 import type { Captured, Sockets } from '../../kernel/kernel.ts'
+import type { RequestAuthentication } from '../../model/authentication/request-authentication.ts'
 import { nothing, type Refusal } from '../../model/build.ts'
 import { MeshError } from '../../model/failure.ts'
 import type { Piece } from '../../model/delta.ts'
@@ -13,6 +14,7 @@ import type { AccessLog } from '../../telemetry/access.ts'
 import { Cells } from '../../telemetry/cells.ts'
 import { Account, type Clock, type Direction } from '../../telemetry/ledger.ts'
 import type { Counters } from '../../telemetry/series.ts'
+import { Authorizers } from '../authorizer.ts'
 import { serve } from '../connection.ts'
 import { accountFlows } from './flows.ts'
 import { breakerMemory } from './breaker-cells.ts'
@@ -26,15 +28,16 @@ import { DEFAULT_LIMITS, type Limits } from './limits.ts'
 import { Deadlines } from './deadlines.ts'
 import { Live } from './live.ts'
 import { type ClientTlsMaterial, Materials } from './materials.ts'
-import { Mirrors } from './mirrors.ts'
 import { NodeAffinities } from './affinities.ts'
 import { NodeLoad } from './load.ts'
 import type { JoinedPod, MeshNode } from './node.ts'
 import { Pools } from './pool.ts'
 import { requestIds } from './request-id.ts'
+import { MIRRORS_PER_POD, SideRequests } from './side-requests.ts'
 import { Budget } from '../transport/budget.ts'
 import { inSlices } from './slices.ts'
 import { Swap, type Taken } from './swap.ts'
+import { Tokens } from '../tokens.ts'
 import type { Transport } from '../transport/transport.ts'
 import { nodeTransport } from '../transport/transport-node.ts'
 
@@ -53,6 +56,8 @@ export interface PlaneOptions {
   readonly counts?: Counts
   /** What they bound and eject together, and which of them this is. */
   readonly breakers?: Pick<BreakersOptions, 'memory' | 'column'>
+  /** Hears that a token wants a newer set of keys. */
+  readonly onStaleKeys?: (name: string) => void
   /** Hears of an object that cannot be in force. */
   readonly onRefused?: (refusal: Refusal) => void
 }
@@ -103,8 +108,10 @@ export class DataPlane {
       nowMs: () => CLOCK.wall(),
       identities: new Identities(...clocks),
       materials: new Materials(...clocks),
+      tokens: new Tokens({ limits: bounds, nowMs: () => CLOCK.wall(), onStale: options.onStaleKeys ?? (() => {}) }),
       deadlines: new Deadlines(),
-      mirrors: new Mirrors(),
+      mirrors: new SideRequests(MIRRORS_PER_POD),
+      authorizers: new Authorizers(bounds.podQuestions),
       account,
       random,
       limits: bounds,
@@ -112,7 +119,7 @@ export class DataPlane {
       snapshot: nothing(),
       draining: false,
     }
-    this.#aimRecords()
+    this.#aimRecords(null)
     this.#swap = new Swap(this.node, (refusal) => this.#onRefused(refusal))
     this.node.transport.tick(performance.now())
   }
@@ -142,13 +149,16 @@ export class DataPlane {
   #swapped(before: Snapshot): void {
     this.#isSwapped = true
     const { pools, snapshot } = this.node
-    this.#aimRecords()
+    this.#aimRecords(before)
     this.node.live.recheck(() => this.node.snapshot)
     void inSlices(pools.drainEndpoints((endpoint) => hasLeft(before, snapshot, endpoint)))
   }
 
-  #aimRecords(): void {
+  #aimRecords(before: Snapshot | null): void {
     const { account, snapshot } = this.node
+    if (snapshot.requestAuthentications !== before?.requestAuthentications) {
+      account.recorder.hide(parametersIn(snapshot.requestAuthentications.values()))
+    }
     const faults = account.recorder.configure(accessLogOf(snapshot.settings.mesh, this.#records))
     for (const why of faults) this.#onFault(`ConfigMap weft: ${why}`)
   }
@@ -218,7 +228,9 @@ export class DataPlane {
     pod.released = true
     if (gone) {
       this.node.live.stopPod(pod)
-      this.node.mirrors.stopPod(pod, new MeshError('SHUTDOWN', 'its pod is gone'))
+      for (const side of [this.node.mirrors, this.node.authorizers]) {
+        side.stopPod(pod, new MeshError('SHUTDOWN', 'its pod is gone'))
+      }
     }
     if (pod.connections === 0) pod.sockets.close()
   }
@@ -254,7 +266,13 @@ export class DataPlane {
     account.cells.plain('weft_proxy_upstreams_idle').value = pools.idle
     account.cells.plain('weft_breaker_cells_exhausted_total').value = breakers.exhausted
     account.cells.plain('weft_access_records_dropped_total').value = account.access.dropped
-    return account.cells.dump(Date.now(), (uid) => snapshot.workloadByUid.has(uid))
+    const nowMs = Date.now()
+    return [
+      ...account.cells.dump(nowMs, (uid) => snapshot.workloadByUid.has(uid)),
+      ...account.judgements.dump(nowMs, ({ namespace, name }) => {
+        return snapshot.authorizationPolicies.get(namespace)?.some(({ source }) => source.ref.name === name) === true
+      }),
+    ]
   }
 
   /** Stops accepting, ends connections with their next answer or as they fall silent, and all of them after `graceMs`. */
@@ -268,7 +286,7 @@ export class DataPlane {
       await delay(Math.min(STOP_POLL_MS, graceMs))
     }
     node.live.stop()
-    node.mirrors.stop(new MeshError('SHUTDOWN', 'the agent stops'))
+    for (const side of [node.mirrors, node.authorizers]) side.stop(new MeshError('SHUTDOWN', 'the agent stops'))
     node.pools.drain()
     node.breakers.close()
     await delay(0)
@@ -296,6 +314,11 @@ function holdOff(pod: JoinedPod): void {
     pod.isHeldOff = false
     if (!pod.released) for (const acceptor of pod.acceptors) acceptor.resume()
   }, HOLD_OFF_MS).unref()
+}
+
+/** Parameters that tokens are taken from, anywhere in the mesh: a caller's node records them too. */
+function parametersIn(all: Iterable<readonly RequestAuthentication[]>): readonly string[] {
+  return [...all].flat().flatMap(({ rules }) => rules.flatMap(({ fromParams }) => fromParams))
 }
 
 /** How often a stopping worker looks whether all connections have ended. */
