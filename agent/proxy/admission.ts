@@ -53,13 +53,16 @@ const NO_CHANGES: readonly HeaderChanges[] = []
 export function admit(applicant: Applicant, leg: Leg): Admitted | MeshError | Promise<Admitted | MeshError> {
   const { call, caller, route, world, consented } = applicant
   const way = wayOf(caller, leg, world)
-  const protection = way.callee == null ? null : protectionOf(world, way.callee, leg.endpoint.address.port)
-  if (way.callee == null || protection === null || (isOpen(protection) && !isTunnel(applicant.errand))) {
-    const cargo = { client: call.peer.ip, serverName: call.serverName, request: null, consented }
-    const permit = permitted(world, way, cargo)
-    return permit instanceof MeshError ? permit : { permit, route, response: NO_CHANGES, cargo }
+  const { callee } = way
+  if (callee != null) {
+    const protection = protectionOf(world, callee, leg.endpoint.address.port)
+    if (!isOpen(protection) || isTunnel(applicant.errand)) {
+      return new Admission(applicant, leg, { way, callee, protection }).begin()
+    }
   }
-  return new Admission(applicant, leg, { way, callee: way.callee, protection }).begin()
+  const cargo = { client: call.peer.ip, serverName: call.serverName, request: null, consented }
+  const permit = permitted(world, way, cargo)
+  return permit instanceof MeshError ? permit : { permit, route, response: NO_CHANGES, cargo }
 }
 
 /** Whether it may come to a tunnel, which outlives its request and is judged again by what that was. */
