@@ -1,11 +1,12 @@
 // Root of a node's control side: the cluster in, captures and snapshots out, and the admin endpoint over all of it.
 
-import type { Server } from 'node:http'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { pino, type Logger } from 'pino'
 import { Accounting } from './node/accounting.ts'
+import { AdminPort } from './node/admin-port.ts'
 import { Captures } from './node/captures.ts'
+import { removeInstallation } from './cni/installation.ts'
+import { cniPlacesOf, NodeCni } from './node/cni.ts'
 import { ClientTlsMaterials } from './node/client-tls.ts'
 import { CLOCK } from './node/clock.ts'
 import { type AgentConfig, listOf, pinRootOf, runDirOf, workersOf } from './config.ts'
@@ -14,12 +15,15 @@ import { LocalIdentities } from './node/identities.ts'
 import { type KeySets, keySetsBy } from './node/key-sets.ts'
 import { HeldFolder } from './identity/held.ts'
 import { announce } from './kube/announce.ts'
-import { connectKube } from './kube/client.ts'
+import { connectKube, type KubeClient } from './kube/client.ts'
 import { Cluster, type ClusterView } from './kube/cluster.ts'
+import { type DaemonSetPlace, hasOtherPod, isGoing } from './kube/daemon-set.ts'
 import { followSecret } from './kube/secret.ts'
 import { openKernel } from './kernel/bpf.ts'
-import { findCgroupRoot, findKubeletCgroup, findPods } from './kernel/discover.ts'
-import { handOverPath, isLived, offerHandOver, takeOver } from './kernel/hand-over.ts'
+import { doubtOf, findCgroupRoot, podTrees } from './kernel/cgroup-mounts.ts'
+import { findPods } from './kernel/discover.ts'
+import { findKubeletCgroup } from './kernel/kubelet-cgroup.ts'
+import { handOverPath } from './kernel/hand-over.ts'
 import type { Kernel } from './kernel/kernel.ts'
 import { identityOf } from './model/identity.ts'
 import type { Problem } from './model/policy.ts'
@@ -32,7 +36,9 @@ import { limitsOf } from './proxy/plane/limits.ts'
 import { askForCertificate } from './signing/certificates.ts'
 import { Roots } from './signing/published-roots.ts'
 import { StrictGrace } from './node/strict-grace.ts'
-import { type AdminPages, type Gate, startAdmin } from './telemetry/admin.ts'
+import { Succession } from './node/succession.ts'
+import { removeTraces } from './node/traces.ts'
+import { type AdminPages, startAdmin } from './telemetry/admin.ts'
 import { snapshotPage } from './telemetry/snapshot-page.ts'
 import { renderMetrics } from './telemetry/metrics.ts'
 import { renderNodeSeries } from './telemetry/node-series.ts'
@@ -42,10 +48,8 @@ import { DataSide } from './node/workers.ts'
 
 /** How long the port of the admin endpoint is waited for while the agent before gives it up. */
 const ADMIN_WAIT_MS = 10_000
-const ADMIN_POLL_MS = 50
-/** An agent that lives on this node and does not hand over is spoken of after so long. */
-const HAND_OVER_PATIENCE_MS = 30_000
-const HAND_OVER_POLL_MS = 100
+/** How long the API server may take to say how it is with the DaemonSet: the kubelet waits for the end. */
+const ASK_WITHIN_MS = 2_000
 /** How much longer than its pod an identity is kept: others hear of the pod's end a little later. */
 const IDENTITY_LINGER_MS = 30_000
 
@@ -59,7 +63,12 @@ export async function runAgent(config: AgentConfig): Promise<void> {
   const log = pino({ level: config['log-level'], base: { agent: name } })
   const machine = thisMachine(config['cgroup-root'] ?? findCgroupRoot())
   const ability = probe(machine)
-  if (ability.able === 'yes') return new Agent({ config, node, name, cgroupRoot: ability.cgroupRoot, log }).run()
+  if (ability.able === 'yes') {
+    const doubt = config['cgroup-root'] === null && config['pods-cgroup'] === null ? doubtOf(ability.cgroupRoot) : null
+    if (doubt !== null) log.warn({ doubt }, 'pods may not be found')
+    const client = connectKube(config.kubeconfig)
+    return new Agent({ config, node, name, cgroupRoot: ability.cgroupRoot, client, log }).run()
+  }
   const reason = ability.able === 'no' ? ability.needs : ability.why
   if (machine.euid !== 0) throw new Error(reason)
   await runUnable(config, { node, name, reason, log })
@@ -70,6 +79,7 @@ interface AgentParts {
   readonly node: string
   readonly name: string
   readonly cgroupRoot: string
+  readonly client: KubeClient
   readonly log: Logger
 }
 
@@ -78,6 +88,7 @@ class Agent {
   readonly #kernel: Kernel
   readonly #data: DataSide
   readonly #captures: Captures
+  readonly #cni: NodeCni
   readonly #identities: LocalIdentities
   readonly #roots: Roots
   readonly #grace: StrictGrace
@@ -85,7 +96,7 @@ class Agent {
   readonly #keySets: KeySets
   readonly #accounting: Accounting
   readonly #cluster: Cluster
-  readonly #handOverPath: string
+  readonly #succession: Succession
   readonly #problemLog: ProblemLog
   readonly #questions = questionPages({
     inventory: () => this.#cluster.inventory(),
@@ -94,24 +105,25 @@ class Agent {
     standings: () => this.#captures.standings(),
     keySetOf: (name) => this.#keySets.stateOf(name),
   })
-  readonly #gate: Gate
+  readonly #admin: AdminPort
   #view: ClusterView | null = null
   /** It can carry and secure what its pods do: it has been so once. */
   #isAble = false
 
   constructor(parts: AgentParts) {
-    const { config, node, name, cgroupRoot, log } = parts
+    const { config, node, name, cgroupRoot, client, log } = parts
     this.#parts = parts
-    this.#handOverPath = handOverPath(runDirOf(config))
     this.#problemLog = new ProblemLog(log)
-    this.#gate = gateBy(config.kubeconfig, { resource: 'agents', name: node })
-    const client = connectKube(config.kubeconfig)
+    const gate = gateBy(config.kubeconfig, { resource: 'agents', name: node })
+    const listen = { address: config['admin-address'], port: config['admin-port'] }
+    this.#admin = new AdminPort(() => startAdmin(this.#pages(), gate, listen))
     this.#kernel = openKernel({
       cgroupRoot,
       pinRoot: pinRootOf(config),
       proberCgroup: config['prober-cgroup'] ?? findKubeletCgroup(cgroupRoot),
       onRelease: (...last) => this.#accounting.close(...last),
     })
+    this.#succession = new Succession({ kernel: this.#kernel, path: handOverPath(runDirOf(config)), log })
     this.#data = new DataSide({
       start: {
         handles: this.#kernel.handles(),
@@ -154,37 +166,30 @@ class Agent {
       changed: () => this.#logProblems(),
       nowMs: () => performance.now(),
     })
+    const trees = config['pods-cgroup'] === null ? podTrees(cgroupRoot) : [config['pods-cgroup']]
     const services = () => this.#cluster.inventory().services
     this.#keySets = keySetsBy(config, { data: this.#data, services, changed: () => this.#logProblems(), clock: CLOCK })
+    this.#cni = new NodeCni({ config, closedNamespaces: () => this.#view && this.#cluster.closedNamespaces(), log })
     this.#captures = new Captures({
       kernel: this.#kernel,
       data: this.#data,
-      find: (uids) => findPods(uids, config['pods-cgroup'] ?? cgroupRoot),
-      retryMs: config['retry-capture-ms'],
-      leaveMs: config['leave-seconds'] * 1000,
+      find: (uids) => findPods(uids, trees),
+      ...{ retryMs: config['retry-capture-ms'], leaveMs: config['leave-seconds'] * 1000 },
       lackOf: (pod) => this.#identities.lackOf(pod),
       securityOf: (pod) => this.#securityOf(pod),
       older: (uid) => this.#accounting.older(uid),
-      agentName: name,
+      ...{ agentName: name, fromStart: this.#cni.fromStart },
       announce: (workload, agent) => announce(client, workload, agent),
       log,
     })
-    const options = {
-      node,
-      clusterDomain: config['cluster-domain'],
-      rootNamespace: config['root-namespace'],
-      namespace: config.namespace,
-      sandboxedRuntimes: listOf(config['sandboxed-runtimes']),
-      settleMs: config['settle-ms'],
-    }
-    this.#cluster = new Cluster(client, options, { log, view: (view) => this.#take(view) })
+    this.#cluster = new Cluster(client, clusterOptions(node, config), { log, view: (view) => this.#take(view) })
   }
 
   async run(): Promise<void> {
     const { node, log } = this.#parts
     const stopped = stopSignal()
-    const isSuccessor = isLived(this.#handOverPath)
-    const early = isSuccessor ? null : await this.#startAdmin()
+    const isSuccessor = this.#succession.hasOther
+    if (!isSuccessor) await this.#admin.open()
     void this.#roots.start() // never rejects, as the next: reflectors log and try again
     void this.#cluster.start()
     this.#clientTls.start()
@@ -198,66 +203,31 @@ class Agent {
     const able = this.#data.whenApplied().then(() => this.#identities.settle(() => isTold))
     const begun = await Promise.race([ended, able.then(() => 'able' as const)])
     this.#isAble = begun === 'able'
-    const isFree = begun === 'able' && (await this.#takeOver(ended))
+    const isFree = begun === 'able' && (await this.#succession.takeOver(ended))
     // captures have not begun: whatever is in force is another's
-    if (!isFree) return this.#stop(early, 'unbegun')
-    const admin = early ?? (await this.#startAdmin(ADMIN_WAIT_MS))
+    if (!isFree) return this.#stop('unbegun')
+    await this.#admin.open(ADMIN_WAIT_MS)
     this.#captures.start()
-    const { promise: taken, resolve } = Promise.withResolvers<'taken'>()
-    const offer = this.#kernel.lasting ? this.#offerHandOver(() => resolve('taken')) : null
-    const why = await Promise.race([ended, taken])
-    offer?.close()
-    await this.#stop(admin, why)
-  }
-
-  /**
-   * Takes the listeners of the agent before, and waits until it has let go: two that capture would be one too many. Returns
-   * false where this one was told to stop first.
-   */
-  async #takeOver(ended: Promise<unknown>): Promise<boolean> {
-    let isOver = false
-    void ended.then(() => (isOver = true))
-    const askedMs = performance.now()
-    let isLogged = false
-    while (!isOver && this.#kernel.lasting && isLived(this.#handOverPath)) {
-      try {
-        const given = takeOver(this.#handOverPath)
-        if (given !== null) this.#kernel.adopt(given)
-      } catch (error) {
-        this.#parts.log.warn({ reason: (error as Error).message }, 'the agent before cannot be asked')
-      }
-      if (!isLogged && performance.now() - askedMs > HAND_OVER_PATIENCE_MS) {
-        isLogged = true
-        this.#parts.log.warn('an agent lives on this node and does not hand over: waiting for its end')
-      }
-      await sleep(HAND_OVER_POLL_MS)
-    }
-    return !isOver
-  }
-
-  /** Null where it cannot be offered: the next agent then opens listeners of its own. */
-  #offerHandOver(onTaken: () => void): ReturnType<typeof offerHandOver> | null {
-    try {
-      return offerHandOver(this.#handOverPath, () => this.#kernel.captured().values(), onTaken)
-    } catch (error) {
-      this.#parts.log.warn({ reason: (error as Error).message }, 'no hand-over to a next agent')
-      return null
-    }
+    this.#cni.start(this.#captures)
+    const why = await this.#succession.hold(ended, () => this.#isNextThere())
+    await this.#stop(why)
+    if (why === 'taken' && this.#parts.config['when-replaced'] === 'stay') await this.#succession.idle(ended)
   }
 
   /** `taken`: another agent carries on, with our listeners. `unbegun`: nothing is captured yet by this one. */
-  async #stop(admin: Server | null, why: 'told' | 'taken' | 'unbegun'): Promise<void> {
+  async #stop(why: 'told' | 'taken' | 'unbegun'): Promise<void> {
     const { config, log } = this.#parts
-    const how = why !== 'told' || (config['on-stop'] === 'keep' && this.#kernel.lasting) ? 'keep' : 'release'
-    log.info({ captures: how, why }, 'agent stopping')
-    const closeAdmin = (): void => {
-      admin?.close()
-      admin?.closeAllConnections()
-    }
+    const isLast = why !== 'taken' && (await this.#isLast())
+    const isKept = !isLast && (why !== 'told' || (config['on-stop'] === 'keep' && this.#kernel.lasting))
+    const how = isKept ? 'keep' : 'release'
+    log.info({ captures: how, why, isLast }, 'agent stopping')
     if (why === 'taken') {
       this.#kernel.retire()
-      closeAdmin() // its port is waited for
+      this.#admin.close()
     }
+    this.#cni.stop()
+    // first: pods that start meanwhile would be refused
+    if (isLast && config.cni) this.#tidy('CNI plug-in', () => removeInstallation(cniPlacesOf(config)))
     this.#cluster.stop()
     this.#roots.stop()
     this.#identities.stop()
@@ -268,8 +238,43 @@ class Agent {
     await this.#data.stop(config['drain-seconds'] * 1000)
     this.#accounting.stop()
     // one that has come meanwhile has taken over what there is
-    this.#kernel.close(how === 'keep' || (this.#kernel.lasting && isLived(this.#handOverPath)) ? 'keep' : 'remove')
-    closeAdmin()
+    const hasNext = this.#kernel.lasting && this.#succession.hasOther
+    this.#tidy('captures', () => this.#kernel.close(how === 'keep' || hasNext ? 'keep' : 'remove'))
+    this.#admin.close()
+    if (isLast && !hasNext) this.#tidy('traces', () => removeTraces(config))
+  }
+
+  /** What cannot be removed stays, and is told: connections are to end in order all the same. */
+  #tidy(what: string, remove: () => void): void {
+    try {
+      remove()
+    } catch (error) {
+      this.#parts.log.error({ what, reason: (error as Error).message }, 'left on the node: it cannot be removed')
+    }
+  }
+
+  /** Whether no agent will come after this one: the DaemonSet that it belongs to goes. Where nobody can say, one will. */
+  async #isLast(): Promise<boolean> {
+    const isGone = await this.#askOfDaemonSet((client, at) => isGoing(client, at, ASK_WITHIN_MS))
+    return isGone && !this.#succession.hasOther // in this order: what this agent offered is closed by the next turn
+  }
+
+  /** Whether the agent that is to take this one's place is there already, ready or not. */
+  #isNextThere(): Promise<boolean> {
+    const { node, name } = this.#parts
+    return this.#askOfDaemonSet((client, at) => hasOtherPod(client, { ...at, node, pod: name }, ASK_WITHIN_MS))
+  }
+
+  /** What the API says of the DaemonSet that this agent belongs to. No where it belongs to none, or nobody can say. */
+  async #askOfDaemonSet(ask: (client: KubeClient, at: DaemonSetPlace) => Promise<boolean>): Promise<boolean> {
+    const { config, client, log } = this.#parts
+    if (config.daemonset === null) return false
+    try {
+      return await ask(client, { namespace: config.namespace, name: config.daemonset })
+    } catch (error) {
+      log.warn({ reason: (error as Error).message }, 'cannot ask for the DaemonSet: captures are kept')
+      return false
+    }
   }
 
   #take(view: ClusterView): void {
@@ -295,24 +300,6 @@ class Agent {
     return [...(this.#view?.problems ?? []), ...this.#clientTls.problems, ...this.#keySets.problems]
   }
 
-  /** Listens; a port that is taken is waited for so long. Throws where it cannot. */
-  async #startAdmin(waitMs = 0): Promise<Server> {
-    const { config } = this.#parts
-    const deadline = performance.now() + waitMs
-    for (;;) {
-      try {
-        return await startAdmin(this.#pages(), this.#gate, {
-          address: config['admin-address'],
-          port: config['admin-port'],
-        })
-      } catch (error) {
-        const isTaken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
-        if (!isTaken || performance.now() > deadline) throw error
-        await sleep(ADMIN_POLL_MS)
-      }
-    }
-  }
-
   #pages(): AdminPages {
     const { node, name } = this.#parts
     return {
@@ -321,7 +308,8 @@ class Agent {
       status: async () => {
         const { silent: count } = await this.#data.scrape()
         const silent = count === 0 ? [] : [`${count} of ${workersOf(this.#parts.config)} workers do not answer`]
-        const facts = { node, agent: name, version: ownVersion(), pods: this.#captures.standings() }
+        const { startWindow } = this.#cni
+        const facts = { node, agent: name, version: ownVersion(), startWindow, pods: this.#captures.standings() }
         return agentStatus({ ...facts, unready: this.#unready(), lacks: [...silent, ...this.#lacks()] })
       },
       snapshot: () => snapshotPage(this.#cluster.inventory(), this.#problems()),
@@ -342,6 +330,7 @@ class Agent {
       olderClosed: this.#grace.closed,
       certificates: this.#identities.standings(),
       lacks: this.#lacks(),
+      cni: this.#cni.requests(),
     }
     const carried = await renderMetrics([...counters, this.#keySets.counters()])
     return `${carried}\n${await renderNodeSeries(facts)}`
@@ -355,7 +344,7 @@ class Agent {
       trouble === null || this.#roots.pem() === null
         ? []
         : [`the roots that are published cannot be used, the last ones stay: ${trouble}`]
-    const lacks = [...this.#captures.lacks, ...this.#grace.lacks, ...untrusted]
+    const lacks = [...this.#captures.lacks, ...this.#cni.lacks, ...this.#grace.lacks, ...untrusted]
     if (this.#kernel.lasting || closed === 0) return lacks
     return [`${closed} fail-closed pods would go direct without this agent: there is no bpffs at --pin-root`, ...lacks]
   }
@@ -385,5 +374,16 @@ class Agent {
         failure: standing?.failure ?? null,
       },
     }
+  }
+}
+
+function clusterOptions(node: string, config: AgentConfig): ConstructorParameters<typeof Cluster>[1] {
+  return {
+    node,
+    clusterDomain: config['cluster-domain'],
+    rootNamespace: config['root-namespace'],
+    namespace: config.namespace,
+    sandboxedRuntimes: listOf(config['sandboxed-runtimes']),
+    settleMs: config['settle-ms'],
   }
 }

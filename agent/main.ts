@@ -65,6 +65,24 @@ const cli = yargs(hideBin(process.argv))
     },
   )
   .command(
+    'join <namespace>',
+    'Bring a namespace into the mesh: show what that changes, do it, and wait until its pods are captured',
+    async (join: Argv) => (await import('./cli/join.ts')).joinOptions(join),
+    async (given: Record<string, unknown>) => {
+      const { showJoin } = await import('./cli/join.ts')
+      process.exitCode = await showJoin('join', given)
+    },
+  )
+  .command(
+    'leave <namespace>',
+    'Take a namespace out of the mesh: show what that changes, do it, and wait until its pods are released',
+    async (leave: Argv) => (await import('./cli/join.ts')).joinOptions(leave),
+    async (given: Record<string, unknown>) => {
+      const { showJoin } = await import('./cli/join.ts')
+      process.exitCode = await showJoin('leave', given)
+    },
+  )
+  .command(
     'release',
     'Leave the pods of this node that no agent cares for any more',
     async (release: Argv) => (await import('./cli/release.ts')).releaseOptions(release),
@@ -73,8 +91,17 @@ const cli = yargs(hideBin(process.argv))
       process.exitCode = release(given)
     },
   )
+  .command(
+    'uninstall',
+    'Take the mesh off all nodes, so that its objects can be removed',
+    async (uninstall: Argv) => (await import('./cli/uninstall.ts')).uninstallOptions(uninstall),
+    async (given: Record<string, unknown>) => {
+      const { showUninstall } = await import('./cli/uninstall.ts')
+      process.exitCode = await showUninstall(given)
+    },
+  )
   .command('lab', 'A cluster in a box: Kubernetes API and network namespaces on this machine', async (lab: Argv) => {
-    const { labCommands } = await import('../lab/main.ts')
+    const { labCommands } = await import('../lab/main.ts').catch(withoutLab)
     return labCommands(lab)
   })
   .demandCommand(1, 'Name a command.')
@@ -84,6 +111,12 @@ const cli = yargs(hideBin(process.argv))
 
 // what a command whose options are loaded finds amiss in them comes this way, and past .fail
 await cli.parseAsync().catch((error: unknown) => fail(error instanceof Error ? error.message : String(error)))
+
+/** An image of the agent has no lab. */
+function withoutLab(error: Error & { readonly code?: string }): never {
+  if (error.code !== 'ERR_MODULE_NOT_FOUND' || !/lab\/main\.[jt]s' imported/.test(error.message)) throw error
+  throw new Error('lab: this installation has no lab; run it in a clone of the project (npx weft lab)')
+}
 
 function fail(why: string): never {
   process.stderr.write(`weft: ${why}\n`)

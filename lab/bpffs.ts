@@ -9,10 +9,12 @@ export async function mountBpffs(folder: string): Promise<void> {
   if (!isMounted(folder)) await mustRun('mount', ['-t', 'bpf', 'weft-lab', folder])
 }
 
-/** Unmounts it; true where there was one. */
+/** Unmounts it; true where there was one. Another that ends the same lab may come first. */
 export async function unmountBpffs(folder: string): Promise<boolean> {
   if (!isMounted(folder)) return false
-  await mustRun('umount', [folder])
+  await mustRun('umount', [folder]).catch((error: unknown) => {
+    if (isMounted(folder)) throw error
+  })
   return true
 }
 

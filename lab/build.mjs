@@ -14,7 +14,9 @@ function assets() {
     readdirSync(join(root, tree), { recursive: true }).map((path) => join(tree, String(path))),
   )
   const read = files.filter((path) => /\.(yaml|json)$/.test(path))
-  return [...read, 'package.json', 'examples', 'build/Release/weft.node'].filter((path) => existsSync(join(root, path)))
+  return [...read, 'package.json', 'examples', 'build/Release/weft.node', 'build/Release/weft-cni'].filter((path) =>
+    existsSync(join(root, path)),
+  )
 }
 
 rmSync(dist, { recursive: true, force: true })

@@ -61,6 +61,8 @@ export interface LabOrder {
   readonly agentFlags: readonly string[]
   /** The same, for the controller. */
   readonly controllerFlags: readonly string[]
+  /** Images that nodes run from their own files: name → folder that each is unpacked to. */
+  readonly images: Readonly<Record<string, string>>
 }
 
 /** What the control plane tells `weft lab up`. */
@@ -105,7 +107,7 @@ class ControlPlane {
     const { nodes, port, mesh, controller } = this.#order
     await makeCgroup(join(this.#cgroup, 'control'), process.pid)
     await mkdir(this.#place.logs, { recursive: true })
-    if (mesh) await mountBpffs(this.#place.bpf)
+    await mountBpffs(this.#place.bpf)
     tell({ kind: 'progress', text: `network of ${String(nodes)} node${nodes === 1 ? '' : 's'}` })
     await makeNetwork(this.#place.id, nodes)
     tell({ kind: 'progress', text: 'Kubernetes API and controllers' })
@@ -115,10 +117,12 @@ class ControlPlane {
     const dialPod = this.#dialPod.bind(this)
     // reviews of it tell agents that the administrator asks; the API itself takes who comes without any
     const administratorToken = randomBytes(32).toString('base64url')
-    const api = await startApi({ store, port, administratorToken, readLog, dialNode, dialPod, report })
+    const addresses = Array.from({ length: nodes }, (_, at) => nodeAddress(at + 1))
+    const api = await startApi({ store, port, administratorToken, readLog, dialNode, dialPod, addresses, report })
     const client = new Api(api.url)
-    await prepare(store, client, nodes)
-    startControllers({ store, log: { warn: log } })
+    if (mesh) await prepareMesh(store, client)
+    prepare(store, nodes)
+    startControllers({ store, log: { warn: log }, rootCa: api.rootCa })
     await writeFile(this.#place.kubeconfig, kubeconfig(api.url, { token: administratorToken }))
     const given = { id: this.#place.id, nodes, mesh, port: Number(new URL(api.url).port) }
     await writeRecord(this.#place, { ...given, controlPid: process.pid, controlStart: startOf(process.pid) })
@@ -153,7 +157,8 @@ class ControlPlane {
     const cgroup = join(this.#cgroup, name)
     const order: NodeOrder = {
       ...{ labId: this.#place.id, index, stateFolder: this.#place.folder },
-      ...{ kubepods: join(cgroup, 'kubepods'), binFolder: dirname(process.execPath) },
+      host: { files: join(this.#place.hosts, name), bpf: join(this.#place.bpf, name) },
+      ...{ kubepods: join(cgroup, 'kubepods'), binFolder: dirname(process.execPath), images: this.#order.images },
     }
     await makeCgroup(join(cgroup, 'kubepods'))
     const child = await this.#spawn(name, 'node', [program('lab/node/main'), JSON.stringify(order)])
@@ -312,16 +317,20 @@ function logReader(store: Store, place: LabPlace): ReadLog {
   }
 }
 
-/** What every lab's cluster has: the Istio kinds, the mesh's namespaces and what it may do, the services of API and DNS. */
-async function prepare(store: Store, api: Api, nodes: number): Promise<void> {
+/** What a cluster has of the mesh before its programs start: the Istio kinds, the namespaces, and what the programs may do. */
+async function prepareMesh(store: Store, api: Api): Promise<void> {
   loadDefinitions(store, await readFile(join(PROJECT, 'lab/api/istio-crds.yaml'), 'utf8'))
   for (const name of ['istio-system', 'weft-system']) store.create('namespaces', { metadata: { name } })
   const rights = join(PROJECT, 'lab/mesh/rights.yaml')
   await applyManifests(api, parseManifests(await readFile(rights, 'utf8'), rights), () => undefined)
+}
+
+/** What every lab's cluster has: the services of API and DNS. */
+function prepare(store: Store, nodes: number): void {
   const service = (namespace: string, name: string, clusterIP: string, ports: object[]): void => {
     store.create('services', { metadata: { namespace, name }, spec: { clusterIP, ports } })
   }
-  service('default', 'kubernetes', KUBERNETES_SERVICE, [{ name: 'http', port: 443, targetPort: API_PORT }])
+  service('default', 'kubernetes', KUBERNETES_SERVICE, [{ name: 'https', port: 443, targetPort: API_PORT }])
   service('kube-system', 'kube-dns', CLUSTER_DNS, [
     { name: 'dns', port: 53, protocol: 'UDP' },
     { name: 'dns-tcp', port: 53, protocol: 'TCP' },
@@ -330,7 +339,7 @@ async function prepare(store: Store, api: Api, nodes: number): Promise<void> {
   store.create('endpointslices.discovery.k8s.io', {
     metadata: { namespace: 'default', name: 'kubernetes', labels: label },
     addressType: 'IPv4',
-    ports: [{ name: 'http', port: API_PORT, protocol: 'TCP' }],
+    ports: [{ name: 'https', port: API_PORT, protocol: 'TCP' }],
     endpoints: Array.from({ length: nodes }, (_, at) => ({
       addresses: [nodeAddress(at + 1)],
       conditions: { ready: true },

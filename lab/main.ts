@@ -86,7 +86,11 @@ const upOptions = (of: Argv) =>
     nodes: { type: 'number', default: DEFAULT_NODES, describe: 'How many nodes, 1 to 10' },
     port: { type: 'number', default: 0, describe: 'Port of the Kubernetes API on loopback (0: any free one)' },
     detach: { type: 'boolean', alias: 'd', default: false, describe: 'Leave it running and return when it is ready' },
-    mesh: { type: 'boolean', default: true, describe: 'Run the agent on each node (--no-mesh: without)' },
+    mesh: {
+      type: 'boolean',
+      default: true,
+      describe: 'Run the agent on each node (--no-mesh: a plain cluster, to install into)',
+    },
     controller: {
       type: 'boolean',
       default: true,
@@ -107,6 +111,14 @@ const upOptions = (of: Argv) =>
       default: [] as string[],
       describe:
         'NAME=VALUE, given to the controller as --NAME VALUE; may be repeated (names: `weft controller --help`)',
+    },
+    image: {
+      type: 'string',
+      array: true,
+      nargs: 1,
+      default: [] as string[],
+      describe:
+        'NAME=FILE, an image that is run from this OCI archive (by crun) in place of a stand-in; may be repeated',
     },
     timeout: { type: 'number', default: DEFAULT_READY_SECONDS, describe: 'Seconds to wait for all to be ready' },
   })

@@ -22,19 +22,28 @@ const kubectlPath = '/usr/local/bin/kubectl'
 
 /**
  * What each target needs: `tools` are groups of the table below, `root` says whether it touches the kernel, `run` is the
- * TypeScript program that the pinned Node then executes.
+ * TypeScript program that the pinned Node then executes; `helm` says whether it wants that, too.
  */
 const targets = {
   demo: { tools: ['build', 'lab'], root: true, run: 'lab/demo/main.ts' },
-  test: { tools: ['build', 'lab', 'bpf', 'peers'], root: true, run: 'test/repository/run.ts' },
+  test: {
+    tools: ['build', 'lab', 'bpf', 'peers', 'image', 'runtimes'],
+    helm: true,
+    root: true,
+    run: 'test/repository/run.ts',
+  },
   check: { tools: ['build', 'bpf'], root: false, run: 'test/repository/check.ts' },
   weft: { tools: ['build', 'lab'], root: false, run: 'agent/main.ts' },
   fuzz: { tools: ['build'], root: false, run: 'test/fuzz.ts' },
   churn: { tools: ['build'], root: false, run: 'test/proxy/churn.ts' },
   bench: { tools: ['build', 'peers'], root: false, run: 'test/bench/main.ts' },
   kernels: { tools: ['build', 'bpf', 'kernels'], root: false, run: 'test/kernels/main.ts' },
-  packages: { tools: ['build', 'lab', 'bpf', 'peers'], root: false, run: null },
+  image: { tools: ['build', 'image'], root: false, run: 'image/main.ts' },
+  packages: { tools: ['build', 'lab', 'bpf', 'peers', 'image', 'runtimes'], helm: true, root: false, run: null },
 }
+
+/** Debian has no helm. Built cold it takes some minutes, once for all. */
+const helmPackage = 'helm.sh/helm/v4/cmd/helm@v4.3.1'
 
 /** Command or header → the apt packages that bring it, first choice first (names differ between Debian and Ubuntu). */
 const tools = {
@@ -64,6 +73,18 @@ const tools = {
     iperf3: ['iperf3'],
     taskset: ['util-linux'],
     tcpdump: ['tcpdump'],
+    prometheus: ['prometheus'],
+    promtool: ['prometheus'],
+  },
+  image: {
+    buildah: ['buildah'],
+    crun: ['crun'],
+    mmdebstrap: ['mmdebstrap'],
+    strip: ['binutils'],
+  },
+  runtimes: {
+    crun: ['crun'],
+    podman: ['podman'],
   },
   kernels: {
     'qemu-system-x86_64': ['qemu-system-x86'],
@@ -194,6 +215,15 @@ async function downloadKubectl() {
   writeFileSync(kubectlPath, program, { mode: 0o755 })
 }
 
+/** Go builds it into its own folder, where the tests look for it. */
+function ensureHelm() {
+  if (present('helm')) return
+  const { stdout } = spawnSync('go', ['env', 'GOPATH'], { encoding: 'utf8' })
+  const folder = stdout?.trim().split(delimiter)[0]
+  if (!folder) return say('no helm, and no Go to build it: the tests of the chart will be left out')
+  if (!existsSync(join(folder, 'bin', 'helm'))) run('helm', 'go', ['install', helmPackage])
+}
+
 async function agreed(question) {
   if (!process.stdin.isTTY) return false
   const terminal = createInterface({ input: process.stdin, output: process.stderr })
@@ -277,6 +307,7 @@ async function main([name, ...args]) {
   const yes = own.length > 0 || process.env.CI === 'true'
   checkMachine(target)
   await ensurePackages(target, yes)
+  if (target.helm) ensureHelm()
   if (!target.run) return
   ensureModules()
   ensureAddon()

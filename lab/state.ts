@@ -31,6 +31,10 @@ export interface LabPlace {
   /** In it a folder a program of the mesh, with what it shows the API: for root alone. */
   readonly credentials: string
   readonly logs: string
+  /** A folder a node, with the files that it has for itself. */
+  readonly hosts: string
+  /** Images that are run from their own files, unpacked. */
+  readonly images: string
   /** A bpffs of the lab's own: where captures outlive an agent, until the lab goes. */
   readonly bpf: string
   /** In it a folder a node, in which its agents meet. Not in the state folder: a socket's path must be short. */
@@ -47,6 +51,8 @@ export function labPlace(folder: string): LabPlace {
     kubeconfig: join(absolute, 'kubeconfig'),
     credentials: join(absolute, 'credentials'),
     logs: join(absolute, 'logs'),
+    hosts: join(absolute, 'hosts'),
+    images: join(absolute, 'images'),
     bpf: join(absolute, 'bpf'),
     run: `/run/weft-lab-${labIdOf(absolute)}`,
   }
@@ -55,7 +61,7 @@ export function labPlace(folder: string): LabPlace {
 /** All that a lab writes into its folder besides the record. */
 const ownFiles = (place: LabPlace): string[] => [
   ...[`${place.record}.new`, place.kubeconfig, place.credentials, place.logs],
-  ...[join(place.folder, 'pods'), place.bpf],
+  ...[join(place.folder, 'pods'), place.hosts, place.images, place.bpf],
 ]
 
 /** Where a program that the lab runs on a node writes. */

@@ -1,12 +1,14 @@
-// Builds the addon for the Node that the project runs on (node_modules/node), from the headers that ship with it.
+// Builds the addon for the Node that the project runs on (node_modules/node), from the headers that ship with it, and the
+// CNI plug-in, which is a program of its own that needs no library of the machine it is put on.
 // Plain JavaScript, because it runs before that Node is known to work: any Node >= 20 will do.
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const addon = join(root, 'build/Release/weft.node')
+const plugin = join(root, 'build/Release/weft-cni')
 const node = join(root, `node_modules/node/node_modules/node-linux-${process.arch}`)
 const headers = join(node, 'include/node')
 
@@ -50,4 +52,15 @@ if (existsSync(addon) && statSync(addon).mtimeMs >= newest([...sources(), join(h
   // node-gyp itself wants a newer Node than the machine's may be
   run(join(node, 'bin/node'), [gyp, 'configure', 'build', '--nodedir', node])
   say(`built build/Release/weft.node in ${((Date.now() - started) / 1000).toFixed(1)} s`)
+}
+
+/** What the plug-in is made of. */
+const parts = readdirSync(join(root, 'native/cni')).map((name) => join(root, 'native/cni', name))
+if (existsSync(plugin) && statSync(plugin).mtimeMs >= newest(parts)) {
+  say('build/Release/weft-cni is up to date')
+} else {
+  const flags = ['-std=c17', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Os', '-static', '-s']
+  mkdirSync(dirname(plugin), { recursive: true })
+  run('gcc', [...flags, '-o', plugin, ...parts.filter((name) => name.endsWith('.c'))])
+  say('built build/Release/weft-cni')
 }

@@ -65,8 +65,8 @@ export function exitCode({ whole }: MeshStatus): number {
 function nodeStatus(answer: Answer): NodeStatus {
   const { node } = answer
   if (!('status' in answer)) return { node, agent: null, version: null, state: 'no agent', reasons: [answer.silent] }
-  const { agent, version, state, reasons } = answer.status
-  return { node, agent, version, state, reasons }
+  const { agent, version, state, reasons, startWindow = null } = answer.status
+  return { node, agent, version, state, reasons, startWindow }
 }
 
 const UNTOLD = { onLoss: null, olderConnections: null, modes: null, certificate: null }

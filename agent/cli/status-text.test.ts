@@ -63,3 +63,17 @@ test('nothing that another machine says steers the terminal', () => {
   const text = statusText(meshStatus({ answers, joined: [] }))
   assert.match(text, /no agent {3}up \[2J and away\n/)
 })
+
+test('a pod under STRICT that ran before it was captured has a start window, and why is told', () => {
+  const strict = { ...POD, state: 'captured' as const, modes: { others: 'STRICT' as const, ports: {} } }
+  const pods = [
+    { ...strict, name: 'early', uid: '1', fromStart: false },
+    { ...strict, name: 'in-time', uid: '2', fromStart: true },
+    { ...POD, state: 'captured' as const, name: 'open', uid: '3', fromStart: false },
+  ]
+  const status = { ...READY, node: 'node-1', agent: 'weft-agent-1', startWindow: 'CNI is off', pods }
+  const text = statusText(meshStatus({ answers: [{ node: 'node-1', status }], joined: [] }))
+  assert.match(text, /early .* start window\n/)
+  assert.match(text, /, 1 under STRICT ran before it was captured \(start window; node-1: CNI is off\)\n$/)
+  assert.equal(text.match(/start window\n/g)?.length, 1)
+})

@@ -21,7 +21,8 @@ function agentRow({ node, agent, version, state, reasons }: NodeStatus): string[
 }
 
 function podRow(pod: MeshPod): string[] {
-  const { namespace, name, node, state, onLoss, olderConnections, reason } = pod
+  const { namespace, name, node, state, onLoss, olderConnections } = pod
+  const reason = pod.reason ?? (hasStartWindow(pod) ? 'start window' : null)
   const older = olderConnections === null ? NOTHING : String(olderConnections)
   const shown = [state, modeText(pod), certificateText(pod), onLoss ?? NOTHING, older, reason ?? NOTHING]
   return [namespace, name, node ?? NOTHING, ...shown]
@@ -40,10 +41,20 @@ function certificateText({ certificate }: MeshPod): string {
   return notAfter === null ? NOTHING : `until ${notAfter.slice(0, 16)}Z`
 }
 
+/** Whether it is to refuse plaintext somewhere. */
+function isStrict({ modes }: MeshPod): boolean {
+  return modes?.others === 'STRICT' || Object.values(modes?.ports ?? {}).includes('STRICT')
+}
+
+/** Whether it is to refuse plaintext, and ran before its capture did so. */
+function hasStartWindow(pod: MeshPod): boolean {
+  return isStrict(pod) && pod.state === 'captured' && pod.fromStart === false
+}
+
 /** Whether it is to refuse plaintext somewhere, and nobody sees to that. */
-function isUnguarded({ modes, state }: MeshPod): boolean {
-  const isStrict = modes?.others === 'STRICT' || Object.values(modes?.ports ?? {}).includes('STRICT')
-  return isStrict && (state === 'uncaptured' || state === 'pending')
+function isUnguarded(pod: MeshPod): boolean {
+  const { state } = pod
+  return isStrict(pod) && (state === 'uncaptured' || state === 'pending')
 }
 
 /** `2 of 2 agents ready, 5 of 6 joined pods captured`, and what else is worth a look. */
@@ -52,18 +63,32 @@ function summary({ agents, pods }: MeshStatus): string {
   const leaving = pods.filter(({ state }) => state === 'leaving').length
   const captured = pods.filter(({ state }) => state === 'captured').length
   const unguarded = pods.filter(isUnguarded).length
+  const early = pods.filter(hasStartWindow)
   const older = pods.reduce((sum, pod) => sum + (pod.olderConnections ?? 0), 0)
   return [
     `${ready} of ${agents.length} agents ready`,
     `${captured} of ${pods.length - leaving} joined pods captured`,
     ...(leaving > 0 ? [`${leaving} leaving`] : []),
     ...(unguarded > 0 ? [`${unguarded} under STRICT ${unguarded === 1 ? 'is' : 'are'} not captured`] : []),
+    ...(early.length > 0 ? [startWindowText(early, agents)] : []),
     ...(older > 0 ? [`${older} open connections are older than the capture and bypass the proxy`] : []),
   ].join(', ')
 }
 
+/** `2 under STRICT ran before they were captured (start window; node-1: CNI is off)`. */
+function startWindowText(pods: readonly MeshPod[], agents: readonly NodeStatus[]): string {
+  const nodes = new Set(pods.map(({ node }) => node))
+  const reasons = agents.flatMap(({ node, startWindow = null }) =>
+    startWindow !== null && nodes.has(node) ? [`${node}: ${startWindow}`] : [],
+  )
+  const what = ['start window', ...reasons].join('; ')
+  return printable(
+    `${pods.length} under STRICT ran before ${pods.length === 1 ? 'it was' : 'they were'} captured (${what})`,
+  )
+}
+
 /** Columns padded to their longest cell. */
-function table(rows: readonly (readonly string[])[]): string {
+export function table(rows: readonly (readonly string[])[]): string {
   const shown = rows.map((row) => row.map(printable))
   const widths = (shown[0] ?? []).map((_, column) => Math.max(...shown.map((row) => row[column]?.length ?? 0)))
   const line = (row: readonly string[]): string => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(GAP)

@@ -189,13 +189,17 @@ export const NO_MARK = new Uint8Array(0)
 
 let loaded: Native | null = null
 
+/** Where something that native/build.mjs makes is, or undefined. */
+export function builtFile(name: string): string | undefined {
+  // from agent/kernel/ in development, from dist/agent/kernel/ in production
+  const roots = [join(import.meta.dirname, '../..'), join(import.meta.dirname, '../../..')]
+  return roots.map((root) => join(root, 'build/Release', name)).find((candidate) => existsSync(candidate))
+}
+
 /** The addon, loaded on first use: a process that captures nothing needs no build of it. */
 export function native(): Native {
   if (loaded) return loaded
-  // from agent/kernel/ in development, from dist/agent/kernel/ in production
-  const roots = [join(import.meta.dirname, '../..'), join(import.meta.dirname, '../../..')]
-  const paths = roots.map((root) => join(root, 'build/Release/weft.node'))
-  const path = process.env['WEFT_ADDON'] ?? paths.find((candidate) => existsSync(candidate)) // the former: a build for tests
+  const path = process.env['WEFT_ADDON'] ?? builtFile('weft.node') // the former: a build for tests
   if (!path) throw new KernelError('ENOENT', 'load build/Release/weft.node (node native/build.mjs makes it)')
   loaded = createRequire(import.meta.url)(path) as Native
   return loaded

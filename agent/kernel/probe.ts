@@ -3,11 +3,15 @@
 import { release } from 'node:os'
 import { rehearse } from './bpf.ts'
 import { type Capability, lacking, ownCapabilities } from './capabilities.ts'
-import { findCgroupRoot } from './discover.ts'
+import { findCgroupRoot, HOST_CGROUP } from './cgroup-mounts.ts'
 import { KernelError } from './kernel.ts'
 
 /** The oldest kernel line with everything that is used (bpf_set_retval at connect hooks). */
 export const KERNEL_FLOOR = '6.1'
+
+const NO_CGROUP2 =
+  'capturing pods needs cgroup2, and none is mounted: mount -t cgroup2 none /sys/fs/cgroup/unified; in a container ' +
+  `mount the node's /sys/fs/cgroup at ${HOST_CGROUP}`
 
 export type Ability =
   | { readonly able: 'yes'; readonly cgroupRoot: string }
@@ -36,7 +40,7 @@ export function probe(machine: Machine = thisMachine()): Ability {
   if (euid !== 0) return { able: 'no', needs: `capturing pods needs root (this is user ${euid}): run it with sudo` }
   const lacks = lacking(capabilities)
   if (lacks.length > 0) return { able: 'no', needs: lackOf(lacks) }
-  if (cgroupRoot === null) return { able: 'no', needs: 'capturing pods needs cgroup2, and none is mounted' }
+  if (cgroupRoot === null) return { able: 'no', needs: NO_CGROUP2 }
   try {
     machine.attempt(cgroupRoot)
     return { able: 'yes', cgroupRoot }

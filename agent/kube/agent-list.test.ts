@@ -35,6 +35,26 @@ test('an agent is ready as its endpoint is, and what is another answer is told',
   )
 })
 
+test('what an agent announced is kept by the next one of its node', () => {
+  const agents = new AgentList('weft-system')
+  const at = (uid: string, ready: Readonly<Record<string, boolean>>): EndpointSlice => {
+    const made = slice(uid, ready)
+    return { ...made, endpoints: (made.endpoints ?? []).map((each) => ({ ...each, nodeName: 'node-1' })) }
+  }
+  const [alone, both, next, none] = [
+    at('1', { old: true }),
+    at('1', { old: true, new: false }),
+    at('1', { new: true }),
+    at('1', { new: false }),
+  ]
+  agents.take([{ before: null, after: alone }])
+  assert.deepEqual(agents.take([{ before: alone, after: both }]), new Set(['new']))
+  assert.deepEqual(agents.take([{ before: both, after: next }]), new Set())
+  assert.deepEqual([agents.isReady('old'), agents.isReady('new')], [true, true])
+  assert.deepEqual(agents.take([{ before: next, after: none }]), new Set(['old', 'new']))
+  assert.deepEqual([agents.isReady('old'), agents.isReady('new')], [false, false])
+})
+
 test('slices of other services, and of one of that name elsewhere, say nothing', () => {
   const agents = new AgentList('weft-system')
   for (const of of [

@@ -28,7 +28,8 @@ export class KubeError extends Error {
 export interface KubeClient {
   /** One document. `withinMs` is how long all of it may take; without it, only silence is bounded. */
   get(path: string, withinMs?: number): Promise<unknown>
-  list(path: string, query: Record<string, string>, metadataOnly: boolean): Promise<KubeList>
+  /** `withinMs` as of get. */
+  list(path: string, query: Record<string, string>, metadataOnly: boolean, withinMs?: number): Promise<KubeList>
   /** Streams events until the server ends it, an error comes, or `signal` aborts; then resolves or throws. */
   watch(ask: WatchRequest, onEvent: (event: WatchEvent) => void, signal: AbortSignal): Promise<void>
   /** Merge patch (RFC 7386). Gives the object as it stands then. `withinMs` as of get, here and below. */
@@ -37,6 +38,8 @@ export interface KubeClient {
   create(path: string, body: unknown, withinMs?: number): Promise<unknown>
   /** PUT. A resourceVersion in the body is compared (409). Gives the object as it stands then. */
   replace(path: string, body: unknown, withinMs?: number): Promise<unknown>
+  /** DELETE, with what depends on it going first (propagation Foreground). Resolves when it is accepted; 404 where it is not there. */
+  remove(path: string, withinMs?: number): Promise<unknown>
 }
 
 export interface WatchRequest {
@@ -46,6 +49,8 @@ export interface WatchRequest {
   readonly metadataOnly: boolean
 }
 
+/** Source: Kubernetes documentation "Use Cascading Deletion in a Cluster". */
+const FOREGROUND = { apiVersion: 'v1', kind: 'DeleteOptions', propagationPolicy: 'Foreground' }
 const REQUEST_TIMEOUT_MS = 30_000
 /** A watch that is silent for so long is opened again. API servers send a bookmark a minute. */
 const WATCH_SILENCE_MS = 90_000
@@ -71,13 +76,14 @@ export function clientOf(config: KubeConfig, source: string): KubeClient {
     parsed(await send(config, base + path, { ...request, body: JSON.stringify(body) }))
   return {
     get: async (path, withinMs) => parsed(await send(config, base + path, { method: 'GET', withinMs })),
-    list: (path, query, metadataOnly) =>
-      list(config, `${base}${path}?${new URLSearchParams(query).toString()}`, metadataOnly),
+    list: (path, query, metadataOnly, withinMs) =>
+      list(config, `${base}${path}?${new URLSearchParams(query).toString()}`, { metadataOnly, withinMs }),
     watch: (ask, onEvent, signal) => watch(metadataOnlyConfig(config, ask.metadataOnly), ask, { onEvent, signal }),
     patch: (path, body, withinMs) =>
       write(path, { method: 'PATCH', type: 'application/merge-patch+json', withinMs }, body),
     create: (path, body, withinMs) => write(path, { method: 'POST', type: 'application/json', withinMs }, body),
     replace: (path, body, withinMs) => write(path, { method: 'PUT', type: 'application/json', withinMs }, body),
+    remove: (path, withinMs) => write(path, { method: 'DELETE', type: 'application/json', withinMs }, FOREGROUND),
   }
 }
 
@@ -91,9 +97,13 @@ export function serverOf(config: KubeConfig, source: string): string {
   return cluster.server.replace(/\/$/, '')
 }
 
-async function list(config: KubeConfig, url: string, metadataOnly: boolean): Promise<KubeList> {
+async function list(
+  config: KubeConfig,
+  url: string,
+  { metadataOnly, withinMs }: { readonly metadataOnly: boolean; readonly withinMs: number | undefined },
+): Promise<KubeList> {
   const accept = metadataOnly ? PARTIAL_LIST : 'application/json'
-  const answer = parsed(await send(config, url, { method: 'GET', accept })) as {
+  const answer = parsed(await send(config, url, { method: 'GET', accept, withinMs })) as {
     metadata: { resourceVersion: string }
     items: KubeObject[] | null
   }
@@ -160,7 +170,7 @@ function asKubeError(error: unknown): KubeError {
 }
 
 interface Request {
-  readonly method: 'GET' | 'PATCH' | 'POST' | 'PUT'
+  readonly method: 'GET' | 'PATCH' | 'POST' | 'PUT' | 'DELETE'
   readonly accept?: string
   readonly type?: string
   readonly body?: string

@@ -177,6 +177,11 @@ export class Cluster {
     return peerModesOf(pod, this.#peers)
   }
 
+  /** Namespaces whose pods are fail-closed unless they say otherwise, as of now. */
+  closedNamespaces(): ReadonlySet<string> {
+    return this.#workloads.closedNamespaces()
+  }
+
   #settings(): Delta['settings'] {
     const [mesh = DEFAULT_MESH_SETTINGS] = this.#meshSettings.values
     const { rootNamespace, node } = this.#options

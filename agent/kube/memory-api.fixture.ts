@@ -4,7 +4,7 @@ import { type KubeClient, KubeError } from './client.ts'
 import type { KubeObject } from './object.ts'
 
 interface Sent {
-  readonly method: 'get' | 'patch' | 'create' | 'replace'
+  readonly method: 'get' | 'patch' | 'create' | 'replace' | 'remove'
   readonly path: string
   readonly body: unknown
 }
@@ -66,6 +66,14 @@ export class MemoryApi implements KubeClient {
         return [name, { ...standing, ...(value as object) }]
       })
       return this.put(place, { ...found, ...(Object.fromEntries(fields) as object) })
+    })
+  }
+
+  async remove(path: string): Promise<unknown> {
+    return this.#answer({ method: 'remove', path, body: null }, () => {
+      const found = this.#found(path)
+      this.objects.delete(path)
+      return found
     })
   }
 

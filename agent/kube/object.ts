@@ -36,6 +36,7 @@ export interface Probe {
 /** v1 Container, the fields the agent reads. */
 export interface Container {
   readonly name: string
+  readonly image?: string
   readonly ports?: readonly { readonly name?: string; readonly containerPort: number }[]
   /** Of an init container: `Always` makes it run beside the others. */
   readonly restartPolicy?: string

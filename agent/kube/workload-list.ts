@@ -7,8 +7,9 @@ import type { Workload } from '../model/workload.ts'
 import type { KubeObject, Metadata, Pod } from './object.ts'
 import type { ObjectChange, Reflector } from './reflector.ts'
 import type { ServiceList } from './service-list.ts'
+import { readTerms } from './terms.ts'
 import { attempt, refOf } from './translate.ts'
-import { CAPTURED, hasEnded, localWorkload, podProblems, remoteWorkload } from './workload.ts'
+import { CAPTURED, hasEnded, isJoined, localWorkload, podProblems, remoteWorkload } from './workload.ts'
 
 export interface WorkloadSources {
   readonly local: Pick<Reflector<Pod>, 'objects'>
@@ -70,6 +71,17 @@ export class WorkloadList {
     for (const objects of [this.#from.local.objects, this.#from.all.objects]) {
       for (const [uid, { metadata }] of objects) if (names.has(metadata.namespace ?? '')) this.#dirty.add(uid)
     }
+  }
+
+  /** Namespaces whose pods join, and are fail-closed, where the pod says nothing itself and no selector picks it. */
+  closedNamespaces(): ReadonlySet<string> {
+    const closed = new Set<string>()
+    for (const [name, namespace] of this.#namespaces) {
+      const pod: Pod = { metadata: { name: '', namespace: name, uid: '', resourceVersion: '' } }
+      const isClosed = (): boolean => readTerms(pod, namespace, this.#from.isStrict(pod)).terms.onLoss === 'closed'
+      if (isJoined(pod.metadata, namespace) && isClosed()) closed.add(name)
+    }
+    return closed
   }
 
   /** Other policies hold: what they ask of this node's pods bears on their captures. */

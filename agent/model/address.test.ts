@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { isIP, SocketAddress } from 'node:net'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { addressText, canonicalIp, familyOf, ipText, ipWords, isLoopback } from './address.ts'
+import { addressText, canonicalIp, ipIn, familyOf, ipText, ipWords, isLoopback } from './address.ts'
 
 test('every way to write an address becomes one text', () => {
   const table: [given: string, canonical: string][] = [
@@ -85,4 +85,8 @@ test('loopback is what ends in the namespace it was dialled in', () => {
   const own = ['127.0.0.1', '127.9.9.9', '0.0.0.0', '::1', '::', '::ffff:127.0.0.1', '::ffff:7f00:1', '::ffff:0:0']
   for (const ip of own) assert.equal(isLoopback(ip), true, ip)
   for (const ip of ['128.0.0.1', '10.0.0.1', 'fd00::1', '7f00::1', '::2']) assert.equal(isLoopback(ip), false, ip)
+})
+
+test('the IP is found again in the text of an address', () => {
+  for (const ip of ['10.0.0.1', 'fd00::1']) assert.equal(ipIn(addressText({ ip, port: 8080 })), ip)
 })

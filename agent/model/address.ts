@@ -15,6 +15,12 @@ export function addressText(address: SocketAddress): string {
   return address.ip.includes(':') ? `[${address.ip}]:${address.port}` : `${address.ip}:${address.port}`
 }
 
+/** The IP in a text that addressText() made. */
+export function ipIn(text: string): string {
+  const ip = text.slice(0, text.lastIndexOf(':'))
+  return ip.startsWith('[') ? ip.slice(1, -1) : ip
+}
+
 /** The family of a canonical IP. */
 export function familyOf(ip: string): IpFamily {
   return ip.includes(':') ? 6 : 4

@@ -18,11 +18,12 @@ test('an endpoint has left once it is not ready, terminates, or is no endpoint a
   assert.equal(hasLeft(before, world().snapshot(), ENDPOINT), true)
 })
 
-test('the last ones that terminate and still serve have not left', () => {
+test('nothing is kept to the last one that terminates and still serves: it waits for its connections to end', () => {
   const before = two({}).snapshot()
   const wish = { ready: false, serving: true, terminating: true }
   const last = world().service('web').pods('web-v1', { ready: false }).pods('web-v2', wish).snapshot()
-  assert.equal(hasLeft(before, last, ENDPOINT), false)
+  assert.equal(hasLeft(before, last, ENDPOINT), true)
+  assert.equal(hasLeft(last, last, ENDPOINT), true)
 })
 
 test('an endpoint behind two services leaves with the last of them, and a stranger never does', () => {

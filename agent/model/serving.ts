@@ -1,6 +1,6 @@
 // Which endpoints serve: as kube-proxy chooses them, and whether one of them has left since.
 
-import { familyOf, type IpFamily } from './address.ts'
+import { familyOf, ipIn, type IpFamily } from './address.ts'
 import { type Endpoint, nameOf, type Service, type ServicePort } from './service.ts'
 import type { Snapshot } from './snapshot.ts'
 
@@ -27,10 +27,12 @@ export function endpointAt(port: ServicePort, address: string): Endpoint | undef
 }
 
 /**
- * Whether an endpoint (`ip:port`) that was gone to by one snapshot is not to be gone to by a later one: it ends, is not
- * ready, or is no endpoint any more. What never stood behind a service has not left.
+ * Whether no idle connection is to be kept to an endpoint (`ip:port`) that was gone to by one snapshot, as a later one has
+ * it: it ends, is not ready, or is no endpoint any more. One that ends and is the last to serve is still gone to, but waits
+ * for its connections to end. What never stood behind a service leaves with its pod alone.
  */
 export function hasLeft(before: Snapshot, after: Snapshot, endpoint: string): boolean {
+  if (after.workloadByIp.get(ipIn(endpoint))?.terminating === true) return true
   const serves = serveState(after, endpoint)
   return serves === 'no' || (serves === 'unknown' && serveState(before, endpoint) !== 'unknown')
 }
@@ -38,6 +40,7 @@ export function hasLeft(before: Snapshot, after: Snapshot, endpoint: string): bo
 function serveState(snapshot: Snapshot, endpoint: string): 'yes' | 'no' | 'unknown' {
   const places = snapshot.servicesByEndpoint.get(endpoint)
   if (places === undefined) return 'unknown'
+  if (places.some(({ port }) => endpointAt(port, endpoint)?.terminating === true)) return 'no'
   return places.some(({ service, port }) => servingNames(service, port).has(endpoint)) ? 'yes' : 'no'
 }
 

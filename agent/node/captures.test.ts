@@ -190,7 +190,7 @@ test('a joined pod is captured, given to the data side, proved, and only then an
   older.set('a', 2)
   const of = { namespace: 'shop', name: 'pod-a', uid: 'a', ips: ['127.9.0.1'] }
   assert.deepEqual(captures.standings(), [
-    { ...of, state: 'captured', reason: null, onLoss: 'open', olderConnections: 2, ...SECURITY },
+    { ...of, state: 'captured', reason: null, onLoss: 'open', olderConnections: 2, fromStart: false, ...SECURITY },
   ])
   assert.equal(captures.uncaptured().size, 0)
 })

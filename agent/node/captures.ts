@@ -2,38 +2,16 @@
 // tick, fast while they differ.
 //
 //   wanted → captured → held by the data side → proved by a self-dial → announced
+//   told of by CNI → captured at once, before its first process → then as any other
 //   unwanted → announcement withdrawn → loosened (what it dials goes direct) → released, leaveMs later
 
-import { Announcements, type AnnouncementsOptions } from './announcements.ts'
-import type { Captured, Kernel } from '../kernel/kernel.ts'
-import { type Find, reconcile, type Standing } from '../kernel/reconcile.ts'
+import { Announcements } from './announcements.ts'
+import type { CapturesOptions, StartMarks } from './captures-options.ts'
+import type { Captured } from '../kernel/kernel.ts'
+import { reconcile, type Standing } from '../kernel/reconcile.ts'
 import type { Workload } from '../model/workload.ts'
 import type { PodStatus } from '../telemetry/status.ts'
-import type { DataSide } from './workers.ts'
-
-export interface CapturesOptions extends AnnouncementsOptions {
-  readonly kernel: Kernel
-  readonly data: Pick<DataSide, 'capture' | 'release'>
-  /** Finds pods' network namespaces: findPods of kernel/discover.ts, at the right directory. */
-  readonly find: Find
-  /** How long to wait before a pod that could not be captured, proved or announced, is tried again. Milliseconds. */
-  readonly retryMs: number
-  /**
-   * How long what dials a pod is still taken after its announcement was withdrawn: others may not have heard of it yet.
-   * Milliseconds.
-   */
-  readonly leaveMs: number
-  /** Why what a pod does cannot be secured now, or null. */
-  readonly lackOf: (pod: Workload) => string | null
-  /** How it stands with what secures a pod. */
-  readonly securityOf: (pod: Workload) => Pick<PodStatus, 'modes' | 'certificate'>
-  /** Open connections of a captured pod that are older than its capture. */
-  readonly older: (uid: string) => number
-  readonly log: {
-    info(fields: object, message: string): void
-    warn(fields: object, message: string): void
-  }
-}
+import { type Place, Places } from './places.ts'
 
 /** How often all captures are looked over: what happens in the kernel or in a namespace shows in no change of the pod. */
 const LOOK_OVER_MS = 5_000
@@ -44,6 +22,8 @@ const FAREWELL_MS = 3_000
 export class Captures {
   readonly #options: CapturesOptions
   readonly #announcements: Announcements
+  readonly #places = new Places()
+  readonly #fromStart: StartMarks
   #pods: readonly Workload[] | null = null
   #standings: ReadonlyMap<string, Standing> = new Map()
   /** What the data side holds, by uid. */
@@ -56,6 +36,8 @@ export class Captures {
   readonly #refuted = new Set<string>()
   /** Since when pods leave, by uid; null: the announcement is not withdrawn yet. */
   readonly #leaving = new Map<string, number | null>()
+  /** Resolved at the next change. */
+  #change = Promise.withResolvers<void>()
   /** Why a pod is not captured, as last logged. */
   readonly #reasons = new Map<string, string>()
   /** What keeps the node from capturing as it should, a sentence each. */
@@ -70,6 +52,7 @@ export class Captures {
   constructor(options: CapturesOptions) {
     this.#options = options
     this.#announcements = new Announcements(options)
+    this.#fromStart = options.fromStart ?? new Set<string>()
   }
 
   /** From now on captures are brought in line; before, what want() says is only kept. */
@@ -93,6 +76,48 @@ export class Captures {
   /** What bears on captures beside the pods has changed. */
   look(): void {
     this.#wake()
+  }
+
+  /** Resolves when something that bears on captures has changed. */
+  nextChange(): Promise<void> {
+    return this.#change.promise
+  }
+
+  /** This node's pod of that uid, or of that name where no uid is given. */
+  podOf({ uid, namespace, pod }: { readonly uid: string; readonly namespace: string; readonly pod: string }) {
+    return this.#pods?.find((each) =>
+      uid === '' ? each.namespace === namespace && each.name === pod : each.uid === uid,
+    )
+  }
+
+  /** Captures a pod where the runtime says that it is, now. Returns why that cannot be, or null: it is in force. */
+  captureAt({ uid }: Workload, place: Place): string | null {
+    const pod = this.#pods?.find((each) => each.uid === uid)
+    if (pod === undefined || !this.#started || this.#stopped) return 'the agent does not capture now'
+    try {
+      this.#places.put(uid, place)
+      const { ips, terms } = this.#places.placed(pod)
+      if (!this.#isToBeCaptured(pod)) return ips.length === 0 ? 'no address yet' : this.#options.lackOf(pod)
+      const captured = this.#options.kernel.capture({ uid, ips, terms, netns: place.netns })
+      this.#fromStart.add(markOf(captured))
+      this.#tellOf(uid, { captured: true, pod: captured })
+      this.#keepPlaced(uid)
+    } catch (error) {
+      return (error as Error).message
+    }
+    this.#wake() // to be proved
+    return null
+  }
+
+  /** A pod's sandbox has ended. */
+  leavePlace(uid: string, containerId: string): void {
+    this.#places.drop(uid, containerId)
+  }
+
+  /** Whether a pod's capture is in force, and began before any process of it. */
+  isFromStart(uid: string): boolean {
+    const captured = this.#told.get(uid)
+    return captured !== undefined && this.#fromStart.has(markOf(captured))
   }
 
   /** What keeps the node from capturing as it should, a sentence each. */
@@ -121,6 +146,7 @@ export class Captures {
         {
           ...{ namespace, name, uid, ips, state, reason, onLoss: terms.onLoss },
           olderConnections: this.#options.older(uid),
+          fromStart: this.isFromStart(uid),
           ...this.#options.securityOf(pod),
         },
       ]
@@ -134,6 +160,7 @@ export class Captures {
   async stop(how: 'keep' | 'release'): Promise<void> {
     this.#stopped = true
     if (this.#next !== null) clearTimeout(this.#next)
+    this.#places.close()
     const { promise: late, resolve } = Promise.withResolvers<void>()
     const farewell = setTimeout(resolve, FAREWELL_MS)
     await Promise.race([how === 'keep' ? this.#running : this.#withdrawAll(), late])
@@ -152,6 +179,8 @@ export class Captures {
   }
 
   #wake(): void {
+    this.#change.resolve()
+    this.#change = Promise.withResolvers()
     if (this.#stopped || !this.#started || this.#pods === null) return
     this.#stale = true
     this.#running ??= this.#run().finally(() => (this.#running = null))
@@ -174,19 +203,26 @@ export class Captures {
   async #bringInLine(pods: readonly Workload[]): Promise<number> {
     const { kernel, find } = this.#options
     this.#forgetAllBut(new Set(pods.map(({ uid }) => uid)))
-    const wanted = pods.filter((pod) => this.#isToBeCaptured(pod)).map(({ uid, ips, terms }) => ({ uid, ips, terms }))
+    const notWanted = pods.filter((pod) => !this.#isToBeCaptured(pod))
+    // an announcement is withdrawn before the capture ends, whichever agent of this node made it
+    const withdrawn = await Promise.all(notWanted.map((pod) => this.#withdraw(pod)))
+    if (this.#stopped) return LOOK_OVER_MS
+    // those that CNI told of meanwhile are captured already, and must not be let go
+    const wanted = this.#withPlaced(pods).filter((pod) => this.#isToBeCaptured(pod))
     const wantedUids = new Set(wanted.map(({ uid }) => uid))
     const others = pods.filter(({ uid }) => !wantedUids.has(uid))
-    // an announcement is withdrawn before the capture ends, whichever agent of this node made it
-    const withdrawn = await Promise.all(others.map((pod) => this.#withdraw(pod)))
-    if (this.#stopped) return LOOK_OVER_MS
+    const addressed = new Set(pods.filter(({ ips }) => ips.length > 0).map(({ uid }) => uid))
     const { announced, leaving } = this.#stillHeld(others)
     this.#standings = await reconcile(
       kernel,
-      { wanted, announced, leaving, others: others.map(({ uid }) => uid), isOver: () => this.#stopped },
-      find,
+      {
+        wanted: wanted.map((pod) => this.#places.placed(pod)).map(({ uid, ips, terms }) => ({ uid, ips, terms })),
+        ...{ announced, leaving, others: others.map(({ uid }) => uid), isOver: () => this.#stopped },
+      },
+      this.#places.find(find, (uid) => addressed.has(uid)),
     )
     if (this.#stopped) return LOOK_OVER_MS
+    for (const uid of kernel.captured().keys()) if (this.#places.has(uid)) this.#keepPlaced(uid)
     this.#letGo(pods)
     this.#tellDataSide()
     this.#hasBegun = true
@@ -199,12 +235,25 @@ export class Captures {
     return Math.min(LOOK_OVER_MS, ...waits, ...untilLeft)
   }
 
+  /** The pods, with those that CNI has told of since they were taken. */
+  #withPlaced(pods: readonly Workload[]): readonly Workload[] {
+    const known = new Set(pods.map(({ uid }) => uid))
+    return [...pods, ...(this.#pods ?? []).filter(({ uid }) => this.#places.has(uid) && !known.has(uid))]
+  }
+
+  /** What was captured while all others were brought in line stands as it is. */
+  #keepPlaced(uid: string): void {
+    const pod = this.#options.kernel.captured().get(uid)
+    if (pod === undefined || this.#standings.get(uid)?.captured === true) return
+    this.#standings = new Map(this.#standings).set(uid, { captured: true, pod })
+  }
+
   /**
    * One that is not captured yet and may go direct waits for its certificate: calls that leave it would only fail. What is
    * captured stays so.
    */
   #isToBeCaptured(pod: Workload): boolean {
-    const { uid, ips, terms, joined, unfit, captured } = pod
+    const { uid, ips, terms, joined, unfit, captured } = this.#places.placed(pod)
     if (!joined || unfit !== null || ips.length === 0) return false
     return terms.onLoss === 'closed' || captured !== null || this.#told.has(uid) || this.#options.lackOf(pod) === null
   }
@@ -245,6 +294,7 @@ export class Captures {
       for (const uid of map.keys()) if (!known.has(uid)) map.delete(uid)
     }
     this.#announcements.forgetAllBut(known)
+    this.#places.keepOnly(new Set([...known, ...(this.#pods ?? []).map(({ uid }) => uid)]))
   }
 
   /** After the kernel's release: until then connects are turned to listeners that someone must accept on. */
@@ -259,21 +309,20 @@ export class Captures {
   }
 
   #tellDataSide(): void {
-    for (const [uid, standing] of this.#standings) {
-      if (!standing.captured) {
-        this.#logOnce(uid, standing.why)
-        continue
-      }
-      const told = this.#told.get(uid)
-      if (told === standing.pod) continue
-      // captured anew: other listeners, and another cookie where its sandbox was made anew
-      if (told !== undefined) this.#options.data.release(uid, told.cookie !== standing.pod.cookie)
-      this.#proved.delete(uid) // of what was there before
-      this.#options.data.capture(standing.pod)
-      this.#told.set(uid, standing.pod)
-      this.#reasons.delete(uid)
-      this.#options.log.info({ uid, ips: standing.pod.ips }, 'pod captured')
-    }
+    for (const [uid, standing] of this.#standings) this.#tellOf(uid, standing)
+  }
+
+  #tellOf(uid: string, standing: Standing): void {
+    if (!standing.captured) return this.#logOnce(uid, standing.why)
+    const told = this.#told.get(uid)
+    if (told === standing.pod) return
+    // captured anew: other listeners, and another cookie where its sandbox was made anew
+    if (told !== undefined) this.#options.data.release(uid, told.cookie !== standing.pod.cookie)
+    this.#proved.delete(uid) // of what was there before
+    this.#options.data.capture(standing.pod)
+    this.#told.set(uid, standing.pod)
+    this.#reasons.delete(uid)
+    this.#options.log.info({ uid, ips: standing.pod.ips }, 'pod captured')
   }
 
   #logOnce(uid: string, why: string): void {
@@ -295,7 +344,7 @@ export class Captures {
     if (isCaptured && !isProved && !this.#refuted.has(pod.uid)) return null
     // it is announced once it can take the mesh's TLS, and stays so when its certificate is over: calls to it are to fail
     // then, and not to go on in plaintext
-    const isReady = this.#announcements.isOurs(pod) || this.#options.lackOf(pod) === null
+    const isReady = this.#announcements.isOurs(pod) || (pod.ips.length > 0 && this.#options.lackOf(pod) === null)
     const waitMs = await this.#announcements.bringInLine(pod, isProved && isReady)
     return waitMs ?? (isCaptured ? null : this.#options.retryMs)
   }
@@ -325,7 +374,7 @@ export class Captures {
 
   #reasonAgainst(pod: Workload): string | null {
     if (pod.unfit !== null) return pod.unfit
-    if (pod.ips.length === 0) return 'no address yet'
+    if (pod.ips.length === 0 && !this.#places.has(pod.uid)) return 'no address yet'
     const lack = this.#options.lackOf(pod)
     const standing = this.#standings.get(pod.uid)
     if (standing === undefined) return lack ?? 'not looked for yet'
@@ -334,6 +383,8 @@ export class Captures {
     return isProved ? lack : (this.#reasons.get(pod.uid) ?? 'not proved yet')
   }
 }
+
+const markOf = ({ uid, cookie }: Captured): string => `${uid}.${cookie}`
 
 /** All that bears on captures, to be compared. */
 function textOf(pods: readonly Workload[]): string {

@@ -9,7 +9,7 @@ import type { Snapshot } from '../model/snapshot.ts'
 import type { RequestLedger } from '../telemetry/ledger.ts'
 import { type Admitted, isTunnel } from './admission.ts'
 import type { Call } from './classify.ts'
-import { isUnreached } from './connect.ts'
+import { isEnding, isUnreached } from './connect.ts'
 import type { Exchange } from './exchange.ts'
 import type { Head } from './http1/head.ts'
 import type { Carried, Carrier, Http1Upstream } from './http1/upstream.ts'
@@ -196,15 +196,16 @@ export class Attempt implements Carrier, Reaches, Waiting {
     node.load.end(this.#endpoint)
   }
 
-  /** An endpoint that has left meanwhile is not kept: it waits for its connections to end. */
+  /** None is kept to an endpoint that has left meanwhile, or ends: it waits for its connections to end. */
   #keep(): void {
     const { walk, world } = this.#request
     const { node } = walk
     const upstream = this.#upstream as Http1Upstream
     if (!upstream.reusable) return
     const { leg } = this.#way
-    const hasGone = node.snapshot !== world && leg.client === undefined && hasLeft(world, node.snapshot, this.#endpoint)
-    if (hasGone) upstream.close()
+    const isOut = leg.client === undefined
+    const hasGone = isOut && node.snapshot !== world && hasLeft(world, node.snapshot, this.#endpoint)
+    if (hasGone || (isOut && isEnding(leg))) upstream.close()
     else keepFor(this.#way, upstream)
   }
 

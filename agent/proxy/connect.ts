@@ -40,6 +40,11 @@ export interface Leg extends Reached {
   readonly clientCert: string | null
 }
 
+/** Whether whoever a leg leads to was about to go already as it was chosen. */
+export function isEnding({ endpoint, callee }: Leg): boolean {
+  return endpoint.terminating || callee?.terminating === true
+}
+
 /** Judges, and gives the permit; or why this endpoint is not to be had, where another may be. Throws DENIED with the reason. */
 export function permitted(snapshot: Snapshot, way: Way, cargo: Cargo): Permit | MeshError {
   const verdict = authorize(snapshot, way, cargo)

@@ -17,7 +17,7 @@ import type { RequestLedger } from '../telemetry/ledger.ts'
 import { admit, type Admitted } from './admission.ts'
 import { isEndpoints } from './attempt.ts'
 import type { Call } from './classify.ts'
-import { type Leg, legTo } from './connect.ts'
+import { isEnding, type Leg, legTo } from './connect.ts'
 import type { BodySink, Errand, Stop } from './exchange.ts'
 import type { Framing, Head } from './http1/head.ts'
 import type { Carrier, Http1Upstream } from './http1/upstream.ts'
@@ -300,7 +300,8 @@ export abstract class SideRequest implements Errand, Carrier, Reaches {
     if (upstream === null || goal === null || trip === null || !upstream.reusable) return
     const { node, world } = trip
     const { leg } = goal
-    const hasGone = node.snapshot !== world && hasLeft(world, node.snapshot, nameOf(leg.endpoint))
+    const { endpoint } = leg
+    const hasGone = isEnding(leg) || (node.snapshot !== world && hasLeft(world, node.snapshot, nameOf(endpoint)))
     // one that tells of its caller is good for that caller alone, who may be gone by now, and ends with it
     if (hasGone || leg.header !== null) upstream.close()
     else keepFor(goal, upstream)

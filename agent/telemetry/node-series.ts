@@ -48,6 +48,17 @@ export interface NodeFacts {
   readonly certificates: readonly CertificateFacts[]
   /** What keeps the node from capturing as it should. */
   readonly lacks: readonly string[]
+  /** What the CNI plug-in has asked; absent where CNI is off. */
+  readonly cni?: readonly CniFacts[]
+}
+
+/** Requests of the CNI plug-in that were answered. */
+export interface CniFacts {
+  readonly command: string
+  readonly outcome: string
+  readonly count: number
+  /** How long all of them took together. */
+  readonly seconds: number
 }
 
 const TRAFFIC_LABELS = ['namespace', 'pod', 'direction', 'passage']
@@ -108,6 +119,7 @@ export async function renderNodeSeries(facts: NodeFacts): Promise<string> {
     notAfter.set({ identity: uri }, (notAfterMs ?? 0) / 1000)
     if (failure !== null) failing.inc()
   }
+  renderCni(facts.cni ?? [], registry)
   gauge('weft_degraded', 'Reasons that keep the node from capturing as it should').set(facts.lacks.length)
   const problem = gauge('weft_config_problem', 'Fields of an object that are not honoured, or an object not in force', [
     'kind',
@@ -118,4 +130,21 @@ export async function renderNodeSeries(facts: NodeFacts): Promise<string> {
     problem.inc({ kind: object.kind, namespace: object.namespace, name: object.name })
   }
   return registry.metrics()
+}
+
+function renderCni(facts: readonly CniFacts[], registry: Registry): void {
+  const labelNames = ['command', 'outcome']
+  const registers = [registry]
+  const help = 'Requests of the CNI plug-in that were answered'
+  const requests = new Counter({ name: 'weft_cni_requests_total', help, labelNames, registers })
+  const seconds = new Counter({
+    name: 'weft_cni_request_seconds_total',
+    help: 'How long they took together',
+    labelNames,
+    registers,
+  })
+  for (const { command, outcome, ...sums } of facts) {
+    requests.inc({ command, outcome }, sums.count)
+    seconds.inc({ command, outcome }, sums.seconds)
+  }
 }

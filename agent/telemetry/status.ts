@@ -15,6 +15,8 @@ export interface PodStatus {
   readonly onLoss: 'open' | 'closed'
   /** Open TCP connections that are older than the capture, and so bypass the proxy. */
   readonly olderConnections: number
+  /** Whether its capture began before any process of it; absent where the agent does not tell. */
+  readonly fromStart?: boolean
   /** What it takes: the mode at its ports, and at those where another holds. */
   readonly modes: { readonly others: PeerMode; readonly ports: Readonly<Record<string, PeerMode>> }
   readonly certificate: CertificateStatus
@@ -39,11 +41,13 @@ export interface AgentStatus {
   readonly state: 'ready' | 'starting' | 'degraded'
   /** What is missing or degraded, one sentence each; empty when ready. */
   readonly reasons: readonly string[]
+  /** Why pods of this node run before they are captured, or null: CNI sees to it that they do not. */
+  readonly startWindow?: string | null
   readonly pods: readonly PodStatus[]
 }
 
 /** What an agent knows of itself. */
-export interface AgentFacts extends Pick<AgentStatus, 'node' | 'agent' | 'version' | 'pods'> {
+export interface AgentFacts extends Pick<AgentStatus, 'node' | 'agent' | 'version' | 'startWindow' | 'pods'> {
   /** What it waits for before it serves, or null. */
   readonly unready: string | null
   /** What it serves without, one sentence each. */

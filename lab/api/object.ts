@@ -1,5 +1,6 @@
 // Kubernetes objects as the store holds them: plain JSON, deeply frozen once written.
 // Source: Kubernetes API conventions, "Objects" and "Metadata".
+import type { ManagedFieldsEntry } from './apply/managed.ts'
 
 export interface OwnerReference {
   readonly apiVersion: string
@@ -28,6 +29,8 @@ export interface ObjectMeta {
   annotations?: Record<string, string>
   ownerReferences?: OwnerReference[]
   finalizers?: string[]
+  /** Only on objects that were applied server-side. */
+  managedFields?: ManagedFieldsEntry[]
 }
 
 export interface KubeObject {

@@ -61,6 +61,7 @@ interface Row {
 }
 
 const ALL = ['all']
+const ADMISSION = 'admissionregistration.k8s.io'
 const RBAC = 'rbac.authorization.k8s.io'
 
 const ROWS: readonly Row[] = [
@@ -90,6 +91,24 @@ const ROWS: readonly Row[] = [
   { group: 'events.k8s.io', kind: 'Event', short: ['ev'], viewOf: 'events' },
   { group: 'coordination.k8s.io', kind: 'Lease' },
   { group: 'certificates.k8s.io', kind: 'CertificateSigningRequest', short: ['csr'], cluster: true, status: true },
+  { group: 'policy', kind: 'PodDisruptionBudget', short: ['pdb'], status: true, generation: true },
+  {
+    group: 'scheduling.k8s.io',
+    kind: 'PriorityClass',
+    plural: 'priorityclasses',
+    short: ['pc'],
+    cluster: true,
+    generation: true,
+  },
+  {
+    group: ADMISSION,
+    kind: 'ValidatingAdmissionPolicy',
+    plural: 'validatingadmissionpolicies',
+    cluster: true,
+    status: true,
+    generation: true,
+  },
+  { group: ADMISSION, kind: 'ValidatingAdmissionPolicyBinding', cluster: true, generation: true },
   { group: RBAC, kind: 'Role' },
   { group: RBAC, kind: 'RoleBinding' },
   { group: RBAC, kind: 'ClusterRole', cluster: true },

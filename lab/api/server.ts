@@ -1,12 +1,14 @@
-// The Kubernetes API over plain http: which request goes where, and how a refusal is told.
-// Any number of listening sockets feed one server: lab nodes hand in those they made in their own network namespaces.
+// The Kubernetes API: which request goes where, and how a refusal is told. Its own socket speaks plain http; any number of
+// others feed it, those that lab nodes made in their own network namespaces: they speak TLS as well, for programs in pods.
 import { createServer, ServerResponse } from 'node:http'
+import { TLSSocket } from 'node:tls'
 import { pathAccess, permit, proxyAccess, resourceAccess, rolesIn } from './auth/access.ts'
 import { authenticate } from './auth/authenticate.ts'
 import { certificateSubresource, isOfCertificate } from './auth/certificates.ts'
 import { impersonated } from './auth/impersonate.ts'
 import { review } from './auth/reviews.ts'
 import { Tokens } from './auth/tokens.ts'
+import { ANONYMOUS } from './auth/user.ts'
 import { aggregatedVersion } from './http/accept.ts'
 import { aggregated, coreVersions, group, groupList, resourceList } from './http/discovery.ts'
 import { Exchange } from './http/exchange.ts'
@@ -18,6 +20,8 @@ import { get, listOrWatch } from './http/read.ts'
 import { subresource } from './http/subresources.ts'
 import { DEFAULT_BOOKMARK_MS, DEFAULT_BUFFER_LIMIT_BYTES, DEFAULT_WATCH_LIMIT, Watches } from './http/watch.ts'
 import { create, patch, remove, removeAll, update } from './http/write.ts'
+import { makeServerCertificate } from './tls/certificates.ts'
+import { serveEither, tlsBeside } from './tls/either.ts'
 import { ApiError, methodNotAllowed, noSuchResource } from './status.ts'
 import type { AddressInfo, Server as SocketServer, Socket } from 'node:net'
 import type { DialNode } from './http/node-proxy.ts'
@@ -33,6 +37,8 @@ export interface ApiSettings {
   /** Whoever shows it is the administrator, as one without any is: for what reviews tokens. Left out: there is none. */
   readonly administratorToken?: string
   readonly store: Store
+  /** IPv4 addresses beside its service's that it is reached at by TLS: those of nodes. */
+  readonly addresses?: readonly string[]
   /** Default 127.0.0.1. */
   readonly host?: string
   /** Default 0: any free port. */
@@ -54,8 +60,10 @@ export interface Api {
   /** `http://127.0.0.1:PORT`. */
   readonly url: string
   readonly server: Server
+  /** What its certificate is believed by, in PEM: the content of kube-root-ca.crt. */
+  readonly rootCa: string
   /**
-   * Serves the connections of one more listening socket, which stays its owner's to close. Returns what ends it.
+   * Serves the connections of one more listening socket, by TLS or plainly as each connection begins. It stays its owner's to close. Returns what ends it.
    */
   attach(listening: SocketServer): () => void
   /** Ends every watch and connection, and its own listener. */
@@ -94,13 +102,16 @@ export async function startApi(settings: ApiSettings): Promise<Api> {
       resolve()
     })
   })
+  const certificate = makeServerCertificate(settings.addresses ?? [])
+  const secure = tlsBeside(server, certificate, isWebSocket)
   const { address, port } = server.address() as AddressInfo
   const attached = new Set<() => void>()
   return {
     url: `http://${address}:${port}`,
     server,
+    rootCa: certificate.rootPem,
     attach(listening) {
-      const detach = attachTo(server, listening)
+      const detach = attachTo(listening, (socket) => serveEither(socket, server, secure))
       attached.add(detach)
       return () => {
         attached.delete(detach)
@@ -113,6 +124,7 @@ export async function startApi(settings: ApiSettings): Promise<Api> {
       forwards.close()
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       server.closeAllConnections()
+      secure.end()
       await closed
     },
   }
@@ -133,8 +145,7 @@ function responseOn(socket: Socket, request: IncomingMessage): ServerResponse {
   return response
 }
 
-function attachTo(server: Server, listening: SocketServer): () => void {
-  const accept = (socket: Socket): void => void server.emit('connection', socket)
+function attachTo(listening: SocketServer, accept: (socket: Socket) => void): () => void {
   listening.maxConnections = CONNECTION_LIMIT
   listening.on('connection', accept)
   return () => void listening.off('connection', accept)
@@ -149,7 +160,9 @@ interface Service extends ApiSettings {
 async function answer(exchange: Exchange, service: Service): Promise<void> {
   try {
     const { headers, headersDistinct } = exchange.request
-    const sender = authenticate(headers.authorization, service)
+    // By TLS nobody is the administrator for want of a token: that is for the lab's own programs, which speak plainly.
+    const isNobody = headers.authorization === undefined && exchange.request.socket instanceof TLSSocket
+    const sender = isNobody ? ANONYMOUS : authenticate(headers.authorization, service)
     exchange.user = impersonated(sender, headersDistinct, rolesIn(service.store))
     await route(exchange, service)
   } catch (error) {

@@ -9,9 +9,9 @@ export interface Named {
 }
 
 export interface Cause {
-  readonly reason: string
+  readonly reason?: string
   readonly message: string
-  readonly field: string
+  readonly field?: string
 }
 
 export interface StatusDetails {

@@ -5,6 +5,8 @@
 // (2) a write that changes nothing is no write; (3) listeners hear changes in the order of the writes, before the
 // outermost write returns; (4) a refused write leaves nothing behind.
 import { randomUUID } from 'node:crypto'
+import { Admission } from './admission/admission.ts'
+import { SYSTEM_PRIORITIES } from './admission/priorities.ts'
 import { DEFAULT_ROLES } from './auth/default-roles.ts'
 import { Catalog } from './catalog.ts'
 import { Changes } from './changes.ts'
@@ -16,6 +18,8 @@ import { copyOf, freeze, sameJson } from './object.ts'
 import { checkPreconditions, prepareCreate, prepareUpdate } from './admit/prepare.ts'
 import { matches, pinned } from './selector.ts'
 import { alreadyExists, expired, forbidden, notFound } from './status.ts'
+import type { Attributes, Writer } from './admission/attributes.ts'
+import type { ManagedFieldsEntry } from './apply/managed.ts'
 import type { Change, Listener } from './changes.ts'
 import type { Preconditions } from './admit/prepare.ts'
 import type { KubeObject, ObjectDraft } from './object.ts'
@@ -32,6 +36,12 @@ export interface ListOptions {
 export interface WriteOptions {
   /** Nothing is kept; the answer is what would have been. */
   readonly dryRun?: boolean
+  /** Left out: the lab's own controllers, who write in process. */
+  readonly writer?: Writer | undefined
+  /** Admission was asked already, for the subresource that the write came by. */
+  readonly isAdmitted?: boolean
+  /** Who manages which field, from one who has worked it out: server-side apply. */
+  readonly managedFields?: ManagedFieldsEntry[]
 }
 
 export interface UpdateOptions extends WriteOptions {
@@ -75,6 +85,8 @@ export interface Store {
   ): KubeObject | undefined
   /** Undefined when there is none. The answer carries a deletionTimestamp when the object stays for now. */
   delete(resource: string, namespace: string | null, name: string, options?: DeleteOptions): KubeObject | undefined
+  /** Asks the admission policies about a write of a subresource that the store does not know of. Throws their refusal. */
+  admit(attributes: Attributes): void
   /** In process: ADDED of all present first, then each change, synchronously after the write. Returns what ends it. */
   watch(resource: string, listener: (event: WatchEvent) => void): () => void
   /** Changes after `version` (410 when no longer kept), then those to come. Returns what ends it. */
@@ -106,7 +118,7 @@ interface Shelf {
 export function createStore(settings: StoreSettings = {}): Store {
   const store = new MemoryStore(settings)
   for (const name of SYSTEM_NAMESPACES) store.create('namespaces', { metadata: { name } })
-  for (const [resource, draft] of DEFAULT_ROLES) store.create(resource, draft)
+  for (const [resource, draft] of [...DEFAULT_ROLES, ...SYSTEM_PRIORITIES]) store.create(resource, draft)
   return store
 }
 
@@ -114,6 +126,7 @@ class MemoryStore implements Store {
   readonly catalog = new Catalog()
   readonly #shelves = new Map<string, Shelf>()
   readonly #addresses = new ClusterAddresses()
+  readonly #admission: Admission
   readonly #settings: Required<StoreSettings>
   #version: number
   #unannounced: { changes: Changes; change: Change }[] = []
@@ -127,6 +140,7 @@ class MemoryStore implements Store {
       listenerLimit: settings.listenerLimit ?? DEFAULT_LISTENER_LIMIT,
       report: settings.report ?? ((error) => queueMicrotask(() => raise(error))),
     }
+    this.#admission = new Admission(this, this.#settings)
     // The clock, so that versions of an earlier life of this server are all too old to watch from.
     this.#version = this.#settings.now().getTime()
   }
@@ -154,7 +168,7 @@ class MemoryStore implements Store {
 
   create(resource: string, draft: ObjectDraft, options: WriteOptions = {}): KubeObject {
     const type = this.catalog.require(resource)
-    const object = prepareCreate(type, draft, {
+    const object = prepareCreate(type, this.#admission.mutate(type, draft), {
       now: this.#settings.now(),
       uid: this.#settings.uid(),
       isTaken: (namespace, name) => this.#shelf(type).objects.has(placeOf(namespace, name)),
@@ -163,6 +177,8 @@ class MemoryStore implements Store {
     if (namespace !== undefined) this.#requireOpenNamespace(type, namespace, name)
     if (this.#shelf(type).objects.has(placeOf(namespace, name))) throw alreadyExists(type, name)
     if (resource === 'services') this.#addresses.assign(object, undefined)
+    if (options.managedFields) object.metadata.managedFields = options.managedFields
+    this.#admission.validate(type, { object, oldObject: null, version: draft.apiVersion }, options)
     if (options.dryRun) return freeze(object)
     return this.#commit(type, 'ADDED', object, null)
   }
@@ -175,6 +191,8 @@ class MemoryStore implements Store {
     checkPreconditions(type, current, draft.metadata)
     const object = prepareUpdate(type, current, draft, options.subresource)
     if (resource === 'services') this.#addresses.assign(object, current)
+    this.#admission.manage(type, { object, oldObject: current, version: draft.apiVersion }, draft, options)
+    this.#admission.validate(type, { object, oldObject: current, version: draft.apiVersion }, options)
     if (sameJson(object, current)) return current
     if (options.dryRun) return freeze(object)
     if (released(object)) return this.#remove(type, current, object)
@@ -208,6 +226,7 @@ class MemoryStore implements Store {
     const current = this.get(resource, namespace, name)
     if (!current) return undefined
     checkPreconditions(type, current, options.preconditions ?? {}, 'Precondition failed')
+    this.#admission.validate(type, { object: null, oldObject: current }, options)
     const graceSeconds = graceOf(type, current, options.gracePeriodSeconds)
     const marked = markDeleted(type, current, { now: this.#settings.now(), graceSeconds, ...options })
     if (released(marked)) return options.dryRun ? current : this.#remove(type, current, current)
@@ -215,6 +234,10 @@ class MemoryStore implements Store {
     const kept = this.#commit(type, 'MODIFIED', marked, current)
     if (resource === 'namespaces') this.#empty(name)
     return kept
+  }
+
+  admit(attributes: Attributes): void {
+    this.#admission.policies.admit(attributes)
   }
 
   watch(resource: string, listener: (event: WatchEvent) => void): () => void {
@@ -313,7 +336,10 @@ class MemoryStore implements Store {
   #empty(namespace: string): void {
     for (const type of this.catalog.all()) {
       if (!type.namespaced || type.viewOf !== undefined) continue
-      for (const { metadata } of this.list(type.key, { namespace })) this.delete(type.key, namespace, metadata.name)
+      for (const { metadata } of this.list(type.key, { namespace })) {
+        // whoever was allowed to delete the namespace was allowed to delete what is in it
+        this.delete(type.key, namespace, metadata.name, { isAdmitted: true })
+      }
     }
     this.#finishNamespace(namespace)
   }

@@ -45,6 +45,7 @@ test('every stand-in names programs by absolute paths that exist', () => {
       'docker.io/istio/examples-helloworld-v2',
       'docker.io/istio/tcp-echo-server:1.3',
     ],
+    ...['weft', 'example.com/mesh/weft:1.2', 'localhost:5000/weft@sha256:01'],
     ...['docker.io/mccutchen/go-httpbin:v2.15.0', 'docker.io/kong/httpbin', 'kennethreitz/httpbin'],
   ]
   for (const image of images) {

@@ -19,7 +19,11 @@ interface Entry {
   readonly env?: Readonly<Record<string, string>>
 }
 
-const APPS = fileURLToPath(new URL('.', import.meta.url)).replace(/\/$/, '')
+/** What a placeholder at the beginning of a word stands for. */
+const FOLDERS: Readonly<Record<string, string>> = {
+  '<APPS>': fileURLToPath(new URL('.', import.meta.url)).replace(/\/$/, ''),
+  '<PROJECT>': fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, ''),
+}
 const FILE = fileURLToPath(new URL('../images.yaml', import.meta.url))
 
 let known: readonly Entry[] | null = null
@@ -60,12 +64,13 @@ function entriesOf(text: string): readonly Entry[] {
 }
 
 function absolute(words: readonly string[]): string[] {
-  return words.map((word, at) => (at === 0 && word === 'node' ? process.execPath : inApps(word)))
+  return words.map((word, at) => (at === 0 && word === 'node' ? process.execPath : placed(word)))
 }
 
-/** A program of this folder, under the name that it has where this runs: TypeScript in a clone, JavaScript in a build. */
-function inApps(word: string): string {
-  if (!word.startsWith('<APPS>')) return word
-  const path = word.replace('<APPS>', APPS)
+/** A program of the project, under the name that it has where this runs: TypeScript in a clone, JavaScript in a build. */
+function placed(word: string): string {
+  const [mark, folder] = Object.entries(FOLDERS).find(([each]) => word.startsWith(each)) ?? []
+  if (mark === undefined || folder === undefined) return word
+  const path = word.replace(mark, folder)
   return import.meta.url.endsWith('.ts') ? path : path.replace(/\.ts$/, '.js')
 }

@@ -11,6 +11,7 @@ const TOOLS = {
   ip: 'iproute2',
   nft: 'nftables',
   nsenter: 'util-linux',
+  setpriv: 'util-linux',
   unshare: 'util-linux',
   mount: 'mount',
 } as const

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { LabOrder, LabWord } from '../control-plane.ts'
 import { Api } from '../node/api.ts'
 import { MAX_NODES, netnsNames } from '../node/network.ts'
+import { unpackImage } from '../node/pod/oci-archive.ts'
 import {
   type LabPlace,
   PROJECT,
@@ -57,7 +58,7 @@ export async function up(wish: UpWish): Promise<void> {
   const starter = { controlPid: process.pid, controlStart: startOf(process.pid) }
   try {
     await writeRecord(place, { id: place.id, nodes, mesh, port: 0, ...starter })
-    const url = await startControlPlane(place, wish)
+    const url = await startControlPlane(place, wish, await unpackImages(place, wish.image))
     await settle(new Api(url), manifests, wish, stop.signal)
     if (!stop.signal.aborted) announce(place, Date.now() - beganMs, wish.detach)
     if (wish.detach && !stop.signal.aborted) return
@@ -90,10 +91,30 @@ async function requireFree(place: LabPlace): Promise<void> {
   if (foreign !== undefined) throw new Refusal(`${foreign} is not a lab's: name another folder with --dir`)
 }
 
-function startControlPlane(place: LabPlace, { agentFlag, controllerFlag, ...wish }: UpWish): Promise<string> {
+/** Unpacks images for the nodes; gives the folder of each by its name. Throws a Refusal where one is none. */
+async function unpackImages(place: LabPlace, images: readonly string[]): Promise<Record<string, string>> {
+  const folders: Record<string, string> = {}
+  for (const [at, image] of images.entries()) {
+    const [, name, file] = /^([a-z0-9][a-z0-9._/-]*)=(.+)$/.exec(image) ?? []
+    if (name === undefined || file === undefined) throw new Refusal(`--image takes NAME=FILE, not ${image}`)
+    const folder = join(place.images, String(at))
+    say(`  image ${name}`)
+    await unpackImage(file, folder).catch((error: unknown) => {
+      throw new Refusal(`--image ${image}: ${(error as Error).message}`)
+    })
+    folders[name] = folder
+  }
+  return folders
+}
+
+function startControlPlane(
+  place: LabPlace,
+  { agentFlag, controllerFlag, ...wish }: UpWish,
+  images: Readonly<Record<string, string>>,
+): Promise<string> {
   const { nodes, port, mesh, controller } = wish
   const flags = { agentFlags: agentFlag, controllerFlags: controllerFlag }
-  const order: LabOrder = { folder: place.folder, nodes, port, mesh, controller, ...flags }
+  const order: LabOrder = { folder: place.folder, nodes, port, mesh, controller, images, ...flags }
   return mkdir(place.logs, { recursive: true }).then(
     () =>
       new Promise<string>((resolve, reject) => {

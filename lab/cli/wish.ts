@@ -16,4 +16,6 @@ export interface UpWish {
   readonly agentFlag: readonly string[]
   /** The same, for the controller. */
   readonly controllerFlag: readonly string[]
+  /** NAME=FILE: an image that nodes run from an OCI archive, in place of a stand-in. */
+  readonly image: readonly string[]
 }

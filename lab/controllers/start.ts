@@ -2,6 +2,7 @@
 import type { Store } from '../api/store.ts'
 import { startAccounts } from './cluster/accounts.ts'
 import { startGarbage } from './cluster/garbage.ts'
+import { startRootCa } from './cluster/root-ca.ts'
 import { startNodes } from './cluster/nodes.ts'
 import { startDaemonSets } from './workloads/daemonset.ts'
 import { startJobs } from './workloads/job.ts'
@@ -17,12 +18,17 @@ export interface ControllerSettings {
   readonly store: Store
   readonly log: Log
   readonly clock?: Clock
+  /** What the API's certificate is believed by, in PEM, for every namespace; left out: none is told. */
+  readonly rootCa?: string
 }
 
 /** Starts every controller. They stop hearing and writing at once with `stop`. */
-export function startControllers({ store, log, clock = systemClock }: ControllerSettings): { stop: () => void } {
+export function startControllers({ store, log, rootCa, clock = systemClock }: ControllerSettings): {
+  stop: () => void
+} {
   const world = new World(store, clock, log)
   startAccounts(world)
+  if (rootCa !== undefined) startRootCa(world, rootCa)
   startScheduler(world)
   startReplicaSets(world)
   startDeployments(world)

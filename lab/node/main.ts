@@ -6,10 +6,12 @@ import net from 'node:net'
 import type { V1EndpointSlice, V1Service } from '@kubernetes/client-node'
 import { Api, type KubeObject, keepWatching } from './api.ts'
 import { frontendsOf } from './balance.ts'
+import { writeOwnNetwork } from './cni/chain.ts'
 import { answerDials } from './dial.ts'
 import { DnsServer } from './dns/server.ts'
 import { buildZone } from './dns/zone.ts'
 import { Events } from './events.ts'
+import { type HostFiles, makeHostFiles } from './host-files.ts'
 import { keepPods, registerNode } from './kubelet.ts'
 import { API_PORT, AddressPool, CLUSTER_DNS, nodeAddress, nodeName } from './network.ts'
 import type { NodeParts } from './pod/parts.ts'
@@ -21,8 +23,11 @@ export interface NodeOrder {
   readonly labId: string
   readonly index: number
   readonly stateFolder: string
+  readonly host: HostFiles
   readonly kubepods: string
   readonly binFolder: string
+  /** Name → folder, as in NodeParts. */
+  readonly images: Readonly<Record<string, string>>
 }
 
 /** What a node process tells the control plane. `socket` comes with a listening socket. */
@@ -55,8 +60,8 @@ class Directory {
     void this.#keep(api, '/apis/discovery.k8s.io/v1/endpointslices', this.#slices, signal)
   }
 
-  links(namespace: string): Record<string, string> {
-    return serviceLinks(this.#services.values(), namespace)
+  links(namespace: string, all: boolean): Record<string, string> {
+    return serviceLinks(this.#services.values(), namespace, all)
   }
 
   #keep<T extends KubeObject>(api: Api, path: string, into: Map<string, T>, signal: AbortSignal): Promise<void> {
@@ -105,6 +110,8 @@ async function run(order: NodeOrder): Promise<void> {
   await writeFile('/proc/sys/net/ipv4/ip_forward', '1')
   const address = nodeAddress(order.index)
   const name = nodeName(order.index)
+  await makeHostFiles(order.host)
+  await writeOwnNetwork(order.host)
   await handOverApiSockets(address)
   answerDials()
   const stop = new AbortController()
@@ -114,8 +121,16 @@ async function run(order: NodeOrder): Promise<void> {
   const directory = new Directory(name, dns)
   const node: NodeParts = {
     ...{ labId: order.labId, name, address, stateFolder: order.stateFolder, kubepods: order.kubepods },
-    ...{ binFolder: order.binFolder, api, log, events: new Events(api, name), addresses: new AddressPool(order.index) },
-    serviceLinks: (namespace) => directory.links(namespace),
+    ...{
+      host: order.host,
+      binFolder: order.binFolder,
+      images: order.images,
+      api,
+      log,
+      events: new Events(api, name),
+      addresses: new AddressPool(order.index),
+    },
+    serviceLinks: (namespace, all) => directory.links(namespace, all),
   }
   directory.follow(api, stop.signal)
   await registerNode(node, order.index)

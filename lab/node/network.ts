@@ -14,7 +14,7 @@ export const MAX_NODES = 10
 
 const SWITCH_ADDRESS = '10.89.0.1'
 /** Every pod's gateway: an address that no interface has; a fixed neighbour entry makes it reachable. */
-const GATEWAY = '169.254.1.1'
+export const GATEWAY = '169.254.1.1'
 const GATEWAY_MAC = 'ee:ee:ee:ee:ee:ee'
 /** Kernel limit on the length of an interface name is 15. */
 const HASH_LENGTH = 10

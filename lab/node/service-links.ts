@@ -3,14 +3,14 @@ import type { V1Service } from '@kubernetes/client-node'
 
 const wordOf = (name: string): string => name.toUpperCase().replaceAll('-', '_')
 
-/** Variables for the services of one namespace, and those of the API server, which every pod gets. */
-export function serviceLinks(services: Iterable<V1Service>, namespace: string): Record<string, string> {
+/** Variables for the API server, which every pod gets, and with `all` for the services of one namespace (enableServiceLinks). */
+export function serviceLinks(services: Iterable<V1Service>, namespace: string, all = true): Record<string, string> {
   const env: Record<string, string> = {}
   for (const service of services) {
     const { name = '', namespace: own } = service.metadata ?? {}
     const isApi = own === 'default' && name === 'kubernetes'
     const address = service.spec?.clusterIP
-    if ((own !== namespace && !isApi) || !address || address === 'None') continue
+    if ((!(all && own === namespace) && !isApi) || !address || address === 'None') continue
     const ports = service.spec?.ports ?? []
     const [first] = ports
     if (!first) continue

@@ -4,7 +4,7 @@ import { closeSync, openSync } from 'node:fs'
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { rehearse } from '../../agent/kernel/bpf.ts'
-import { findCgroupRoot } from '../../agent/kernel/discover.ts'
+import { findCgroupRoot } from '../../agent/kernel/cgroup-mounts.ts'
 import { must, native } from '../../agent/kernel/native.ts'
 
 /** Names of deeds, and what each is done to. */

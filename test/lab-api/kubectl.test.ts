@@ -310,7 +310,6 @@ function suite(path: string): void {
         '',
         /Namespace "UPPER" is invalid: metadata\.name: Invalid value|is invalid: metadata.name/,
       ],
-      [`-n ${ns} apply --server-side -f -`, POD, /server-side apply/i],
     ] as const) {
       assert.match(await kubectl.refused(line, input), answer)
     }

@@ -106,6 +106,9 @@ spec:
               type: object
               properties:
                 crew: { type: integer, description: How many row. }
+                hull: { type: string }
+                ports: { type: array, items: { type: string } }
+            status: { type: object, x-kubernetes-preserve-unknown-fields: true }
 `
 
 export const BOAT = `

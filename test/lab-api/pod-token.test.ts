@@ -40,14 +40,15 @@ function podWith(sources: unknown[], name: string): V1Pod {
   const metadata = { namespace: 'default', name }
   return store.create('pods', {
     metadata,
-    spec: { serviceAccountName: 'cart', volumes, containers },
+    spec: { serviceAccountName: 'cart', automountServiceAccountToken: false, volumes, containers },
   }) as unknown as V1Pod
 }
 
 function volumesOf(pod: V1Pod) {
   const sandbox = { netns: '', address: '', hostname: '', cgroup: '', folder: join(folder, pod.metadata!.name!) }
   const load = () => Promise.resolve(undefined)
-  return makeVolumes(pod, sandbox, { load, askFor: (projection) => askFor(client, pod, projection) })
+  const host = { files: folder, bpf: folder }
+  return makeVolumes(pod, sandbox, { load, host, askFor: (projection) => askFor(client, pod, projection) })
 }
 
 describe('a projected service account token', () => {

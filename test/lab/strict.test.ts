@@ -56,7 +56,7 @@ const MANIFESTS = [
   )
   .join('\n---\n')
 
-const PEER_AUTHENTICATION = '/apis/security.istio.io/v1/namespaces/istio-system/peerauthentications'
+const PEER_AUTHENTICATION = '/apis/security.istio.io/v1beta1/namespaces/istio-system/peerauthentications'
 
 let lab: TestLab
 let folder = ''
@@ -94,12 +94,19 @@ async function getOnNode(node: string, url: string): Promise<string> {
   return (await ran('nsenter', onNode(lab, node, curl))).stdout.trim()
 }
 
+/** Of node-1 and node-2. */
+async function nodeAddresses(): Promise<string[]> {
+  const { items } = await lab.api.get<{ items: { status: { addresses: { address: string }[] } }[] }>('/api/v1/nodes')
+  return items.map(({ status }) => status.addresses[0]?.address ?? '')
+}
+
 const web = (port = 8080): string => `http://${hosts.get('web')}:${port}/?id=1`
 
 /** Puts a mode in force for the whole mesh, and waits until both nodes have it. */
 async function mode(wanted: 'STRICT' | 'PERMISSIVE'): Promise<void> {
   const metadata = { name: 'default', namespace: 'istio-system' }
-  const object = { apiVersion: 'security.istio.io/v1', kind: 'PeerAuthentication', metadata }
+  // as published examples write it
+  const object = { apiVersion: 'security.istio.io/v1beta1', kind: 'PeerAuthentication', metadata }
   await sent(lab, 'DELETE', `${PEER_AUTHENTICATION}/default`).catch(() => undefined)
   await sent(lab, 'POST', PEER_AUTHENTICATION, { ...object, spec: { mtls: { mode: wanted } } })
   await eventually(`${wanted} is in force`, async () => {
@@ -188,9 +195,10 @@ test('under STRICT plaintext is refused from everywhere, and joined pods work', 
   }
   for (const node of ['node-1', 'node-2']) assert.match(await getOnNode(node, web()), refused, node)
   // by a NodePort the caller's address is the node's own
-  const { items } = await lab.api.get<{ items: { status: { addresses: { address: string }[] } }[] }>('/api/v1/nodes')
-  for (const { status } of items) {
-    assert.match(await getOnNode('node-1', `http://${status.addresses[0]?.address}:${NODE_PORT}/`), refused)
+  for (const address of await nodeAddresses()) {
+    const url = `http://${address}:${NODE_PORT}/`
+    assert.match(await getOnNode('node-1', url), refused)
+    for (const pod of ['aside/stranger', 'aside/beside']) assert.match(await get(pod, url), refused, `${pod} ${url}`)
   }
   for (const pod of ['shop/caller', 'shop/near']) {
     assert.equal(await get(pod, web()), '200', pod)
@@ -215,6 +223,9 @@ test('on the wire there is TLS 1.3 and no byte of what is sent', async (t) => {
   const between = payloads(secured, hosts.get('caller') ?? '', hosts.get('web') ?? '')
   assert.ok(between.length > 20, `${between.length} segments`)
   assert.ok(between.every((payload) => !payload.includes(MARK)))
+  for (const [flow, first] of firsts(secured, hosts.get('caller') ?? '', hosts.get('web') ?? '')) {
+    assert.ok([20, 22, 23].includes(first[0] ?? 0), `connection ${flow} begins with no record of TLS`)
+  }
   const hellos = between.filter((payload) => payload[0] === 22 && payload[5] === 2)
   assert.ok(hellos.length > 0)
   const tls13 = Buffer.from([0x00, 0x2b, 0x00, 0x02, 0x03, 0x04])
@@ -223,8 +234,13 @@ test('on the wire there is TLS 1.3 and no byte of what is sent', async (t) => {
     'a ServerHello that chose another version',
   )
   t.diagnostic(`${between.length} segments between the nodes, ${hellos.length} ServerHellos, all of TLS 1.3`)
-  // that it would be seen
+  // that it would be seen, also what comes by a NodePort: under the address of the pod's own node
   await mode('PERMISSIVE')
+  const [, nodeTwo = ''] = await nodeAddresses()
+  const masqueraded = await onWire('node-2', async () => {
+    assert.equal(await post('aside/stranger', `http://${nodeTwo}:${NODE_PORT}/`), '200')
+  })
+  assert.ok(payloads(masqueraded, nodeTwo, hosts.get('web') ?? '').some((payload) => payload.includes(MARK)))
   const plain = await onWire('node-2', async () => {
     assert.equal(await post('aside/stranger', web()), '200')
   })
@@ -234,11 +250,22 @@ test('on the wire there is TLS 1.3 and no byte of what is sent', async (t) => {
   await mode('STRICT')
 })
 
-/** What TCP segments between two addresses carried, of a capture of tcpdump's `any` (LINKTYPE_LINUX_SLL2, or SLL). */
+/** What TCP segments between two addresses carried. */
 function payloads(pcap: Buffer, one: string, other: string): Buffer[] {
+  return [...segments(pcap, one, other)].map(({ payload }) => payload)
+}
+
+/** The first that each connection between two addresses carried either way, by its ends. */
+function firsts(pcap: Buffer, one: string, other: string): Map<string, Buffer> {
+  const found = new Map<string, Buffer>()
+  for (const { flow, payload } of segments(pcap, one, other)) if (!found.has(flow)) found.set(flow, payload)
+  return found
+}
+
+/** TCP segments with a payload, of a capture of tcpdump's `any` (LINKTYPE_LINUX_SLL2, or SLL). */
+function* segments(pcap: Buffer, one: string, other: string): Generator<{ flow: string; payload: Buffer }> {
   const linkHead = pcap.readUInt32LE(20) === 276 ? 20 : 16
   const ends = [one, other].map((ip) => Buffer.from(ip.split('.').map(Number)).toString('hex'))
-  const found: Buffer[] = []
   for (let from = 24; from + 16 <= pcap.length;) {
     const length = pcap.readUInt32LE(from + 8)
     const packet = pcap.subarray(from + 16 + linkHead, from + 16 + length)
@@ -248,9 +275,9 @@ function payloads(pcap: Buffer, one: string, other: string): Buffer[] {
     if (!ends.every((end) => pair.includes(end))) continue
     const head = ((packet[0] ?? 0) & 15) * 4
     const payload = packet.subarray(head + ((packet[head + 12] ?? 0) >> 4) * 4, packet.readUInt16BE(2))
-    if (payload.length > 0) found.push(payload)
+    const ports = packet.toString('hex', head, head + 4)
+    if (payload.length > 0) yield { flow: [...pair, ports].join('-'), payload }
   }
-  return found
 }
 
 /** Rules of somebody who sits on the path to node-2. */
@@ -266,23 +293,30 @@ async function attacked(rule: string, work: () => Promise<void>): Promise<void> 
   }
 }
 
-test('who resets, drops or delays ClientHellos on the path gets no byte of what is sent', async () => {
+test('who resets, drops, delays or changes ClientHellos on the path gets no byte of what is sent', async () => {
   // segments with data: an IPv4 packet of more than 100 bytes
   const rules = {
     reset: 'tcp dport { 8080, 9000 } meta length > 100 reject with tcp reset',
     dropped: 'tcp dport { 8080, 9000 } meta length > 100 drop',
+    // a byte of its random: behind 32 bytes of TCP's head, 9 of two heads of TLS, and the version
+    changed: 'tcp dport { 8080, 9000 } meta length > 100 @th,384,8 set 0xa5',
     'dropped at first': 'tcp dport { 8080, 9000 } meta length > 100 limit rate over 2/second drop',
   }
+  // to 8080 connections are kept, of which these would take one; to 9000 nobody has spoken HTTP yet, and each makes its own
+  const posts = (): Promise<string[]> =>
+    Promise.all([8080, 9000, 9000, 9000].map((port) => post('shop/caller', web(port))))
   for (const [what, rule] of Object.entries(rules)) {
     const seen = await onWire('node-2', async () => {
       await attacked(rule, async () => {
-        // a new connection each: the node's pools know others
-        const answers = await Promise.all([1, 2, 3].map(() => post('shop/caller', web())))
+        const answers = await posts()
         if (what !== 'dropped at first') assert.ok(!answers.includes('200'), `${what}: ${answers.join()}`)
       })
     })
     const between = payloads(seen, hosts.get('caller') ?? '', hosts.get('web') ?? '')
-    assert.ok(between.length > 0, what)
+    assert.ok(
+      between.some((payload) => payload[0] === 22 && payload[5] === 1),
+      `${what}: no ClientHello was sent`,
+    )
     assert.ok(
       between.every((payload) => !payload.includes(MARK)),
       what,
@@ -355,12 +389,60 @@ test('a forged announcement makes nobody a member, and the agent of its node tak
   })
 })
 
-test('an address that is not one’s own opens nothing', async () => {
-  for (const victim of ['near', 'caller']) {
-    const ip = hosts.get(victim) ?? ''
-    const added = await lab.sh('aside/beside', `ip addr add ${ip}/32 dev eth0`)
-    assert.equal(added.code, 0, added.stderr)
-    assert.match(await get('aside/beside', web(), '--interface', ip, '-m', '2'), /^000 /)
-    await lab.sh('aside/beside', `ip addr del ${ip}/32 dev eth0`)
+test('a pod of the mesh that is said to have another account is not taken for it, and its agent puts it right', async () => {
+  await annotate('shop/web', { 'weft.dev/service-account': 'other' })
+  const accountOf = async (): Promise<string | undefined> => {
+    const { metadata } = await sent<V1Pod>(lab, 'GET', '/api/v1/namespaces/shop/pods/web')
+    return metadata?.annotations?.['weft.dev/service-account']
   }
+  await eventually('put right', async () => {
+    assert.match(await get('shop/caller', web()), /^(200|503)/)
+    return (await accountOf()) === 'default'
+  })
+  await eventually('reached again', async () => (await get('shop/caller', web())) === '200')
+})
+
+/** Gives a pod of node-2 the address of another, and has its node turn all that is sent there to it, as ARP would. */
+async function taking(thief: string, ip: string, work: () => Promise<void>): Promise<void> {
+  const ipOnNode = async (...words: string[]): Promise<string> => {
+    const { code, stdout, stderr } = await ran('nsenter', onNode(lab, 'node-2', ['ip', ...words]))
+    assert.equal(code, 0, `${words.join(' ')}: ${stderr}`)
+    return stdout.trim()
+  }
+  const deviceOf = async (host: string): Promise<string> =>
+    / dev (\S+)/.exec(await ipOnNode('route', 'get', hosts.get(host) ?? ''))?.[1] ?? ''
+  const before = await ipOnNode('route', 'show', `${ip}/32`)
+  const added = await lab.sh(`aside/${thief}`, `ip addr add ${ip}/32 dev eth0`)
+  assert.equal(added.code, 0, added.stderr)
+  await ipOnNode('route', 'replace', `${ip}/32`, 'dev', await deviceOf(thief))
+  try {
+    await work()
+  } finally {
+    await ipOnNode('route', ...(before === '' ? ['delete', `${ip}/32`] : ['replace', ...before.split(/\s+/)]))
+    await lab.sh(`aside/${thief}`, `ip addr del ${ip}/32 dev eth0`)
+  }
+}
+
+test('an address that is not one’s own opens nothing, though all that is sent to it comes back', async () => {
+  const asVictim = (ip: string): Promise<string> => get('aside/beside', web(), '--interface', ip, '-m', '2')
+  const victims = ['near', 'caller'].map((pod) => hosts.get(pod) ?? '')
+  for (const ip of victims) {
+    await taking('beside', ip, async () => assert.match(await asVictim(ip), /^000 .*(reset|Empty reply)/i, ip))
+  }
+  // nor the address that kubelet's probes come from
+  const [, nodeTwo = ''] = await nodeAddresses()
+  await lab.sh('aside/beside', `ip addr add ${nodeTwo}/32 dev eth0`)
+  assert.match(await asVictim(nodeTwo), /^000 /)
+  await lab.sh('aside/beside', `ip addr del ${nodeTwo}/32 dev eth0`)
+  // where plaintext is taken it is nobody's
+  await mode('PERMISSIVE')
+  const proved = async (): Promise<[proved: number, nobody: number]> => {
+    const all = await samples(lab, 'node-2')
+    const of = (labels: object): number => sumOf(all, 'istio_requests_total', { reporter: 'destination', ...labels })
+    return [of({}) - of({ source_principal: 'unknown' }), of({ source_principal: 'unknown' })]
+  }
+  const [members, nobody] = await proved()
+  for (const ip of victims) await taking('beside', ip, async () => assert.equal(await asVictim(ip), '200', ip))
+  await eventually('its records', async () => (await proved())[1] === nobody + victims.length)
+  assert.equal((await proved())[0], members)
 })

@@ -30,6 +30,28 @@ test('idle connections to an endpoint that terminates are closed, those to other
   assert.equal(open.get('reviews-v2-1'), 1)
 })
 
+test('nothing idle is kept to the only endpoint once it terminates, and it is still gone to', async (t) => {
+  const mine = world().service('reviews').pods('reviews-v1').pods('web', { behind: [] })
+  const node = mesh(t, mine)
+  let [open, made] = [0, 0]
+  const server = await node.http('reviews-v1-1', (_, response) => void response.end('last'))
+  server.on('connection', (socket) => {
+    ;[open, made] = [open + 1, made + 1]
+    socket.on('close', () => open--)
+  })
+  const socket = await node.dial('web-1', REVIEWS)
+  for (let i = 0; i < 2; i++) await ask(socket, GET)
+  assert.deepEqual([open, made], [1, 1])
+  mine.end('reviews-v1-1', 'terminates')
+  node.apply()
+  await node.until(() => open === 0, 'the idle connection is closed')
+  for (let i = 0; i < 2; i++) {
+    assert.equal((await ask(socket, GET)).body, 'last')
+    await node.until(() => open === 0, 'it is closed behind its response')
+  }
+  assert.equal(made, 3)
+})
+
 test('a connection that is busy as its endpoint leaves is closed behind the response', async (t) => {
   const mine = shop()
   const node = mesh(t, mine)
@@ -66,11 +88,17 @@ test('a pod that is being ended answers with its connection’s last response', 
 test('so does one that was dialled itself, on the caller’s side', async (t) => {
   const mine = shop()
   const node = mesh(t, mine, { captured: ['web-1'] })
-  await node.http('reviews-v1-1', (_, response) => void response.end('bye'))
+  let open = 0
+  const server = await node.http('reviews-v1-1', (_, response) => void response.end('bye'))
+  server.on('connection', (socket) => {
+    open++
+    socket.on('close', () => open--)
+  })
   const socket = await node.dial('web-1', { ip: mine.pod('reviews-v1-1').ips[0]!, port: 8080 })
   assert.equal((await ask(socket, GET)).headers['connection'], undefined)
   mine.end('reviews-v1-1', 'terminates')
   node.apply()
+  await node.until(() => open === 0, 'the idle connection is closed')
   assert.equal((await ask(socket, GET)).headers['connection'], 'close')
 })
 

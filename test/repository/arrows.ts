@@ -31,6 +31,11 @@ export const arrows: Readonly<Record<string, Arrow>> = {
     node: true,
     door: 'kernel knows only model and native: agent.ts brings what it needs as values',
   },
+  'agent/cni': {
+    rooms: ['agent/model', 'agent/kernel'],
+    node: true,
+    door: 'cni knows model and the sockets of kernel: node/cni.ts brings what it needs as values',
+  },
   'agent/identity': {
     rooms: ['agent/model'],
     node: true,
@@ -58,18 +63,30 @@ export const arrows: Readonly<Record<string, Arrow>> = {
     door: 'the data path sees a snapshot and interfaces: worker.ts passes the bodies in',
   },
   'agent/node': {
-    rooms: [...agentRooms.filter((room) => room !== 'agent/cli'), 'agent/node', 'agent/config.ts', 'native'],
+    rooms: [
+      ...agentRooms.filter((room) => room !== 'agent/cli'),
+      'agent/cni',
+      'agent/node',
+      'agent/config.ts',
+      'native',
+    ],
     node: true,
     door: 'the control side of a node joins the rooms: agent.ts brings the settings',
   },
   'agent/cli': {
-    rooms: ['agent/model', 'agent/kube', 'agent/kernel', 'agent/config.ts', ...roots],
+    rooms: ['agent/model', 'agent/kube', 'agent/kernel', 'agent/signing', 'agent/config.ts', ...roots],
     types: ['agent/telemetry'],
     node: true,
     door: 'a subcommand asks the cluster through kube, the kernel through its room, the agents through their admin endpoint',
   },
   'agent/config.ts': {
-    rooms: ['agent/model', 'agent/settings.ts', 'agent/access-settings.ts'],
+    rooms: [
+      'agent/model',
+      'agent/settings.ts',
+      'agent/access-settings.ts',
+      'agent/cni-settings.ts',
+      'agent/traffic-settings.ts',
+    ],
     node: true,
     door: 'config is one table of flags',
   },
@@ -80,18 +97,23 @@ export const arrows: Readonly<Record<string, Arrow>> = {
   },
   agent: { rooms: ['agent', 'native'], node: true, door: 'the agent never imports the lab' },
   lab: { rooms: ['agent', 'lab'], node: true, door: 'the lab starts what a user would start' },
+  charts: {
+    rooms: ['charts', 'agent/config.ts', 'agent/settings.ts'],
+    node: true,
+    door: 'what the chart generates comes of tables: of settings, and of its own',
+  },
 }
 
 /** Packages with one owner: everybody else comes through that room. */
 export const packageOwners: Readonly<Record<string, readonly string[]>> = {
   '@kubernetes/client-node': ['agent/kube', 'lab', 'test'],
-  '@kubernetes-models/istio': ['agent/kube', 'lab', 'test'],
+  '@kubernetes-models/istio': ['agent/kube', 'charts', 'lab', 'test'],
   'node-forge': ['agent/identity', 'test'],
   jose: ['agent/proxy', 'test'],
   'prom-client': ['agent/telemetry', 'test'],
   pino: ['agent/telemetry', 'agent/agent.ts', 'agent/worker.ts', 'agent/controller.ts', 'agent/main.ts'],
   re2js: ['agent/model'],
-  yaml: ['agent/kube', 'lab', 'test'],
+  yaml: ['agent/kube', 'charts', 'lab', 'test'],
 }
 
 const typesForAll: readonly string[] = ['pino', 'prom-client']

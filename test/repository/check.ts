@@ -10,7 +10,7 @@ import { text } from 'node:stream/consumers'
 const repository = join(import.meta.dirname, '..', '..')
 const bin = (name: string): string => join(repository, 'node_modules', '.bin', name)
 const found = (...patterns: string[]): string[] => globSync(patterns, { cwd: repository })
-const c = found('bpf/*.{c,h}', 'native/*.c', 'native/bpf.h')
+const c = found('bpf/*.{c,h}', 'native/*.c', 'native/bpf.h', 'native/cni/*.{c,h}', 'test/cni/*.c')
 const cpp = found('native/*.cc', 'native/addon.h')
 
 /** Commands of a step, each run once those ahead of it have ended well. The longest steps first. */
@@ -36,6 +36,10 @@ const steps: Record<string, readonly (readonly string[])[]> = {
   format: [[bin('prettier'), '--check', '--log-level', 'warn', '.']],
   'format of C': [['clang-format', '--style=file:bpf/.clang-format', '--dry-run', '--Werror', ...c]],
   'format of C++': [['clang-format', '--style=file:native/.clang-format', '--dry-run', '--Werror', ...cpp]],
+  'the chart is what its tables make': [
+    [process.execPath, 'charts/crds.ts', '--check'],
+    [process.execPath, 'charts/values.ts', '--check'],
+  ],
   'BPF objects are what their sources make': [[process.execPath, 'bpf/build.ts', '--check']],
 }
 

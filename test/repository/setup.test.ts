@@ -46,7 +46,10 @@ function listed(path: string): string[] {
 test('a target that does not exist is answered with those that do', () => {
   const { status, said } = run(['nonsense'])
   assert.equal(status, 1)
-  assert.match(said, /^setup: say what to set up: demo, test, check, weft, fuzz, churn, bench, kernels, packages\.\n$/)
+  assert.match(
+    said,
+    /^setup: say what to set up: demo, test, check, weft, fuzz, churn, bench, kernels, image, packages\.\n$/,
+  )
 })
 
 test('a command that is missing is named with its package, and nobody is asked where nobody can answer', () => {

@@ -90,6 +90,36 @@ void describe('certificates', { concurrency: 2 }, () => {
     assert.equal(new X509Certificate(own).subjectAltName, `URI:${idOf('cart')}`)
   })
 
+  test('a token that was stolen gives its own pod’s identity at most, and nothing once that pod has gone', async (t) => {
+    const mesh = await Mesh.start(t)
+    const replica = await mesh.controller('one')
+    await mesh.signs(replica)
+    const cart = await mesh.client('cart', 'shop/cart')
+    // of a pod whose account may not ask: who has it cannot even ask
+    await assert.rejects(
+      askForCertificate(await mesh.client('stock', 'shop/stock'), asksFor('stock')),
+      /403|forbidden/i,
+    )
+    for (const account of ['stock', 'late', 'default']) {
+      await assert.rejects(askForCertificate(cart, asksFor(account)), isDenied(/shop\/cart runs as cart/), account)
+    }
+    // an agent's is good for its own node, wherever it is shown: accounts of another's, and such as nobody runs as, are not had
+    const agent = await mesh.agent('two')
+    const elsewhere = ['cart', 'late'].map((account) =>
+      assert.rejects(askForCertificate(agent, asksFor(account)), isDenied(/no pod on node two runs as/), account),
+    )
+    await Promise.all(elsewhere)
+    assert.equal(await replica.metric('weft_certificates_signed_total'), 0)
+    await askForCertificate(cart, asksFor('cart'))
+    for (const pod of ['shop/cart', 'weft-system/agent-two']) {
+      const path = `/api/v1/namespaces/${pod.replace('/', '/pods/')}?gracePeriodSeconds=0`
+      assert.equal((await mesh.ask('DELETE', path)).code, 200)
+    }
+    await assert.rejects(askForCertificate(cart, asksFor('cart')), /401|unauthorized/i)
+    await assert.rejects(askForCertificate(agent, asksFor('stock')), /401|unauthorized/i)
+    assert.equal(await replica.metric('weft_certificates_signed_total'), 1)
+  })
+
   test('a pod that is not known yet is waited for; requests of other signers are nobody’s here', async (t) => {
     const mesh = await Mesh.start(t)
     const replica = await mesh.controller('one')

@@ -2,6 +2,8 @@
 // Source: Kubernetes API reference 1.32, the "Defaults to" of each field.
 import { CERTIFICATE_REQUESTS } from './certificate-rules.ts'
 import { copyOf, fill, isRecord } from '../object.ts'
+import { PRIORITY_CLASSES } from '../admission/pods.ts'
+import { POLICIES, POLICY_BINDINGS } from '../admission/policies.ts'
 import { defaultBinding } from './role-rules.ts'
 import { defaultPodSpec, qosOf } from './pod-defaults.ts'
 import type { KubeObject } from '../object.ts'
@@ -75,6 +77,19 @@ const FILLS: Readonly<Record<string, Fill>> = {
     // What was asked stays as it was asked: a change is not refused, it is not made.
     if (current) request.spec = copyOf(current.spec)
   },
+  'poddisruptionbudgets.policy'(budget) {
+    if (budget.spec.maxUnavailable === undefined) fill(budget.spec, { minAvailable: 1 })
+  },
+  [PRIORITY_CLASSES](priority) {
+    fill(priority, { preemptionPolicy: 'PreemptLowerPriority' })
+  },
+  [POLICIES](policy) {
+    fill(policy.spec, { failurePolicy: 'Fail' })
+    if (isRecord(policy.spec.matchConstraints)) defaultMatch(policy.spec.matchConstraints)
+  },
+  [POLICY_BINDINGS](binding) {
+    if (isRecord(binding.spec.matchResources)) defaultMatch(binding.spec.matchResources)
+  },
   'rolebindings.rbac.authorization.k8s.io': defaultBinding,
   'clusterrolebindings.rbac.authorization.k8s.io': defaultBinding,
   'customresourcedefinitions.apiextensions.k8s.io'(definition) {
@@ -95,7 +110,17 @@ export function applyDefaults(resource: string, object: KubeObject, current?: Ku
   if (object.spec === undefined || isRecord(object.spec)) defaults(object, current)
 }
 
+/** Of a MatchResources. */
+function defaultMatch(match: Record<string, any>): void {
+  fill(match, { matchPolicy: 'Equivalent', namespaceSelector: {}, objectSelector: {} })
+  for (const rules of ['resourceRules', 'excludeResourceRules']) {
+    if (!Array.isArray(match[rules])) continue
+    for (const rule of match[rules]) if (isRecord(rule)) fill(rule, { scope: '*' })
+  }
+}
+
 const SPECLESS = [
+  PRIORITY_CLASSES,
   'secrets',
   'endpoints',
   'endpointslices.discovery.k8s.io',

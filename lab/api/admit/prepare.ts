@@ -4,6 +4,7 @@ import { applyDefaults, initialStatus } from './defaults.ts'
 import { copyOf, isRecord, sameJson, timestamp } from '../object.ts'
 import { groupVersion } from '../resources.ts'
 import { alreadyExists, badRequest, conflict, invalid } from '../status.ts'
+import { fillDefaults, prune, schemaFaults } from './schema.ts'
 import { faultsOf } from './validate.ts'
 import type { KubeObject, ObjectDraft, ObjectMeta } from '../object.ts'
 import type { ResourceType } from '../resources.ts'
@@ -24,7 +25,7 @@ const SUFFIX_LETTERS = 'bcdfghjklmnpqrstvwxz2456789'
 const SUFFIX_LENGTH = 5
 const GENERATED_NAME_LIMIT = 63
 const GENERATE_TRIES = 8
-// Given by the server, or not kept by this one.
+// Given by the server.
 const SERVER_FIELDS = ['managedFields', 'selfLink', 'deletionTimestamp', 'deletionGracePeriodSeconds', 'generation']
 
 /** The object as it will be stored. Throws 400 and 422. */
@@ -43,6 +44,7 @@ export function prepareCreate(type: ResourceType, draft: ObjectDraft, birth: Bir
   if (type.status && type.key !== 'nodes') delete object.status
   if (status !== undefined && object.status === undefined) object.status = status
   applyDefaults(type.key, object)
+  conform(type, draft.apiVersion, object)
   check(type, object, null)
   return object
 }
@@ -71,6 +73,7 @@ export function prepareUpdate(
       : assemble(type, draft, metadata)
   if (type.status && subresource === undefined) restore(object, current)
   applyDefaults(type.key, object, current)
+  conform(type, draft.apiVersion, object)
   if (type.generation && subresource === undefined && !sameDesire(type, object, current)) {
     metadata.generation = (current.metadata.generation ?? 0) + 1
   }
@@ -115,6 +118,11 @@ function placeIn(type: ResourceType, metadata: Partial<ObjectMeta>): void {
   else if (!metadata.namespace) throw badRequest(`a namespace is required for ${type.plural}`)
 }
 
+/** Letters as generated names end in. */
+export function nameSuffix(): string {
+  return Array.from({ length: SUFFIX_LENGTH }, () => SUFFIX_LETTERS[randomInt(SUFFIX_LETTERS.length)]).join('')
+}
+
 function generateName(
   type: ResourceType,
   { generateName: prefix, namespace }: Partial<ObjectMeta>,
@@ -126,9 +134,7 @@ function generateName(
   }
   const stem = prefix.slice(0, GENERATED_NAME_LIMIT - SUFFIX_LENGTH)
   for (let tries = 0; tries < GENERATE_TRIES; tries++) {
-    const suffix = Array.from({ length: SUFFIX_LENGTH }, () => SUFFIX_LETTERS[randomInt(SUFFIX_LETTERS.length)]).join(
-      '',
-    )
+    const suffix = nameSuffix()
     if (!birth.isTaken(namespace, stem + suffix)) return stem + suffix
   }
   throw alreadyExists(type, prefix)
@@ -151,6 +157,22 @@ function sameDesire(type: ResourceType, object: KubeObject, current: KubeObject)
   const { metadata: _new, status: newStatus, ...desired } = object
   const { metadata: _old, status: oldStatus, ...before } = current
   return sameJson(desired, before) && (type.status || sameJson(newStatus, oldStatus))
+}
+
+/** Makes a custom object one of its schema: that of the version it was written in. Throws 422. */
+function conform(type: ResourceType, apiVersion: string | undefined, object: KubeObject): void {
+  if (!type.custom) return
+  const schema = schemaOf(type, apiVersion)
+  prune(schema, object)
+  fillDefaults(schema, object)
+  const faults = schemaFaults(schema, object)
+  if (faults.length > 0) throw invalid(type, object.metadata.name, faults)
+}
+
+/** The schema of the version that an apiVersion names; of the stored one where there is none. */
+export function schemaOf(type: ResourceType, apiVersion: string | undefined): unknown {
+  const version = apiVersion?.split('/').at(-1) || type.storageVersion
+  return type.versions.find(({ name }) => name === version)?.schema
 }
 
 function check(type: ResourceType, object: KubeObject, previous: KubeObject | null): void {

@@ -12,7 +12,12 @@ import {
   nameFaults,
   notText,
 } from './metadata-rules.ts'
+import { budgetFaults, policyBindingFaults, priorityFaults } from './cluster-rules.ts'
+import { PRIORITY_CLASSES } from '../admission/pods.ts'
+import { POLICIES, POLICY_BINDINGS } from '../admission/policies.ts'
+import { readPolicy } from '../admission/policy.ts'
 import { bindingFaults, roleFaults } from './role-rules.ts'
+import { selectorFaults } from './selector-rules.ts'
 import { portFaults, serviceFaults, sliceFaults } from './service-rules.ts'
 import { matches, selectorOf } from '../selector.ts'
 import type { KubeObject } from '../object.ts'
@@ -43,6 +48,10 @@ const RULES: Readonly<Record<string, Rule>> = {
   configmaps: ({ data }) => dataFaults(data),
   'customresourcedefinitions.apiextensions.k8s.io': definitionFaults,
   [CERTIFICATE_REQUESTS]: certificateFaults,
+  [POLICIES]: (policy) => readPolicy(policy).faults,
+  [POLICY_BINDINGS]: policyBindingFaults,
+  [PRIORITY_CLASSES]: priorityFaults,
+  'poddisruptionbudgets.policy': budgetFaults,
   'roles.rbac.authorization.k8s.io': roleFaults,
   'clusterroles.rbac.authorization.k8s.io': roleFaults,
   'rolebindings.rbac.authorization.k8s.io': bindingFaults,
@@ -120,42 +129,6 @@ function workloadFaults({ spec }: KubeObject, previous: KubeObject | null): Faul
     const shown = template?.metadata?.labels ?? {}
     const text = '`selector` does not match template `labels`'
     faults.push({ kind: 'invalid', field: 'spec.template.metadata.labels', shown, text })
-  }
-  return faults
-}
-
-const OPERATORS = { In: true, NotIn: true, Exists: false, DoesNotExist: false } as const
-
-/** What is wrong with a LabelSelector. Controllers hold every pod against it, so none may be stored that does not parse. */
-function selectorFaults(selector: unknown): Fault[] {
-  const field = 'spec.selector'
-  if (!isRecord(selector)) return [{ kind: 'required', field }]
-  const faults = labelFaults(selector['matchLabels'] ?? undefined, `${field}.matchLabels`)
-  const matchExpressions: unknown = selector['matchExpressions'] ?? []
-  if (!Array.isArray(matchExpressions)) {
-    return [
-      ...faults,
-      { kind: 'invalid', field: `${field}.matchExpressions`, shown: matchExpressions, text: 'must be a list' },
-    ]
-  }
-  for (const [at, each] of matchExpressions.entries()) {
-    const path = `${field}.matchExpressions[${at}]`
-    const { key, operator, values } = isRecord(each) ? each : {}
-    if (typeof key !== 'string') faults.push({ kind: 'required', field: `${path}.key` })
-    if (!Object.hasOwn(OPERATORS, String(operator))) {
-      faults.push({
-        kind: 'invalid',
-        field: `${path}.operator`,
-        shown: operator,
-        text: 'not a valid selector operator',
-      })
-    } else if (OPERATORS[operator as keyof typeof OPERATORS] && !(Array.isArray(values) && values.length > 0)) {
-      faults.push({
-        kind: 'required',
-        field: `${path}.values`,
-        text: "must be specified when `operator` is 'In' or 'NotIn'",
-      })
-    }
   }
   return faults
 }

@@ -2,7 +2,8 @@
 // Source: Kubernetes documentation "Certificates and Certificate Signing Requests".
 import { CERTIFICATE_REQUESTS, certificateFaults, signingFaults, timedConditions } from '../admit/certificate-rules.ts'
 import { found, get, sendObject } from '../http/read.ts'
-import { checked, wanted } from '../http/write.ts'
+import { checked } from '../http/body.ts'
+import { wanted } from '../http/write.ts'
 import { copyOf, isRecord, sameJson, timestamp } from '../object.ts'
 import { forbidden, invalid } from '../status.ts'
 import { rolesIn } from './access.ts'
@@ -33,7 +34,11 @@ export async function certificateSubresource(exchange: Exchange, place: Place, s
   if (place.subresource === 'status') faults.push(...signingFaults(next, current))
   if (faults.length > 0) throw invalid(place.type, current.metadata.name, faults)
   next.metadata.resourceVersion = sent.metadata.resourceVersion ?? current.metadata.resourceVersion
-  const object = store.update(place.type.key, next, { dryRun: exchange.dryRun, subresource: 'status' })
+  const { dryRun, writer } = exchange
+  const { type, version, subresource } = place
+  const attributes = { type, version, subresource, namespace: undefined, name: current.metadata.name, writer, dryRun }
+  store.admit({ operation: 'UPDATE', ...attributes, object: next, oldObject: current })
+  const object = store.update(type.key, next, { dryRun, writer, subresource: 'status', isAdmitted: true })
   sendObject(exchange, place, 200, object)
 }
 

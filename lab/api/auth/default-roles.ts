@@ -1,6 +1,6 @@
 // The roles that every cluster has from the start, as far as this API serves what they are about. Pure data.
 // Source: Kubernetes documentation "Using RBAC Authorization: default roles and role bindings".
-import { AUTHENTICATED, MASTERS } from './user.ts'
+import { AUTHENTICATED, MASTERS, UNAUTHENTICATED } from './user.ts'
 import type { ObjectDraft } from '../object.ts'
 
 const GROUP = 'rbac.authorization.k8s.io'
@@ -25,6 +25,7 @@ const RULES: Readonly<Record<string, readonly Record<string, readonly string[]>[
     { apiGroups: ['authorization.k8s.io'], resources: ['selfsubjectaccessreviews'], verbs: ['create'] },
     { apiGroups: ['authentication.k8s.io'], resources: ['selfsubjectreviews'], verbs: ['create'] },
   ],
+  'system:public-info-viewer': [{ nonResourceURLs: HEALTH, verbs: ['get'] }],
   'system:discovery': [{ nonResourceURLs: [...DISCOVERY, ...HEALTH], verbs: ['get'] }],
 }
 
@@ -32,6 +33,7 @@ const BOUND: Readonly<Record<string, string>> = {
   'cluster-admin': MASTERS,
   'system:basic-user': AUTHENTICATED,
   'system:discovery': AUTHENTICATED,
+  'system:public-info-viewer': UNAUTHENTICATED,
 }
 
 function metadataOf(name: string): ObjectDraft['metadata'] {

@@ -40,6 +40,11 @@ export async function requestToken(
   const faults = faultsOf(spec)
   if (faults.length > 0) throw invalid(REQUEST, '', faults)
   const { namespace = '', name, uid } = metadata
+  const { dryRun, writer } = exchange
+  const object = { apiVersion: API_VERSION, kind: REQUEST.kind, metadata: { name, namespace }, spec }
+  const { type, version } = place
+  const below = { type, version, namespace, name, subresource: 'token' }
+  store.admit({ operation: 'CREATE', ...below, object, oldObject: null, writer, dryRun })
   const binding = { namespace, serviceaccount: { name, uid }, ...boundTo(spec.boundObjectRef, metadata, store) }
   const { token, claims } = tokens.issue({ ...spec, binding })
   exchange.sendJson(201, {

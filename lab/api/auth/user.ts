@@ -10,9 +10,10 @@ export interface User {
 /** Its members may do everything. */
 export const MASTERS = 'system:masters'
 export const AUTHENTICATED = 'system:authenticated'
+export const UNAUTHENTICATED = 'system:unauthenticated'
 
 /** Whoever reaches the lab's API without a token: the person who started the lab. */
 export const ADMINISTRATOR: User = { username: 'kubernetes-admin', groups: [MASTERS, AUTHENTICATED] }
 
 /** Nobody yet: what a request is before it was looked at. */
-export const ANONYMOUS: User = { username: 'system:anonymous', groups: ['system:unauthenticated'] }
+export const ANONYMOUS: User = { username: 'system:anonymous', groups: [UNAUTHENTICATED] }

@@ -5,9 +5,13 @@ import { badRequest, tooLarge, unsupportedMediaType } from '../status.ts'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { User } from '../auth/user.ts'
+import type { Writer } from '../admission/attributes.ts'
 
 /** Largest request body taken, in bytes: what the API server of Kubernetes takes. */
 export const BODY_LIMIT_BYTES = 3 * 1024 * 1024
+
+/** Longest name of a field manager, as in Kubernetes. */
+const MANAGER_LIMIT = 128
 
 /** The connection of a request to speak another protocol on it. */
 export interface Upgrade {
@@ -68,8 +72,40 @@ export class Exchange {
     return values.length > 0
   }
 
+  /** Who writes, by which of their programs: the one that says so, or what it calls itself to servers. */
+  get writer(): Writer {
+    const agent = (this.request.headers['user-agent'] ?? '').split('/')[0]!
+    const manager = (this.query.get('fieldManager') || agent || 'unknown').slice(0, MANAGER_LIMIT)
+    return { user: this.user, manager, warn: (text) => this.warn(text) }
+  }
+
+  /** A Warning header, as kubectl prints it (RFC 7234, 5.5). */
+  warn(text: string): void {
+    const quoted = text
+      .replaceAll(/[^\x20-\x7e]/g, ' ')
+      .replaceAll('\\', '\\\\')
+      .replaceAll('"', '\\"')
+    this.response.appendHeader('Warning', `299 - "${quoted}"`)
+  }
+
   /** The body as JSON; undefined when empty. Throws 400, 413, and 415 for a media type outside of `medias`. */
   async json(medias: readonly string[] = ['application/json', PROTOBUF, '']): Promise<unknown> {
+    const bytes = await this.#body(medias)
+    if (bytes.length === 0) return undefined
+    if (this.media === PROTOBUF) return readProtobuf(bytes)
+    try {
+      return JSON.parse(bytes.toString('utf8')) as unknown
+    } catch (error) {
+      throw badRequest(`the body is not JSON: ${(error as Error).message}`)
+    }
+  }
+
+  /** The body as text. Throws as `json` does. */
+  async text(medias: readonly string[]): Promise<string> {
+    return (await this.#body(medias)).toString('utf8')
+  }
+
+  async #body(medias: readonly string[]): Promise<Buffer> {
     if (!medias.includes(this.media)) {
       const accepted = medias.filter((media) => media !== '').join(', ')
       const message = `the body of the request was in an unknown format - accepted media types include: ${accepted}`
@@ -82,13 +118,7 @@ export class Exchange {
       if (bytes > BODY_LIMIT_BYTES) throw tooLarge(BODY_LIMIT_BYTES)
       chunks.push(chunk)
     }
-    if (bytes === 0) return undefined
-    if (this.media === PROTOBUF) return readProtobuf(Buffer.concat(chunks))
-    try {
-      return JSON.parse(Buffer.concat(chunks).toString('utf8')) as unknown
-    } catch (error) {
-      throw badRequest(`the body is not JSON: ${(error as Error).message}`)
-    }
+    return Buffer.concat(chunks)
   }
 
   send(code: number, body: string | Buffer, media = 'application/json'): void {

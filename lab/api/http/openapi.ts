@@ -10,7 +10,7 @@ import type { ResourceType } from '../resources.ts'
 const TITLE = 'Kubernetes API of a Weft lab'
 const PARAMETERS = ['dryRun', 'fieldManager', 'fieldValidation']
 const EXTENSION = 'x-kubernetes-group-version-kind'
-const PATCHES = ['application/json-patch+json', 'application/merge-patch+json']
+const PATCHES = ['application/json-patch+json', 'application/merge-patch+json', 'application/apply-patch+yaml']
 
 interface PatchedPath {
   readonly path: string

@@ -7,7 +7,7 @@ import { selectorText } from './cell-texts.ts'
 import { found } from './read.ts'
 import { wanted } from './write.ts'
 import type { Exchange } from './exchange.ts'
-import type { KubeObject } from '../object.ts'
+import type { KubeObject, ObjectDraft } from '../object.ts'
 import type { Place } from './path.ts'
 import type { Store } from '../store.ts'
 import type { Tokens } from '../auth/tokens.ts'
@@ -56,7 +56,7 @@ export async function subresource(exchange: Exchange, place: Place, served: Serv
 }
 
 async function scale(exchange: Exchange, place: Place, store: Store): Promise<void> {
-  const current = (): unknown => scaleOf(found(store, place))
+  const current = (): ObjectDraft => scaleOf(found(store, place))
   if (exchange.method === 'GET') return exchange.sendJson(200, current())
   const given = await wanted(exchange, place, current)
   const { spec = {}, metadata } = isRecord(given) ? given : {}
@@ -66,11 +66,32 @@ async function scale(exchange: Exchange, place: Place, store: Store): Promise<vo
     object.spec.replicas = replicas
     if (metadata?.resourceVersion) object.metadata.resourceVersion = metadata.resourceVersion
   }
-  const object = store.modify(type.key, namespace ?? null, name, change, { dryRun: exchange.dryRun })
+  const scaled = { ...current(), spec: { replicas } }
+  admitBelow(exchange, place, store, { object: scaled, oldObject: current() })
+  const options = { dryRun: exchange.dryRun, writer: exchange.writer, isAdmitted: true }
+  const object = store.modify(type.key, namespace ?? null, name, change, options)
   exchange.sendJson(200, scaleOf(object ?? found(store, place)))
 }
 
-function scaleOf({ metadata, spec, status }: KubeObject): unknown {
+/** Asks admission about what came by a subresource: an object of a kind of its own. */
+function admitBelow(
+  exchange: Exchange,
+  { type, version, namespace, name = '', subresource: below }: Place,
+  store: Store,
+  { object, oldObject }: { readonly object: ObjectDraft; readonly oldObject: ObjectDraft | null },
+): void {
+  const { writer, dryRun } = exchange
+  const operation = oldObject === null ? 'CREATE' : 'UPDATE'
+  store.admit({ operation, type, version, namespace, name, subresource: below, object, oldObject, writer, dryRun })
+}
+
+/** What was posted to a subresource, as an object of `kind`. */
+function posted(body: unknown, apiVersion: string, kind: string): ObjectDraft {
+  const given = isRecord(body) ? body : {}
+  return { apiVersion, kind, ...given, metadata: isRecord(given['metadata']) ? given['metadata'] : {} }
+}
+
+function scaleOf({ metadata, spec, status }: KubeObject): ObjectDraft {
   const { name, namespace, uid, resourceVersion, creationTimestamp } = metadata
   return {
     kind: 'Scale',
@@ -143,7 +164,8 @@ async function bind(exchange: Exchange, place: Place, store: Store): Promise<voi
     const message = `Operation cannot be fulfilled on pods/binding "${metadata.name}": pod is already assigned to a node`
     throw new ApiError(409, 'Conflict', message, { name: metadata.name, kind: 'pods/binding' })
   }
-  const options = { dryRun: exchange.dryRun }
+  admitBelow(exchange, place, store, { object: posted(body, 'v1', 'Binding'), oldObject: null })
+  const options = { dryRun: exchange.dryRun, writer: exchange.writer, isAdmitted: true }
   store.modify('pods', place.namespace ?? null, metadata.name, (pod) => void (pod.spec.nodeName = node), options)
   exchange.sendJson(201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 })
 }
@@ -154,6 +176,8 @@ async function evict(exchange: Exchange, place: Place, store: Store): Promise<vo
   const own = isRecord(body) && isRecord(body['deleteOptions']) ? body['deleteOptions'] : {}
   const grace: unknown = own['gracePeriodSeconds']
   const gracePeriodSeconds = typeof grace === 'number' ? grace : undefined
-  store.delete('pods', place.namespace ?? null, name, { gracePeriodSeconds, dryRun: exchange.dryRun })
+  admitBelow(exchange, place, store, { object: posted(body, 'policy/v1', 'Eviction'), oldObject: null })
+  const options = { dryRun: exchange.dryRun, writer: exchange.writer, isAdmitted: true }
+  store.delete('pods', place.namespace ?? null, name, { gracePeriodSeconds, ...options })
   exchange.sendJson(201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 })
 }

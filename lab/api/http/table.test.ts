@@ -93,6 +93,18 @@ describe('tables', () => {
       services: { spec: { ports: [{ port: 80 }] } },
       'endpointslices.discovery.k8s.io': { addressType: 'IPv4' },
       'jobs.batch': { spec: { template } },
+      'priorityclasses.scheduling.k8s.io': { value: 1 },
+      'validatingadmissionpolicies.admissionregistration.k8s.io': {
+        spec: {
+          matchConstraints: {
+            resourceRules: [{ apiGroups: [''], apiVersions: ['v1'], operations: ['CREATE'], resources: ['pods'] }],
+          },
+          validations: [{ expression: 'true' }],
+        },
+      },
+      'validatingadmissionpolicybindings.admissionregistration.k8s.io': {
+        spec: { policyName: 'x', validationActions: ['Deny'] },
+      },
       'certificatesigningrequests.certificates.k8s.io': {
         spec: { request: PEM, signerName: 'example.com/x', usages: ['client auth'] },
       },

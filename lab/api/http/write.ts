@@ -5,8 +5,9 @@ import { isRecord } from '../object.ts'
 import { applyJsonPatch } from '../patch/json-patch.ts'
 import { applyMergePatch } from '../patch/merge-patch.ts'
 import { applyStrategicPatch } from '../patch/strategic-patch.ts'
-import { groupVersion } from '../resources.ts'
 import { badRequest, methodNotAllowed, notFound, unsupportedMediaType } from '../status.ts'
+import { APPLY_PATCH, apply } from './apply.ts'
+import { checkUnknown, checked } from './body.ts'
 import { found, selected, sendList, sendObject } from './read.ts'
 import { present, stored, storedAs } from './view.ts'
 import type { Exchange } from './exchange.ts'
@@ -18,7 +19,6 @@ import type { Status } from '../status.ts'
 const JSON_PATCH = 'application/json-patch+json'
 const MERGE_PATCH = 'application/merge-patch+json'
 const STRATEGIC_PATCH = 'application/strategic-merge-patch+json'
-const APPLY_PATCH = 'application/apply-patch+yaml'
 const POLICIES: readonly unknown[] = ['Background', 'Foreground', 'Orphan']
 
 export async function create(exchange: Exchange, place: Place, store: Store): Promise<void> {
@@ -26,20 +26,26 @@ export async function create(exchange: Exchange, place: Place, store: Store): Pr
   if (place.type.namespaced && place.namespace === undefined) {
     throw methodNotAllowed('an empty namespace may not be set during creation')
   }
+  checkUnknown(exchange, place, draft)
   const own = place.type.key === CERTIFICATE_REQUESTS ? requestedBy(draft, exchange.user) : draft
-  const object = store.create(storedAs(place.type), stored(place.type, own), { dryRun: exchange.dryRun })
+  const options = { dryRun: exchange.dryRun, writer: exchange.writer }
+  const object = store.create(storedAs(place.type), stored(place.type, own), options)
   sendObject(exchange, place, 201, object)
 }
 
 export async function update(exchange: Exchange, place: Place, store: Store): Promise<void> {
   const draft = checked(place, await exchange.json())
+  checkUnknown(exchange, place, draft)
   found(store, place)
   write(exchange, place, store, draft)
 }
 
 export async function patch(exchange: Exchange, place: Place, store: Store): Promise<void> {
+  if (exchange.media === APPLY_PATCH) return apply(exchange, place, store)
   const current = (): unknown => present(place.type, place.version, found(store, place))
-  write(exchange, place, store, checked(place, await wanted(exchange, place, current)))
+  const draft = checked(place, await wanted(exchange, place, current))
+  checkUnknown(exchange, place, draft)
+  write(exchange, place, store, draft)
 }
 
 /**
@@ -62,39 +68,18 @@ function applyPatch(place: Place, media: string, current: unknown, document: unk
   return applyStrategicPatch(place.type.kind, current, document)
 }
 
-/** The media types of patches a place takes. Throws 415 for server-side apply. */
+/** The media types of patches a place takes. Throws 415 for server-side apply where only objects and their status take it. */
 function patchMedias({ media }: Exchange, { type }: Place): string[] {
   if (media === APPLY_PATCH || media === 'application/apply-patch+cbor') {
-    throw unsupportedMediaType('server-side apply is not served by this API: apply without --server-side')
+    throw unsupportedMediaType('server-side apply is served for objects and their status, in YAML or JSON')
   }
   return type.custom ? [JSON_PATCH, MERGE_PATCH] : [JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH]
 }
 
 function write(exchange: Exchange, place: Place, store: Store, draft: ObjectDraft): void {
   const subresource = place.subresource === 'status' ? 'status' : undefined
-  const options = { dryRun: exchange.dryRun, subresource } as const
+  const options = { dryRun: exchange.dryRun, writer: exchange.writer, subresource } as const
   sendObject(exchange, place, 200, store.update(storedAs(place.type), stored(place.type, draft), options))
-}
-
-/** A body as a draft for this place. Throws 400 when it names another version, namespace or object. */
-export function checked({ type, version, namespace, name }: Place, body: unknown): ObjectDraft {
-  if (!isRecord(body)) throw badRequest('the body is not an object')
-  const metadata: unknown = body['metadata'] ?? {}
-  if (!isRecord(metadata)) throw badRequest('metadata is not an object')
-  const expected = groupVersion(type.group, version)
-  const sent = body['apiVersion'] || expected
-  if (sent !== expected) {
-    throw badRequest(`the API version in the data (${sent}) does not match the expected API version (${expected})`)
-  }
-  if (namespace !== undefined && metadata['namespace'] && metadata['namespace'] !== namespace) {
-    throw badRequest('the namespace of the provided object does not match the namespace sent on the request')
-  }
-  if (name !== undefined && metadata['name'] && metadata['name'] !== name) {
-    const names = `the name of the object (${metadata['name']}) does not match the name on the URL (${name})`
-    throw badRequest(names)
-  }
-  const place = { ...(namespace === undefined ? {} : { namespace }), ...(name === undefined ? {} : { name }) }
-  return { ...body, metadata: { ...metadata, ...place } }
 }
 
 export async function remove(exchange: Exchange, place: Place, store: Store): Promise<void> {
@@ -144,6 +129,7 @@ export async function deleteOptions(exchange: Exchange): Promise<DeleteOptions> 
   }
   const isDry = exchange.dryRun || (Array.isArray(body['dryRun']) && body['dryRun'].includes('All'))
   return {
+    writer: exchange.writer,
     dryRun: isDry,
     gracePeriodSeconds: grace as number | undefined,
     propagationPolicy: policy as DeleteOptions['propagationPolicy'],

@@ -129,7 +129,7 @@ export interface DaemonSet extends Stored {
     readonly minReadySeconds?: number
     readonly updateStrategy?: {
       readonly type?: string
-      readonly rollingUpdate?: { readonly maxUnavailable?: number | string }
+      readonly rollingUpdate?: { readonly maxUnavailable?: number | string; readonly maxSurge?: number | string }
     }
   }
 }

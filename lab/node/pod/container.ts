@@ -8,16 +8,20 @@ import { mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { V1Container, V1Pod, V1Probe } from '@kubernetes/client-node'
-import { resolveImage } from '../../apps/images.ts'
+import { imageName, resolveImage } from '../../apps/images.ts'
 import { PROJECT } from '../../state.ts'
 import { killCgroup } from '../cgroup.ts'
 import { dropOldLogs, logFolder } from '../logs.ts'
 import { enterArgs } from './enter.ts'
 import { ConfigError, commandLine, environmentOf, namedSources } from './env.ts'
 import { type ContainerRecord, type Exit, type Process, SETUP_FAILED, launch } from './launch.ts'
+import { launchOci } from './oci.ts'
+import { readImage, unpackedFolder } from './oci-archive.ts'
+import { rightsOf } from './oci-config.ts'
 import type { NodeParts } from './parts.ts'
 import { type ProbeKind, type ProbeTarget, keepProbing, tryProbe } from './probe.ts'
 import type { Sandbox } from './sandbox.ts'
+import { securityOf } from './security.ts'
 import type { ContainerState } from './status.ts'
 import { type Files, type LoadFiles, bindsOf } from './volumes.ts'
 
@@ -127,8 +131,13 @@ export class ContainerLife {
   /** One start, to its end. Throws when the container cannot be started. */
   async #runOnce(): Promise<Exit> {
     const { node, sandbox } = this.#parts
-    const image = resolveImage(this.state.image)
-    const env = await this.#environment(image?.env ?? {})
+    const folder = unpackedFolder(node.images, imageName(this.state.image))
+    const unpacked = folder === undefined ? null : await readImage(folder)
+    const image = unpacked ?? resolveImage(this.state.image)
+    const security = securityOf(this.#parts.pod(), this.#spec)
+    // A user that the machine does not know has no home.
+    const home = security.user === 0 ? '/root' : '/'
+    const env = await this.#environment({ HOME: home, ...image?.env })
     const argv = commandLine(this.#spec, image, env)
     if (argv.length === 0) throw new NoImage(this.state.image)
     if (this.#stopped.signal.aborted) return { code: 0, signal: undefined }
@@ -138,15 +147,18 @@ export class ContainerLife {
     const cgroup = join(sandbox.cgroup, this.#spec.name)
     const workingDir = this.#spec.workingDir ?? '/'
     this.#event('Normal', 'Pulled', `Container image "${this.state.image}" already present on machine`)
-    this.#process = await launch({
+    const wish = {
       ...{ argv, env, workingDir, cgroup, netns: sandbox.netns, hostname: sandbox.hostname },
       binds: await bindsOf(this.#spec, sandbox, this.#parts.places),
-      kept: [PROJECT, dirname(process.execPath), node.stateFolder],
       scratch: join(sandbox.folder, `scratch-${this.#spec.name}`),
       logPath: join(logs, `${String(this.state.restarts)}.log`),
       recordPath: join(sandbox.folder, `${this.#spec.name}.json`),
-    })
-    this.#record = { pid: this.#process.pid, cgroup, env, workingDir }
+    }
+    const kept = [PROJECT, dirname(process.execPath), node.stateFolder]
+    this.#process = unpacked
+      ? await launchOci({ ...wish, rootfs: unpacked.rootfs, rights: rightsOf(this.#parts.pod(), this.#spec) })
+      : await launch({ ...wish, security, kept })
+    this.#record = this.#process.record
     return this.#accompany(this.#process)
   }
 
@@ -191,9 +203,8 @@ export class ContainerLife {
     const pod = this.#parts.pod()
     const base = {
       PATH: `${node.binFolder}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
-      HOME: '/root',
       HOSTNAME: sandbox.hostname,
-      ...node.serviceLinks(pod.metadata?.namespace ?? 'default'),
+      ...node.serviceLinks(pod.metadata?.namespace ?? 'default', pod.spec?.enableServiceLinks !== false),
       ...own,
     }
     const found = new Map<string, Record<string, string> | undefined>()

@@ -1,5 +1,5 @@
-// Starts one container: a process in its pod's network namespace and cgroup, with mounts of its own. No process id
-// namespace and no user change: containers of the lab run as root on the machine's own files.
+// Starts one container: a process in its pod's network namespace and cgroup, with mounts and rights of its own. No process id
+// namespace: containers of the lab run on the machine's own files.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
@@ -10,6 +10,7 @@ import { LogFile } from '../logs.ts'
 import { killCgroup, makeCgroup } from '../cgroup.ts'
 import { quote } from '../run.ts'
 import { type Bind, mountScript } from './mounts.ts'
+import type { Security } from './security.ts'
 
 /** Exit code of a container whose mounts could not be made; its log says why. */
 export const SETUP_FAILED = 125
@@ -24,6 +25,7 @@ export interface Launch {
   readonly hostname: string
   readonly cgroup: string
   readonly binds: readonly Bind[]
+  readonly security: Security
   /** Folders that stay in sight whatever the binds cover: the programs', and the lab's own. */
   readonly kept: readonly string[]
   /** A folder for the mounts' own use, inside the pod's folder. */
@@ -40,6 +42,7 @@ export interface Exit {
 
 export interface Process {
   readonly pid: number
+  readonly record: ContainerRecord
   readonly exited: Promise<Exit>
 }
 
@@ -49,6 +52,8 @@ export interface ContainerRecord {
   readonly cgroup: string
   readonly env: Readonly<Record<string, string>>
   readonly workingDir: string
+  /** Words ahead of a command that leave it the container's rights. */
+  readonly rights: readonly string[]
 }
 
 const SIGNALS: Record<string, number> = {
@@ -98,9 +103,10 @@ export async function launch(wish: Launch): Promise<Process> {
     throw new Error('the process did not start')
   }
   exited.catch(() => undefined)
-  const record: ContainerRecord = { pid, cgroup: wish.cgroup, env: wish.env, workingDir: wish.workingDir }
+  const { cgroup, env, workingDir, security } = wish
+  const record: ContainerRecord = { pid, cgroup, env, workingDir, rights: security.words }
   await writeFile(wish.recordPath, JSON.stringify(record), { mode: 0o600 })
-  return { pid, exited }
+  return { pid, exited, record }
 }
 
 /** Processes that the main process left behind end with it, as they do where it is process 1 of a namespace. */
@@ -114,16 +120,19 @@ async function buryRest(wish: Launch, log: LogFile, closed: Promise<unknown>): P
 function containerScript(wish: Launch): string {
   const env = environmentWords(wish.env).map(quote).join(' ')
   const workingDir = quote(wish.workingDir)
+  // Last, and inside the container's root: what comes before needs all that root may do.
+  const command = `${wish.security.words.map(quote).join(' ')} env -i -C ${workingDir} ${env} "$@"`
+  const { binds, scratch, kept, security } = wish
   return [
     `trap 'echo "weft lab: cannot set the container up" >&2; exit ${String(SETUP_FAILED)}' EXIT`,
     'set -e',
     // Already in the pod's network namespace here, so the cgroup never holds a process of another one.
     `echo $$ >${quote(join(wish.cgroup, 'cgroup.procs'))}`,
     `echo ${quote(wish.hostname)} >/proc/sys/kernel/hostname`,
-    mountScript(wish.binds, wish.scratch, wish.kept),
-    `mkdir -p "$ROOT"${workingDir}`,
-    `if [ -n "$ROOT" ]; then exec chroot "$ROOT" env -i -C ${workingDir} ${env} "$@"; fi`,
-    `exec env -i -C ${workingDir} ${env} "$@"`,
+    mountScript({ binds, scratch, kept, readOnlyRoot: security.readOnlyRoot }),
+    `[ -d "$ROOT"${workingDir} ] || mkdir -p "$ROOT"${workingDir}`,
+    `if [ -n "$ROOT" ]; then exec chroot "$ROOT" ${command}; fi`,
+    `exec ${command}`,
   ].join('\n')
 }
 

@@ -64,14 +64,19 @@ export class PodLife {
   }
 
   async #live(): Promise<void> {
-    this.#sandbox = await this.#insist('FailedCreatePodSandBox', () => makeSandbox(this.#pod, this.#node))
+    this.#sandbox = await this.#insist('FailedCreatePodSandBox', () =>
+      makeSandbox(this.#pod, this.#node).catch((error: unknown) => {
+        throw new Error(`Failed to create pod sandbox: ${(error as Error).message}`, { cause: error })
+      }),
+    )
     if (!this.#sandbox) return
     const sandbox = this.#sandbox
     const load = loadFrom(this.#node, this.#pod)
     this.#declare(sandbox, new Map(), load)
     this.#publish()
     const ask = (projection: Parameters<typeof askFor>[2]): AskToken => askFor(this.#node.api, this.#pod, projection)
-    const volumes = await this.#insist('FailedMount', () => makeVolumes(this.#pod, sandbox, { load, askFor: ask }))
+    const contents = { load, askFor: ask, host: this.#node.host }
+    const volumes = await this.#insist('FailedMount', () => makeVolumes(this.#pod, sandbox, contents))
     if (!volumes) return
     for (const token of volumes.tokens) this.#keepFresh(token)
     this.#declare(sandbox, volumes.places, load)

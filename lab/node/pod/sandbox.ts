@@ -1,11 +1,22 @@
 // What a pod has before its first container: a network namespace with an address, a cgroup, a process that holds both
 // (as every container runtime's sandbox does), and its own /etc/resolv.conf, hosts and hostname.
 import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { V1Pod } from '@kubernetes/client-node'
 import { makeCgroup, removeCgroup } from '../cgroup.ts'
-import { CLUSTER_DNS, NETNS_FOLDER, makePodNetwork, nodeNetns, podNetns, removePodNetwork } from '../network.ts'
+import { type Attached, type Chain, attach, detach, readChain } from '../cni/chain.ts'
+import {
+  CLUSTER_DNS,
+  GATEWAY,
+  NETNS_FOLDER,
+  makePodNetwork,
+  nodeNetns,
+  podLink,
+  podNetns,
+  removePodNetwork,
+} from '../network.ts'
 import type { NodeParts } from './parts.ts'
 
 export interface Sandbox {
@@ -15,6 +26,8 @@ export interface Sandbox {
   readonly cgroup: string
   /** The pod's folder in the lab's state folder: etc/, volumes/, logs/. */
   readonly folder: string
+  /** What plug-ins of the node's network have been told of it; nothing with the node's own network. */
+  attached?: Attached
 }
 
 /** Kubernetes takes at most 63 characters as a host name. */
@@ -34,6 +47,8 @@ export async function makeSandbox(pod: V1Pod, node: NodeParts): Promise<Sandbox>
   try {
     if (!onHost) await makePodNetwork(node.labId, uid, address, node.address)
     await writeEtc(pod, sandbox)
+    // before any process of the pod is there
+    if (!onHost) await attachPod(pod, node, sandbox)
     await makeCgroup(join(cgroup, 'sandbox'))
     holdOpen(sandbox)
   } catch (error) {
@@ -42,6 +57,23 @@ export async function makeSandbox(pod: V1Pod, node: NodeParts): Promise<Sandbox>
   }
   return sandbox
 }
+
+async function attachPod(pod: V1Pod, node: NodeParts, sandbox: Sandbox): Promise<void> {
+  const { namespace = '', name = '', uid = '' } = pod.metadata ?? {}
+  const attachment = {
+    containerId: randomBytes(32).toString('hex'),
+    netns: join(NETNS_FOLDER, sandbox.netns),
+    ...{ namespace, pod: name, uid },
+  }
+  const made = { link: podLink(uid), address: sandbox.address, gateway: GATEWAY }
+  sandbox.attached = await readChain(node.host, attachment, made)
+  await attach(chainOf(node, sandbox), sandbox.attached)
+}
+
+const chainOf = (node: NodeParts, sandbox: Sandbox): Chain => ({
+  ...{ host: node.host, scratch: join(sandbox.folder, 'cni') },
+  log: (sentence) => node.log(sentence),
+})
 
 /** Where kubelets put a pod's cgroup, by its quality of service (the server's word); guaranteed pods sit at the top. */
 function qosFolder(pod: V1Pod): string {
@@ -101,6 +133,7 @@ export async function removeSandbox(pod: V1Pod, node: NodeParts, sandbox: Sandbo
   const cgroup = sandbox?.cgroup ?? join(node.kubepods, qosFolder(pod), `pod${uid}`)
   await removeCgroup(cgroup)
   const onHost = pod.spec?.hostNetwork === true
+  if (sandbox?.attached) await detach(chainOf(node, sandbox), sandbox.attached)
   if (!onHost) await removePodNetwork(node.labId, uid)
   await rm(join(node.stateFolder, 'pods', uid), { recursive: true, force: true })
   // Last: where a step before it fails, all of this is done again.

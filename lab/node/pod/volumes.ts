@@ -8,7 +8,9 @@ import type {
   V1ServiceAccountTokenProjection,
   V1Volume,
 } from '@kubernetes/client-node'
+import type { HostFiles } from '../host-files.ts'
 import { ConfigError, fieldOf } from './env.ts'
+import { hostPathPlace } from './host-path.ts'
 import type { Bind } from './mounts.ts'
 import type { Sandbox } from './sandbox.ts'
 import { type AskToken, type TokenFile, writeToken } from './token.ts'
@@ -22,6 +24,8 @@ export type LoadFiles = (kind: 'ConfigMap' | 'Secret', name: string) => Promise<
 export interface Contents {
   readonly load: LoadFiles
   readonly askFor: (projection: V1ServiceAccountTokenProjection) => AskToken
+  /** The node's own files. */
+  readonly host: HostFiles
 }
 
 /** The pod's volumes: where each is, and the tokens in them, which are to be kept fresh. */
@@ -36,7 +40,7 @@ export async function makeVolumes(pod: V1Pod, sandbox: Sandbox, contents: Conten
   const tokens: TokenFile[] = []
   for (const volume of pod.spec?.volumes ?? []) {
     if (volume.hostPath) {
-      places.set(volume.name, volume.hostPath.path)
+      places.set(volume.name, await hostPathPlace(volume.hostPath, contents.host))
       continue
     }
     const folder = join(sandbox.folder, 'volumes', volume.name)
@@ -107,7 +111,7 @@ export async function bindsOf(container: V1Container, sandbox: Sandbox, places: 
   const etc = ['resolv.conf', 'hosts', 'hostname'].map((name) => ({
     source: join(sandbox.folder, 'etc', name),
     target: `/etc/${name}`,
-    readOnly: false,
+    readOnly: container.securityContext?.readOnlyRootFilesystem === true, // they are part of the root
     isFile: true,
   }))
   const mounts: Bind[] = []

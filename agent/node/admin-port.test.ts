@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict'
+import { createServer, type Server } from 'node:http'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { test } from 'node:test'
+import { AdminPort } from './admin-port.ts'
+
+async function listenAt(port: number): Promise<Server> {
+  const server = createServer((_, response) => response.end('here'))
+  server.listen(port, '127.0.0.1')
+  await once(server, 'listening')
+  return server
+}
+const portOf = (server: Server): number => (server.address() as AddressInfo).port
+
+test('a port that another has is waited for, and is to be had once it is given up', async () => {
+  const first = await listenAt(0)
+  const at = portOf(first)
+  const port = new AdminPort(() => listenAt(at))
+  await assert.rejects(port.open(), { code: 'EADDRINUSE' })
+  const opened = port.open(5_000)
+  first.close()
+  await opened
+  assert.equal((await fetch(`http://127.0.0.1:${at}/`)).status, 200)
+  port.close()
+  port.close()
+  await assert.rejects(fetch(`http://127.0.0.1:${at}/`))
+  await port.open()
+  await port.open() // it does already
+  port.close()
+})
+
+test('what is closed while it is waited for does not open later', async () => {
+  const other = await listenAt(0)
+  const at = portOf(other)
+  const port = new AdminPort(() => listenAt(at))
+  const opened = port.open(5_000)
+  port.close()
+  other.close()
+  await opened
+  await assert.rejects(fetch(`http://127.0.0.1:${at}/`))
+})
