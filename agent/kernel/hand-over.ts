@@ -28,20 +28,35 @@ export function isLived(path: string): boolean {
   return fd >= 0
 }
 
-/** Asked by another agent, gives what `captured` tells; onTaken when that one has it. Returns how to end. */
-export function offerHandOver(
-  path: string,
-  captured: () => Iterable<Captured>,
-  onTaken: () => void,
-): { readonly close: () => void } {
+/** Whether the agent that lives at this path has been told to stop and waits for another to take over. No where none lives. */
+export function isLeaving(path: string): boolean {
+  const fd = native().unixConnect(path, WAIT_MS)
+  if (fd < 0) return false
+  const isAsked = native().sendFds(fd, Buffer.from(WHETHER_LEAVING), new Int32Array(0)) >= 0
+  const answer = isAsked ? received(fd) : null
+  native().closeFd(fd)
+  return answer?.text === LEAVING
+}
+
+/** The agent that others ask. */
+export interface Giver {
+  captured(): Iterable<Captured>
+  /** It has been told to stop. */
+  isLeaving(): boolean
+  /** Called when another has what it was given. */
+  taken(): void
+}
+
+/** Answers other agents that ask. Returns how to end. */
+export function offerHandOver(path: string, giver: Giver): { readonly close: () => void } {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   if (existsSync(path)) unlinkSync(path) // of an agent that has ended, or of the one that we have just replaced
   const listener = must(native().unixListen(path), `listen at ${path}`)
   const acceptor = openAcceptor(listener, {
     onAccept: (fd) => {
-      const isTaken = give(fd, captured())
+      const isTaken = answer(fd, giver)
       native().closeFd(fd)
-      if (isTaken) onTaken()
+      if (isTaken) giver.taken()
     },
     onFault: () => undefined, // whoever asks, asks again
   })
@@ -53,9 +68,19 @@ export function offerHandOver(
   }
 }
 
+/** Hears one other agent out. Returns whether it has said that it has all. */
+function answer(fd: number, giver: Giver): boolean {
+  if (native().blockFor(fd, WAIT_MS) < 0) return false
+  const asked = received(fd)?.text
+  if (asked === WHETHER_LEAVING) {
+    native().sendFds(fd, Buffer.from(giver.isLeaving() ? LEAVING : 'staying'), new Int32Array(0))
+    return false
+  }
+  return asked === question() && give(fd, giver.captured())
+}
+
 /** Returns whether the other side has said that it has all. */
 function give(fd: number, captured: Iterable<Captured>): boolean {
-  if (native().blockFor(fd, WAIT_MS) < 0 || received(fd)?.text !== question()) return false
   for (const { cookie, listeners } of captured) {
     const told: Told = { cookie, listeners: listeners.map(({ direction, ip, port }) => ({ direction, ip, port })) }
     const fds = Int32Array.from(listeners, (each) => each.fd)
@@ -63,6 +88,9 @@ function give(fd: number, captured: Iterable<Captured>): boolean {
   }
   return native().sendFds(fd, Buffer.from('all'), new Int32Array(0)) >= 0 && received(fd)?.text === 'taken'
 }
+
+const WHETHER_LEAVING = 'leaving?'
+const LEAVING = 'leaving'
 
 /** Agents of another layout of the maps cannot use the captures that belong to the listeners. */
 const question = (): string => `layout ${LAYOUT}`

@@ -1,7 +1,7 @@
 // One agent of a node after another: what this one takes over of the one before, and gives to the next.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isLived, offerHandOver, takeOver } from '../kernel/hand-over.ts'
+import { type Giver, isLeaving, isLived, offerHandOver, takeOver } from '../kernel/hand-over.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 
 /** An agent that lives on this node and does not hand over is spoken of after so long. */
@@ -71,8 +71,10 @@ export class Succession {
    */
   async hold(ended: Promise<unknown>, isNextThere: () => Promise<boolean>): Promise<'taken' | 'told'> {
     const { promise: taken, resolve } = Promise.withResolvers<'taken'>()
-    const offer = this.#offer(() => resolve('taken'))
+    let isTold = false
+    const offer = this.#offer({ isLeaving: () => isTold, taken: () => resolve('taken') })
     const told = ended.then(async () => {
+      isTold = true
       if (offer === null || !(await isNextThere())) return
       this.#options.log.info('told to stop: waiting for the next agent to take over')
       await sleep(AWAIT_MS, undefined, { ref: false })
@@ -83,27 +85,30 @@ export class Succession {
   }
 
   /** Null where it cannot be: the next agent then opens listeners of its own. */
-  #offer(onTaken: () => void): ReturnType<typeof offerHandOver> | null {
+  #offer(giver: Omit<Giver, 'captured'>): ReturnType<typeof offerHandOver> | null {
     const { kernel, path, log } = this.#options
     if (!kernel.lasting) return null
     try {
-      return offerHandOver(path, () => kernel.captured().values(), onTaken)
+      return offerHandOver(path, { ...giver, captured: () => kernel.captured().values() })
     } catch (error) {
       log.warn({ reason: (error as Error).message }, 'no hand-over to a next agent')
       return null
     }
   }
 
-  /** Does nothing until this agent is told to stop, or the one that has replaced it is gone. */
+  /**
+   * Does nothing until this agent is told to stop, or the one that has replaced it is gone or about to go: started anew then, it
+   * takes that one's place while it still serves.
+   */
   async idle(ended: Promise<unknown>): Promise<void> {
-    const { log } = this.#options
+    const { path, log } = this.#options
     log.info('replaced: idle until told to stop')
     const waking = new AbortController()
     const told = ended.then(() => waking.abort())
-    for (let inVain = 0; inVain < LOOKS_IN_VAIN_MOST && !waking.signal.aborted;) {
+    for (let inVain = 0; inVain < LOOKS_IN_VAIN_MOST && !waking.signal.aborted && !isLeaving(path);) {
       inVain = this.hasOther ? 0 : inVain + 1
       await Promise.race([told, sleep(LOOK_MS, undefined, { signal: waking.signal }).catch(() => undefined)])
     }
-    if (!waking.signal.aborted) log.info('the agent that had replaced this one is gone')
+    if (!waking.signal.aborted) log.info('the agent that had replaced this one goes or is gone')
   }
 }

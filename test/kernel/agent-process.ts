@@ -117,11 +117,11 @@ function serve({ cgroupRoot, pinRoot, handOver = '' }: AgentOrder): void {
         return given?.size ?? 0
       }
       case 'offer':
-        offer = offerHandOver(
-          handOver,
-          () => kernel.captured().values(),
-          () => offer?.close(),
-        )
+        offer = offerHandOver(handOver, {
+          captured: () => kernel.captured().values(),
+          isLeaving: () => false,
+          taken: () => offer?.close(),
+        })
         return null
       case 'keep':
         relay.close()

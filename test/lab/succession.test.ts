@@ -82,7 +82,34 @@ test('an agent that was replaced stays idle, and ends once its successor is gone
   assert.deepEqual(agentPids(lab, 'node-1').toSorted(), [first.pid, second.pid ?? 0].toSorted())
   await end(second, 'SIGKILL')
   await eventually('the first ends', () => Promise.resolve(agentPids(lab, 'node-1').length === 0), 30_000)
-  assert.match(logOf(), /the agent that had replaced this one is gone/)
+  assert.match(logOf(), /the agent that had replaced this one goes or is gone/)
+})
+
+/** As a rollback leaves it: a pod of the agents beside the one that is told to stop. */
+const OTHER_POD = {
+  metadata: {
+    name: 'weft-agent-other',
+    labels: { app: 'weft-agent' },
+    annotations: { 'kubernetes.io/config.mirror': 'x' },
+  },
+  spec: { nodeName: 'node-1', hostNetwork: true, containers: [{ name: 'agent', image: 'none' }] },
+}
+
+test('one that is told to stop goes on until the idle one, started anew, has taken its place back', async () => {
+  const idle = await startAgent(lab, 'node-1', first.command)
+  await eventually('it serves', isWhole, START_MS)
+  const active = await startAgent(lab, 'node-1', first.command)
+  await eventually('it is idle', () => Promise.resolve(/replaced: idle/.test(logOf('.next'))), START_MS)
+  await sent(lab, 'POST', '/api/v1/namespaces/weft-system/pods', OTHER_POD)
+  active.kill('SIGTERM')
+  if (!hasEnded(idle)) await once(idle, 'exit')
+  assert.ok(!hasEnded(active), 'it goes on meanwhile')
+  const again = await startAgent(lab, 'node-1', first.command)
+  if (!hasEnded(active)) await once(active, 'exit')
+  assert.match(logOf('.next'), /"why":"taken".*agent stopping/)
+  await eventually('the place is taken', isWhole, START_MS)
+  await sent(lab, 'DELETE', '/api/v1/namespaces/weft-system/pods/weft-agent-other?gracePeriodSeconds=0')
+  await end(again, 'SIGTERM')
 })
 
 test('an agent that is told to stop while its DaemonSet stands keeps what it has captured', async () => {

@@ -90,7 +90,7 @@ for (const { server: serverBody, client: clientBody, name } of PAIRS) {
     into.server.channel.sink.bytes = (_arena, at, to) => void (arrived += to - at)
     source.channel.resume()
     pour(from.client, size, () => 7)
-    await until(() => into.client.channel.blocked, 'a backlog')
+    await until(() => into.client.channel.blocked && source.channel.still, 'a backlog, and a source that is left alone')
     await soon(300)
     const most = 1 << 20
     assert.ok(into.client.channel.backlog <= most, `${into.client.channel.backlog} bytes wait`)
