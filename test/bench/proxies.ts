@@ -15,7 +15,7 @@ import type { Hosting } from './weft.ts'
 const [BESIDE, MEASURED] = ['0', '1']
 /** For whole flows, whose ends and relay are one pipeline: everybody runs where there is room. */
 const ANYWHERE = `${BESIDE},${MEASURED}`
-const START_TRIES = 200
+const START_TRIES = 800
 const START_POLL_MS = 25
 /** Where the server of files listens, at 127.0.0.2 to .5. */
 export const UPSTREAM = 18100
