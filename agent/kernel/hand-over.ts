@@ -28,14 +28,14 @@ export function isLived(path: string): boolean {
   return fd >= 0
 }
 
-/** Whether the agent that lives at this path has been told to stop and waits for another to take over. No where none lives. */
-export function isLeaving(path: string): boolean {
+/** How it stands with the agent at this path: it stays, or was told to stop and waits for another to take over; null: none lives. */
+export function stanceAt(path: string): 'staying' | 'leaving' | null {
   const fd = native().unixConnect(path, WAIT_MS)
-  if (fd < 0) return false
+  if (fd < 0) return null
   const isAsked = native().sendFds(fd, Buffer.from(WHETHER_LEAVING), new Int32Array(0)) >= 0
   const answer = isAsked ? received(fd) : null
   native().closeFd(fd)
-  return answer?.text === LEAVING
+  return answer?.text === LEAVING ? 'leaving' : 'staying'
 }
 
 /** The agent that others ask. */

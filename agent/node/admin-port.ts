@@ -1,4 +1,4 @@
-// The port of the admin endpoint, which two agents of a node cannot have at once: given up and taken again.
+// The port of the admin endpoint, which two agents of a node cannot have at once: waited for, and given up.
 
 import type { Server } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -1,7 +1,7 @@
 // One agent of a node after another: what this one takes over of the one before, and gives to the next.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Giver, isLeaving, isLived, offerHandOver, takeOver } from '../kernel/hand-over.ts'
+import { type Giver, isLived, offerHandOver, stanceAt, takeOver } from '../kernel/hand-over.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 
 /** An agent that lives on this node and does not hand over is spoken of after so long. */
@@ -105,8 +105,10 @@ export class Succession {
     log.info('replaced: idle until told to stop')
     const waking = new AbortController()
     const told = ended.then(() => waking.abort())
-    for (let inVain = 0; inVain < LOOKS_IN_VAIN_MOST && !waking.signal.aborted && !isLeaving(path);) {
-      inVain = this.hasOther ? 0 : inVain + 1
+    for (let inVain = 0; inVain < LOOKS_IN_VAIN_MOST && !waking.signal.aborted;) {
+      const stance = stanceAt(path)
+      if (stance === 'leaving') break
+      inVain = stance === null ? inVain + 1 : 0
       await Promise.race([told, sleep(LOOK_MS, undefined, { signal: waking.signal }).catch(() => undefined)])
     }
     if (!waking.signal.aborted) log.info('the agent that had replaced this one goes or is gone')

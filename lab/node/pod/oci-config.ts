@@ -3,6 +3,7 @@
 import type { V1Capabilities, V1Container, V1Pod } from '@kubernetes/client-node'
 import { environmentWords } from './launch.ts'
 import type { Bind } from './mounts.ts'
+import { namesOf, RUNTIME_DEFAULTS } from './security.ts'
 
 /** What a container may do. */
 export interface Rights {
@@ -28,11 +29,6 @@ export interface OciWish {
   readonly rights: Rights
 }
 
-/** What containerd and CRI-O give a container that asks for nothing. */
-const DEFAULT_CAPABILITIES = [
-  ...['AUDIT_WRITE', 'CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'MKNOD', 'NET_BIND_SERVICE', 'NET_RAW'],
-  ...['SETFCAP', 'SETGID', 'SETPCAP', 'SETUID', 'SYS_CHROOT'],
-]
 const NONE = ['nosuid', 'noexec', 'nodev']
 const MOUNTS = [
   { destination: '/proc', type: 'proc', source: 'proc', options: NONE },
@@ -77,12 +73,11 @@ export function rightsOf(pod: V1Pod, container: V1Container): Rights {
   }
 }
 
-/** Kubernetes writes capabilities without CAP_, and takes ALL for dropping all. */
-function capabilitiesOf({ add = [], drop = [] }: V1Capabilities): string[] {
-  const plain = (names: readonly string[]): string[] => names.map((name) => name.toUpperCase().replace(/^CAP_/, ''))
-  const dropped = plain(drop)
-  const left = dropped.includes('ALL') ? [] : DEFAULT_CAPABILITIES.filter((name) => !dropped.includes(name))
-  return [...new Set([...left, ...plain(add)])].map((name) => `CAP_${name}`).toSorted()
+/** The usual set less what is dropped (ALL drops all), and what is added. */
+function capabilitiesOf({ add, drop }: V1Capabilities): string[] {
+  const dropped = namesOf(drop)
+  const left = dropped.includes('ALL') ? [] : RUNTIME_DEFAULTS.filter((name) => !dropped.includes(name))
+  return [...new Set([...left, ...namesOf(add)])].map((name) => `CAP_${name}`).toSorted()
 }
 
 /** The text of a bundle's config.json, parsed. Process ids are the machine's, and cgroups are left as they are. */

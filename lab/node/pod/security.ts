@@ -4,7 +4,7 @@ import type { V1Pod, V1Container } from '@kubernetes/client-node'
 import { ConfigError } from './env.ts'
 
 /** What a container runtime gives a container that asks for nothing (containerd's and CRI-O's usual set). */
-const RUNTIME_DEFAULTS = [
+export const RUNTIME_DEFAULTS: readonly string[] = [
   ...['AUDIT_WRITE', 'CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'MKNOD', 'NET_BIND_SERVICE', 'NET_RAW'],
   ...['SETFCAP', 'SETGID', 'SETPCAP', 'SETUID', 'SYS_CHROOT'],
 ]
@@ -73,8 +73,8 @@ function boundingSet(wish: { readonly add?: readonly string[]; readonly drop?: r
 
 const lower = (name: string): string => name.toLowerCase()
 
-/** Kubernetes writes capabilities without CAP_; runtimes take them with it too. */
-function namesOf(names: readonly string[] | undefined): string[] {
+/** Kubernetes writes capabilities without CAP_; runtimes take them with it too. Throws ConfigError for what is none. */
+export function namesOf(names: readonly string[] | undefined): string[] {
   return (names ?? []).map((name) => {
     const plain = name.toUpperCase().replace(/^CAP_/, '')
     if (!/^[A-Z_]+$/.test(plain)) throw new ConfigError(`securityContext.capabilities: "${name}" is no capability`)
