@@ -41,18 +41,19 @@ export class Succession {
 
   /**
    * Takes the listeners of the agent before, and waits until it has let go: two that capture would be one too many. Returns
-   * false where this one was told to stop first.
+   * false where this one was told to stop first; not once it has the listeners, for the one before counts on it from then on.
    */
   async takeOver(ended: Promise<unknown>): Promise<boolean> {
     const { kernel, path, log } = this.#options
-    let isOver = false
+    let [isOver, hasTaken] = [false, false]
     void ended.then(() => (isOver = true))
     const askedMs = performance.now()
     let isLogged = false
-    while (!isOver && kernel.lasting && this.hasOther) {
+    while ((hasTaken || !isOver) && kernel.lasting && this.hasOther) {
       try {
         const given = takeOver(path)
         if (given !== null) kernel.adopt(given)
+        hasTaken ||= given !== null
       } catch (error) {
         log.warn({ reason: (error as Error).message }, 'the agent before cannot be asked')
       }
@@ -62,7 +63,7 @@ export class Succession {
       }
       await sleep(POLL_MS)
     }
-    return !isOver
+    return hasTaken || !isOver
   }
 
   /**
