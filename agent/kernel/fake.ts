@@ -24,7 +24,7 @@ export class FakeKernel implements Kernel {
     ...{ steered: 0, let: 0, dropped: 0, closed: 0, crowded: 0, pending: 0, lost: 0, opened: 0 },
     ...{ excluded: 0, probes: 0, spilled: 0 },
   }
-  readonly lasting = false
+  readonly lasting: boolean = false
   /** Connections that dial() and reach() made past any listener of ours, as the dialling application holds them. */
   readonly #past = new Set<PastConnection>()
   #sockets = 0n

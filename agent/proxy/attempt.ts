@@ -47,6 +47,8 @@ export interface Way extends Goal {
   readonly perTryMs: number | null
 }
 
+const GONE = 'the pod behind it is gone'
+
 /** One try. */
 export class Attempt implements Carrier, Reaches, Waiting {
   readonly #request: Request
@@ -79,11 +81,17 @@ export class Attempt implements Carrier, Reaches, Waiting {
       this.reached(kept)
       return
     }
+    this.#request.walk.place.waiting = this
     this.#reach = new Reach(this.#way, this)
     this.#reach.begin()
   }
 
   reached(upstream: Http1Upstream): void {
+    if (this.#hasGone()) {
+      upstream.close()
+      this.lose()
+      return
+    }
     const { breaker } = this.#way
     if (breaker !== null) {
       breaker.result(this.#endpoint, 'connected')
@@ -166,7 +174,15 @@ export class Attempt implements Carrier, Reaches, Waiting {
   }
 
   lose(): void {
-    this.#upstream?.lose(new MeshError('UPSTREAM_RESET', 'the pod behind it is gone'))
+    if (this.#upstream === null) this.failed(new MeshError('CONNECT_REFUSED', GONE))
+    else this.#upstream.lose(new MeshError('UPSTREAM_RESET', GONE))
+  }
+
+  /** Whether its pod has gone since the request came: whoever looks after those that wait may have looked before. */
+  #hasGone(): boolean {
+    const { walk, world } = this.#request
+    const { snapshot } = walk.node
+    return snapshot !== world && this.isGone(snapshot)
   }
 
   #carry(upstream: Http1Upstream): void {

@@ -1,9 +1,11 @@
 // Endpoints that leave: idle connections to them are closed, their callers are told to go, and nobody waits for the gone.
 
 import assert from 'node:assert/strict'
+import { closeSync } from 'node:fs'
 import { test } from 'node:test'
+import { MeshError } from '../../agent/model/failure.ts'
 import { world } from '../../agent/model/world.fixture.ts'
-import { ask, mesh } from './mesh.ts'
+import { ask, type Mesh, mesh } from './mesh.ts'
 
 const REVIEWS = { ip: '10.96.0.1', port: 80 }
 const GET = 'GET / HTTP/1.1\r\nHost: reviews\r\n\r\n'
@@ -120,4 +122,70 @@ test('a request that waits for a pod that is gone is sent again to another', asy
   node.apply()
   assert.equal((await answer).body, other)
   assert.equal(node.count('weft_retries_total', { why: 'UPSTREAM_RESET' }), 1)
+})
+
+test('one that waits for a connection to a pod that is gone is sent to another', async (t) => {
+  const mine = shop()
+  const pods = ['reviews-v1-1', 'reviews-v2-1']
+  const podAt = new Map(pods.map((pod) => [mine.pod(pod).ips[0], pod]))
+  const dialled: string[] = []
+  let isGivenUp = false
+  const node: Mesh = mesh(t, mine, {
+    connect: (fd, to, how) => {
+      dialled.push(podAt.get(to.ip) ?? to.ip)
+      if (dialled.length > 1) return node.connect(fd, to, how)
+      // it is dead by now, and with its network nobody is left to refuse
+      return new Promise((_resolve, reject) => {
+        how?.begun?.(() => {
+          isGivenUp = true
+          closeSync(fd)
+          reject(new MeshError('CONNECT_TIMEOUT', 'given up'))
+        })
+      })
+    },
+  })
+  for (const pod of pods) await node.http(pod, (_, response) => void response.end(pod))
+  const socket = await node.dial('web-1', REVIEWS)
+  const answer = ask(socket, GET)
+  await node.until(() => dialled.length === 1, 'a pod is dialled')
+  const [gone = '', other] = dialled[0] === pods[0] ? pods : pods.toReversed()
+  mine.end(gone, 'gone')
+  node.apply()
+  assert.equal((await answer).body, other)
+  assert.deepEqual(dialled, [gone, other])
+  assert.ok(isGivenUp)
+})
+
+test('so is one whose connection comes about when its pod is gone already', async (t) => {
+  const mine = shop()
+  let heard = 0
+  let late: (() => void) | null = null
+  const node: Mesh = mesh(t, mine, {
+    connect: async (fd, to, how) => {
+      const channel = await node.connect(fd, to, how)
+      if (late !== null) return channel
+      const { promise, resolve } = Promise.withResolvers<void>()
+      late = resolve
+      await promise
+      return channel
+    },
+  })
+  const answers = ['reviews-v1-1', 'reviews-v2-1'].map((pod) =>
+    node.http(pod, (_, response) => {
+      heard++
+      response.end(pod)
+    }),
+  )
+  await Promise.all(answers)
+  const socket = await node.dial('web-1', REVIEWS)
+  const answer = ask(socket, GET)
+  await node.until(() => late !== null, 'a pod is dialled')
+  // both at once: nobody looks over those that wait in between
+  const { live } = node.plane.node
+  live.recheck = () => undefined
+  for (const pod of ['reviews-v1-1', 'reviews-v2-1']) mine.end(pod, 'gone')
+  node.apply()
+  late!()
+  assert.equal((await answer).status, 503)
+  assert.equal(heard, 0)
 })

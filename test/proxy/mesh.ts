@@ -59,6 +59,7 @@ export class Mesh {
   readonly plane: DataPlane
   readonly transport: Transport
   readonly #world: World
+  readonly #beyond: MeshOptions['beyond']
   readonly #t: TestContext
   readonly #ticker: NodeJS.Timeout
   #version = 1
@@ -66,6 +67,7 @@ export class Mesh {
   constructor(t: TestContext, world: World, { captured, limits = {}, connect, beyond }: MeshOptions) {
     this.#t = t
     this.#world = world
+    this.#beyond = beyond
     const transport = bodyOfTransport((thrown) => this.faults.push(String((thrown as Error).stack)))
     this.transport = transport
     this.plane = new DataPlane({
@@ -80,16 +82,7 @@ export class Mesh {
       random: seeded(20260102), // choices are the same at every run
       transport: {
         adopt: (fd, budget) => transport.adopt(fd, budget),
-        connect:
-          connect ??
-          ((fd, to, how) => {
-            const { localIp, localPort } = native().ends(fd)
-            return transport.connect(
-              fd,
-              beyond?.().kernel.steer({ ip: localIp, port: localPort }, atReal(to)) ?? atReal(to),
-              how,
-            )
-          }),
+        connect: connect ?? this.connect,
         get nowMs() {
           return transport.nowMs
         },
@@ -106,6 +99,13 @@ export class Mesh {
       this.plane.capture({ ...captured, ips: [...captured.ips, ...ips.filter((ip) => familyOf(ip) === 6)] })
     }
     this.#ticker = setInterval(() => this.plane.tick(), 20)
+  }
+
+  /** Connects to where an address of the world is in truth. */
+  readonly connect: Transport['connect'] = (fd, to, how) => {
+    const { localIp, localPort } = native().ends(fd)
+    const steered = this.#beyond?.().kernel.steer({ ip: localIp, port: localPort }, atReal(to))
+    return this.transport.connect(fd, steered ?? atReal(to), how)
   }
 
   /** Puts the world as it is now in force. */
