@@ -50,7 +50,7 @@ if (existsSync(addon) && statSync(addon).mtimeMs >= newest([...sources(), join(h
   const started = Date.now()
   const gyp = join(root, 'node_modules/node-gyp/bin/node-gyp.js')
   // node-gyp itself wants a newer Node than the machine's may be
-  run(join(node, 'bin/node'), [gyp, 'configure', 'build', '--nodedir', node])
+  run(join(node, 'bin/node'), [gyp, 'configure', 'build', '--jobs', 'max', '--nodedir', node])
   say(`built build/Release/weft.node in ${((Date.now() - started) / 1000).toFixed(1)} s`)
 }
 

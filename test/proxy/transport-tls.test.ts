@@ -90,11 +90,15 @@ for (const { server: serverBody, client: clientBody, name } of PAIRS) {
     into.server.channel.sink.bytes = (_arena, at, to) => void (arrived += to - at)
     source.channel.resume()
     pour(from.client, size, () => 7)
-    await until(() => into.client.channel.blocked && source.channel.still, 'a backlog, and a source that is left alone')
-    await soon(300)
+    let movedMs = performance.now()
+    // sockets that grow under a busy machine take a little more now and then
+    const rests = (): boolean => {
+      if (!into.client.channel.blocked || !source.channel.still) movedMs = performance.now()
+      return performance.now() - movedMs > 300
+    }
+    await until(rests, 'a backlog, and a source that is left alone')
     const most = 1 << 20
     assert.ok(into.client.channel.backlog <= most, `${into.client.channel.backlog} bytes wait`)
-    assert.ok(source.channel.still)
     into.server.channel.resume()
     await until(() => into.server.heard.includes('(end)'), 'the end')
     assert.equal(arrived, size)

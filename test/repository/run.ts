@@ -1,6 +1,6 @@
-// `npm test`: every test of the repository, in four passes. Tests beside pure code run in parallel; of what stands under
-// test/, what needs nothing of the machine runs two files at a time and the rest one (together.ts says which); the last
-// pass looks whether the others left anything behind.
+// `npm test`: every test of the repository, in five passes. Tests beside pure code run in parallel; of what stands under
+// test/, what needs nothing of the machine runs three files at a time, labs run two and the rest one (together.ts says
+// which); the last pass looks whether the others left anything behind.
 // `npm test -- PATH…` runs only the files whose path starts with one of the words.
 import { globSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
@@ -27,11 +27,12 @@ function passes(words: readonly string[]): Pass[] {
   const all = globSync(['agent/**/*.test.ts', 'lab/**/*.test.ts', 'test/**/*.test.ts'], { cwd: repository }).sort()
   const files = all.filter(wanted).filter((file) => file !== leftBehind)
   const of = (company: Company): string[] => files.filter((file) => companyOf(file) === company)
-  const [together, alone] = [longestFirst(of('together')), of('alone')]
-  const last = together.length + alone.length > 0 ? [leftBehind] : []
+  const [together, labs, alone] = [longestFirst(of('together')), longestFirst(of('two labs')), of('alone')]
+  const last = together.length + labs.length + alone.length > 0 ? [leftBehind] : []
   return [
     { name: 'beside the code', files: of('beside the code'), concurrency: availableParallelism() },
-    { name: 'across rooms', files: together, concurrency: Math.min(2, availableParallelism()) },
+    { name: 'across rooms', files: together, concurrency: 1 + Math.min(2, availableParallelism()) }, // mostly they wait
+    { name: 'in labs', files: labs, concurrency: Math.min(2, availableParallelism()) },
     { name: 'in the kernel', files: alone, concurrency: 1 },
     { name: 'nothing left behind', files: last, concurrency: 1 },
   ].filter(({ files: chosen }) => chosen.length > 0)

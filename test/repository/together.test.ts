@@ -45,6 +45,7 @@ test('what runs alone is there and has a reason', () => {
 
 test('a new room runs alone until it is said that it need not', () => {
   assert.equal(companyOf('test/new/x.test.ts'), 'alone')
+  assert.equal(companyOf('test/lab/new.test.ts'), 'two labs')
   assert.equal(companyOf('test/http1/new.test.ts'), 'together')
   assert.equal(companyOf('test/repository/x.test.ts'), 'beside the code')
   assert.equal(companyOf('agent/model/x.test.ts'), 'beside the code')
