@@ -31,8 +31,14 @@ std::string bytesOf(const Napi::Value &value) {
 // --- a wake-up
 
 // Whether this is all that the event means.
-bool Channels::happenSecure(Place place) {
+bool Channels::happenSecure(Place place, uint32_t events) {
   Channel *channel = at(place);
+  if (channel->tls->awaitsHello() && (events & (EPOLLRDHUP | EPOLLERR)) == EPOLLRDHUP) {
+    // the client has given up, for want of an answer as a rule: one would be work for nobody, and keep others waiting
+    channel->tls->cut();
+    tell(place.id, BROKEN, 0, 0);
+    return true;
+  }
   if (channel->tls->handshaking()) {
     if (shaken_++ < HANDSHAKES_MOST)
       handshake(place);

@@ -179,7 +179,7 @@ void Channels::happen(Place place, uint32_t events) {
   }
   if (events & EPOLLOUT && !channel->backlog.empty()) drain(id);
   if (events & EPOLL_BARRED) channel->hungUp = true;
-  if (channel->tls && happenSecure(place)) return;
+  if (channel->tls && happenSecure(place, events)) return;
   if (channel->ended && events & EPOLLERR) {
     int error = pendingError(channel->fd);
     if (error != 0) tell(id, FAILED, error, 0);

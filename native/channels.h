@@ -108,7 +108,7 @@ private:
   void losePump(int id, Kind kind, int error);
 
   // --- TLS (channels-tls.cc)
-  bool happenSecure(Place place);
+  bool happenSecure(Place place, uint32_t events);
   void handshake(Place place);
   ssize_t receiveStaged(Channel &channel);
   void receiveSecure(Place place);

@@ -82,6 +82,8 @@ public:
   ~Tls() { SSL_free(ssl_); }
 
   bool handshaking() const { return handshaking_; }
+  // A server's that has not looked at a byte of its client's yet.
+  bool awaitsHello() const { return handshaking_ && shaken_ == 0 && SSL_is_server(ssl_) == 1; }
   // Whether bytes that were received have not been read.
   bool hasRest() const { return !rest_.empty() || SSL_pending(ssl_) > 0; }
 

@@ -1,6 +1,7 @@
 // Every way in which a handshake can come to nothing: refused with its reason, and nothing else disturbed.
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { test, type TestContext } from 'node:test'
 import { inspect } from 'node:util'
@@ -301,4 +302,18 @@ test('credentials that cannot be used say so at once', () => {
   assert.throws(() => credentials(CALLER, { ...one, privateKeyPem: other.privateKeyPem }), /not the certificate’s/)
   assert.throws(() => credentials(CALLER, { certificatePem: 'no PEM' }))
   assert.throws(() => credentials(CALLER, { rootsPem: 'no PEM' }))
+})
+
+test('native: who has given up by the time of its turn costs no handshake', async (t) => {
+  const { pair, toServer, toClient } = await channelsApart(t, transport('native'), transport('native'))
+  const [server, client] = pair
+  void reasonOf(client.secure(asClient()))
+  const [hello] = (await once(toClient, 'data')) as [Buffer]
+  let answered = 0
+  toServer.on('data', (bytes: Buffer) => (answered += bytes.length))
+  toServer.end(hello)
+  await soon()
+  assert.equal(await reasonOf(server.secure(asServer())), 'CALLER_TLS_FAILED truncated')
+  await soon()
+  assert.equal(answered, 0)
 })
