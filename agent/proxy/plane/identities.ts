@@ -34,6 +34,10 @@ export class Identities {
   #losses = 0
   readonly #lossesAt = new WeakMap<Credentials, number>()
   #lostMs = -Infinity
+  /** The mesh's trust domains, how often one of them went, and when that was last. */
+  #domains: ReadonlySet<string> = new Set()
+  #departures = 0
+  #departedMs = -Infinity
 
   /** `wallMs`: milliseconds since 1970; `coarseMs`: the transport's coarse clock. */
   constructor(wallMs: () => number, coarseMs: () => number) {
@@ -69,18 +73,31 @@ export class Identities {
     this.#roots = roots
   }
 
+  /** The mesh's settings from now on: who is of a trust domain that is none of its own any more proves nothing. */
+  know({ trustDomain, trustDomainAliases }: MeshSettings): void {
+    const domains = new Set([trustDomain, ...trustDomainAliases])
+    if ([...this.#domains].some((domain) => !domains.has(domain))) {
+      this.#departures++
+      this.#departedMs = this.#coarseMs()
+    }
+    this.#domains = domains
+  }
+
   /** No pod of this identity is left. */
   forget(uri: string): void {
     this.#credentials.delete(uri)
   }
 
   /**
-   * How long a connection is good for that was secured just now: neither certificate's end is outlived, nor a root that is
-   * taken away.
+   * How long a connection is good for that was secured just now: neither certificate's end is outlived, nor a root or a
+   * trust domain that is taken away.
    */
   term(own: Credentials, peerNotAfter: number): Term {
     const untilMs = this.#coarseMs() + Math.min(own.notAfter, peerNotAfter) - this.#wallMs()
     const losses = this.#lossesAt.get(own) // a handshake may have begun before a root was taken away
-    return { isOver: (nowMs) => nowMs >= untilMs || (this.#losses !== losses && nowMs >= this.#lostMs) }
+    const departures = this.#departures
+    const isLost = (nowMs: number): boolean => this.#losses !== losses && nowMs >= this.#lostMs
+    const isDeparted = (nowMs: number): boolean => this.#departures !== departures && nowMs >= this.#departedMs
+    return { isOver: (nowMs) => nowMs >= untilMs || isLost(nowMs) || isDeparted(nowMs) }
   }
 }

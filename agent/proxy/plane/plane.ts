@@ -148,8 +148,9 @@ export class DataPlane {
 
   #swapped(before: Snapshot): void {
     this.#isSwapped = true
-    const { pools, snapshot } = this.node
+    const { pools, snapshot, identities } = this.node
     this.#aimRecords(before)
+    if (snapshot.settings !== before.settings) identities.know(snapshot.settings.mesh)
     this.node.live.recheck(() => this.node.snapshot)
     void inSlices(pools.drainEndpoints((endpoint) => hasLeft(before, snapshot, endpoint)))
   }
