@@ -42,6 +42,7 @@ import { type AdminPages, startAdmin } from './telemetry/admin.ts'
 import { snapshotPage } from './telemetry/snapshot-page.ts'
 import { renderMetrics } from './telemetry/metrics.ts'
 import { renderNodeSeries } from './telemetry/node-series.ts'
+import { ownProcess, renderProcessSeries } from './telemetry/process-series.ts'
 import { agentStatus, type PodStatus } from './telemetry/status.ts'
 import { runUnable } from './unable.ts'
 import { DataSide } from './node/workers.ts'
@@ -333,7 +334,7 @@ class Agent {
       cni: this.#cni.requests(),
     }
     const carried = await renderMetrics([...counters, this.#keySets.counters()])
-    return `${carried}\n${await renderNodeSeries(facts)}`
+    return [carried, await renderNodeSeries(facts), await renderProcessSeries(ownProcess())].join('\n')
   }
 
   /** What the agent serves without. */

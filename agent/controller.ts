@@ -16,6 +16,7 @@ import { stopSignal } from './own-process.ts'
 import { Signing } from './signing/signing.ts'
 import { type AdminPages, startAdmin } from './telemetry/admin.ts'
 import { type ControllerFacts, renderControllerSeries } from './telemetry/controller-series.ts'
+import { ownProcess, renderProcessSeries } from './telemetry/process-series.ts'
 
 /** Runs a replica of the controller until SIGTERM or SIGINT, then lets its lease go. Throws where it is run amiss. */
 export async function runController(config: ControllerConfig): Promise<void> {
@@ -109,7 +110,8 @@ class Controller {
   pages(): AdminPages {
     return {
       unready: () => (this.#judged === null ? 'waiting for the first list of the cluster' : null),
-      metrics: () => renderControllerSeries(this.#facts()),
+      metrics: async () =>
+        [await renderControllerSeries(this.#facts()), await renderProcessSeries(ownProcess())].join('\n'),
       status: () =>
         Promise.resolve({
           identity: this.#identity,
