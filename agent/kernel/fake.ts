@@ -205,11 +205,13 @@ export class FakeKernel implements Kernel {
     if (this.#flying.size >= ORIGINS_BOUND) throw new KernelError('EAGAIN', `connect ${addressText(to)}`)
     const fd = plainSocket(fromIp)
     const from = addressText({ ip: fromIp, port: native().ends(fd).localPort })
-    if (turned !== to) this.#flying.set(from, to)
+    const flight = { ...to }
+    if (turned !== to) this.#flying.set(from, flight)
     const socket = new net.Socket({ fd, manualStart: true } as net.SocketConstructorOpts)
     const { promise, resolve, reject } = Promise.withResolvers<net.Socket>()
     socket.once('error', reject)
-    socket.once('close', () => this.#flying.delete(from))
+    // by the time it tells that it is closed its port may be another's
+    socket.once('close', () => this.#flying.get(from) === flight && this.#flying.delete(from))
     socket.connect({ host: turned.ip, port: turned.port }, () => resolve(socket))
     await promise
     socket.off('error', reject)
