@@ -10,6 +10,7 @@ const REQUEST = {
   pod: 'cart',
   uid: 'u',
   containerId: 'c',
+  hears: false,
   ips: ['10.0.0.5'],
 } as const
 const CLOSED = { ...PLAIN_TERMS, onLoss: 'closed' } as const

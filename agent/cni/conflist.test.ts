@@ -8,6 +8,7 @@ const ENTRY = {
   closed: '/var/lib/weft/cni/closed',
   agentNamespace: 'weft-system',
   timeoutSeconds: 15,
+  heardSeconds: 5,
 }
 const OURS = { type: 'weft-cni', ...ENTRY }
 const BRIDGE = { type: 'bridge', bridge: 'cni0' }

@@ -18,7 +18,10 @@ export interface PluginEntry {
   /** Folder of the list of fail-closed namespaces. */
   readonly closed: string
   readonly agentNamespace: string
+  /** How long it waits for an answer … */
   readonly timeoutSeconds: number
+  /** … and how long for the agent's word that one is coming. */
+  readonly heardSeconds: number
 }
 
 /** What is to be done to the folder. `write` null: it is as it should be, or cannot be, and then `lack` says why. */

@@ -26,7 +26,7 @@ function node(t: { after(end: () => void): void }, hasConfiguration = true) {
   const file = join(places.confDir, '10-net.conflist')
   if (hasConfiguration) mkdirSync(places.confDir)
   if (hasConfiguration) writeFileSync(file, LIST, { mode: 0o644 })
-  const entry = { socket: '/s', closed: '/c', agentNamespace: 'weft-system', timeoutSeconds: 15 }
+  const entry = { socket: '/s', closed: '/c', agentNamespace: 'weft-system', timeoutSeconds: 15, heardSeconds: 5 }
   const log = { info: () => undefined, warn: () => undefined }
   const installation = new Installation({ ...places, program, entry, log })
   t.after(() => {

@@ -13,7 +13,9 @@ const INTERFACES = [
 test('a request is what the plug-in sends', () => {
   const prevResult = { ips: [{ address: '10.0.0.5/24' }, { address: 'FD00::5/64' }] }
   const { ifname: _, ...asked } = ASKED
-  assert.deepEqual(parseRequest(JSON.stringify({ ...ASKED, prevResult })), { ...asked, ips: ['10.0.0.5', 'fd00::5'] })
+  const read = { ...asked, ips: ['10.0.0.5', 'fd00::5'], hears: false }
+  assert.deepEqual(parseRequest(JSON.stringify({ ...ASKED, prevResult })), read)
+  assert.equal(parseRequest(JSON.stringify({ ...ASKED, hears: true })).hears, true)
   assert.deepEqual(parseRequest(JSON.stringify({ ...ASKED, command: 'DEL', prevResult: null })).ips, [])
 })
 

@@ -17,7 +17,12 @@ export interface CniRequest {
   readonly containerId: string
   /** The pod's own addresses, canonical, each once; none at DEL. */
   readonly ips: readonly string[]
+  /** It wants to be told at once that it was heard. */
+  readonly hears: boolean
 }
+
+/** What a plug-in is told at once that wants to know; the answer follows. */
+export const HEARD = JSON.stringify({ heard: true })
 
 /** What the plug-in is answered. */
 export type CniAnswer = { readonly ok: true } | { readonly error: string }
@@ -39,6 +44,7 @@ export function parseRequest(text: string): CniRequest {
     command,
     ...{ namespace: field('namespace'), pod: field('pod'), uid: field('uid'), containerId: field('containerId') },
     ips: ipsOf(json?.['prevResult'], field('ifname')),
+    hears: json?.['hears'] === true,
   }
 }
 

@@ -1,11 +1,11 @@
-// The plug-in's door to the agent: a Unix socket, one message a connection, with the pod's network namespace as a
+// The plug-in's door to the agent: a Unix socket, one question a connection, with the pod's network namespace as a
 // descriptor. Nobody but root may connect.
 
 import { mkdirSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { openAcceptor } from '../kernel/acceptor.ts'
 import { errorName, must, native } from '../kernel/native.ts'
-import { type CniAnswer, type CniRequest, parseRequest } from './request.ts'
+import { type CniAnswer, type CniRequest, HEARD, parseRequest } from './request.ts'
 
 /** Requests under way at once; a further one gets no answer. */
 export const REQUESTS_MAX = 256
@@ -51,7 +51,9 @@ export function serveRequests(
     if (message === null) return end(fd)
     const { text, fds } = message
     try {
-      say(fd, bounded(await answer(parseRequest(text), fds[0] ?? null)))
+      const request = parseRequest(text)
+      if (request.hears) native().sendFds(fd, Buffer.from(HEARD), new Int32Array(0))
+      say(fd, bounded(await answer(request, fds[0] ?? null)))
     } catch (error) {
       onFault((error as Error).message)
       end(fd)

@@ -20,6 +20,8 @@ import type { StartMarks } from './captures-options.ts'
 const LOOK_MS = 2_000
 /** How much longer than the agent the plug-in waits: the agent's word is to be the one that is heard. */
 const MARGIN_SECONDS = 5
+/** How long it waits for an agent to hear it: that may be amid the captures of all pods of a node. */
+const HEARD_SECONDS = 5
 
 export type CniConfig = Pick<
   AgentConfig,
@@ -112,6 +114,7 @@ export class NodeCni {
       closed: closedFolder(config['cni-state-dir']),
       agentNamespace: config.namespace,
       timeoutSeconds: Math.ceil(config['cni-closed-wait-ms'] / 1000) + MARGIN_SECONDS,
+      heardSeconds: HEARD_SECONDS,
     }
     this.#look(captures) // the list is there before anybody can ask it
     this.#installation = new Installation({ ...places, program, entry, log })

@@ -59,10 +59,26 @@ static void read_answer(struct text said, struct answer *answer) {
   }
 }
 
+static bool is_heard(struct text said) {
+  struct text heard = scan_object(said) ? scan_member(said, "heard") : (struct text){NULL, 0};
+  return heard.at != NULL && heard.length == 4 && memcmp(heard.at, "true", 4) == 0;
+}
+
+// Waits for the answer, once an agent that works has said that it is coming: one that hangs keeps nobody for long.
+static ssize_t receive(int fd, char *said, struct patience until) {
+  long soon_ms = until.heard_ms == 0 || until.heard_ms > until.answer_ms ? until.answer_ms : until.heard_ms;
+  wait_at_most(fd, soon_ms - now_ms());
+  ssize_t length = recv(fd, said, ANSWER_BYTES, 0);
+  if (until.heard_ms == 0 || length <= 0 || !is_heard((struct text){said, (size_t)length})) return length;
+  wait_at_most(fd, until.answer_ms - now_ms());
+  return recv(fd, said, ANSWER_BYTES, 0);
+}
+
 // What is known after a try: all, that nobody listens, that an agent was there and went away.
 enum outcome { FINAL, REFUSED, WENT };
 
-static enum outcome ask_once(const struct sockaddr_un *address, struct text question, int netns, long until_ms,
+// `until`: times of now_ms(), 0 as in `patience`.
+static enum outcome ask_once(const struct sockaddr_un *address, struct text question, int netns, struct patience until,
                              struct answer *answer) {
   static char said[ANSWER_BYTES];
   answer->kind = ANSWER_NONE;
@@ -71,18 +87,17 @@ static enum outcome ask_once(const struct sockaddr_un *address, struct text ques
     snprintf(answer->why, sizeof(answer->why), "socket: %s", strerror(errno));
     return FINAL;
   }
-  wait_at_most(fd, until_ms - now_ms());
+  wait_at_most(fd, until.answer_ms - now_ms());
   const char *deed = "connect";
   ssize_t length = connect(fd, (const struct sockaddr *)address, sizeof(*address));
   if (length == 0) {
     deed = "send";
-    wait_at_most(fd, until_ms - now_ms());
+    wait_at_most(fd, until.answer_ms - now_ms());
     length = send_with(fd, question, netns);
   }
   if (length >= 0) {
     deed = "receive";
-    wait_at_most(fd, until_ms - now_ms());
-    length = recv(fd, said, sizeof(said), 0);
+    length = receive(fd, said, until);
   }
   int error = errno;
   close(fd);
@@ -96,7 +111,7 @@ static enum outcome ask_once(const struct sockaddr_un *address, struct text ques
   return gone ? WENT : error == ECONNREFUSED ? REFUSED : FINAL;
 }
 
-void ask(const char *path, struct text question, int netns, long wait_ms, struct answer *answer) {
+void ask(const char *path, struct text question, int netns, struct patience patience, struct answer *answer) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   answer->kind = ANSWER_NONE;
   if (strlen(path) >= sizeof(address.sun_path)) {
@@ -104,10 +119,11 @@ void ask(const char *path, struct text question, int netns, long wait_ms, struct
     return;
   }
   strcpy(address.sun_path, path);
-  long until_ms = now_ms() + wait_ms;
+  long until_ms = now_ms() + patience.answer_ms;
   int tries_most = 1;
   for (int tries = 1;; tries++) {
-    enum outcome last = ask_once(&address, question, netns, until_ms, answer);
+    struct patience until = {until_ms, patience.heard_ms == 0 ? 0 : now_ms() + patience.heard_ms};
+    enum outcome last = ask_once(&address, question, netns, until, answer);
     // one that has just gone may have a successor in a moment; what ends (no descriptor) is not held up for it
     if (last == REFUSED && netns >= 0 && tries_most < TRIES_REFUSED) tries_most = TRIES_REFUSED;
     if (last == WENT && netns >= 0) tries_most = TRIES;

@@ -15,10 +15,17 @@ struct answer {
   char why[ANSWER_BYTES];
 };
 
-// Sends the question with a descriptor (-1: none) and waits for the answer, so many milliseconds at most. Where an
-// agent goes meanwhile, or has just gone, and another comes, that one is asked; without a descriptor only who is there
-// now.
+// How long is waited, in milliseconds.
+struct patience {
+  // For the answer.
+  long answer_ms;
+  // For the agent's word that it has heard the question, which the question asks for; 0: none is asked for.
+  long heard_ms;
+};
+
+// Sends the question with a descriptor (-1: none) and waits for the answer. Where an agent goes meanwhile, or has just
+// gone, and another comes, that one is asked; without a descriptor only who is there now.
 // `*answer` is one of the three in any case.
-void ask(const char *path, struct text question, int netns, long wait_ms, struct answer *answer);
+void ask(const char *path, struct text question, int netns, struct patience patience, struct answer *answer);
 
 #endif

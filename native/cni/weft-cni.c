@@ -33,6 +33,8 @@ struct configuration {
   char closed[PATH_BYTES];
   char agent_namespace[LABEL_BYTES];
   long timeout_seconds;
+  // Of patience.heard_ms; 0 or less: not told, by an agent that says no such word.
+  long heard_seconds;
 };
 
 // The pod as the runtime names it. Empty: not told.
@@ -94,6 +96,8 @@ static const char *read_configuration(struct text json, struct configuration *ou
   out->result = scan_member(json, "prevResult");
   out->timeout_seconds = scan_count(scan_member(json, "timeoutSeconds"));
   if (out->timeout_seconds < 1 || out->timeout_seconds > TIMEOUT_SECONDS_MOST) out->timeout_seconds = TIMEOUT_SECONDS;
+  out->heard_seconds = scan_count(scan_member(json, "heardSeconds"));
+  if (out->heard_seconds < 0 || out->heard_seconds > TIMEOUT_SECONDS_MOST) out->heard_seconds = 0;
   if (!optional(json, "socket", out->socket, sizeof(out->socket))) return "member socket is no path";
   if (!optional(json, "closed", out->closed, sizeof(out->closed))) return "member closed is no path";
   if (!optional(json, "agentNamespace", out->agent_namespace, sizeof(out->agent_namespace)) ||
@@ -147,9 +151,9 @@ static void ask_agent(const struct configuration *given, const struct pod *pod, 
   struct text result = given->result.at == NULL ? (struct text){"null", 4} : given->result;
   int length = snprintf(question, sizeof(question),
                         "{\"command\":\"%s\",\"namespace\":\"%s\",\"pod\":\"%s\",\"uid\":\"%s\",\"containerId\":\"%s\","
-                        "\"ifname\":\"%s\",\"prevResult\":%.*s}",
+                        "\"ifname\":\"%s\",\"hears\":%s,\"prevResult\":%.*s}",
                         command, pod->space, pod->name, pod->uid, variable("CNI_CONTAINERID"), variable("CNI_IFNAME"),
-                        (int)result.length, result.at);
+                        given->heard_seconds > 0 ? "true" : "false", (int)result.length, result.at);
   if (length < 0 || (size_t)length >= sizeof(question)) {
     snprintf(answer.why, sizeof(answer.why), "prevResult is too long for a question to it");
     return;
@@ -160,7 +164,8 @@ static void ask_agent(const struct configuration *given, const struct pod *pod, 
     snprintf(answer.why, sizeof(answer.why), "CNI_NETNS cannot be opened: %s", strerror(errno));
     return;
   }
-  ask(given->socket, (struct text){question, (size_t)length}, netns, wait_ms, &answer);
+  struct patience patience = {wait_ms, given->heard_seconds * 1000};
+  ask(given->socket, (struct text){question, (size_t)length}, netns, patience, &answer);
   if (netns >= 0) close(netns);
 }
 

@@ -35,7 +35,13 @@ function place(t: { after(end: () => void): void }, answer?: Answerer) {
   const serve = (by: Answerer) => serveRequests(socket, by, (reason) => faults.push(reason))
   const server = answer && serve(answer)
   t.after(() => server?.close())
-  const entry = { socket, closed: closedFolder(root), agentNamespace: 'weft-system', timeoutSeconds: 2 }
+  const entry = {
+    socket,
+    closed: closedFolder(root),
+    agentNamespace: 'weft-system',
+    timeoutSeconds: 2,
+    heardSeconds: 1,
+  }
   const close = (name: string) => writeFileSync(join(closedFolder(root), name), '')
   return { socket, entry, close, serve, server, faults, input: configuration(entry, RESULT) }
 }
@@ -69,7 +75,7 @@ test('at ADD the agent gets the pod, its namespace and its addresses, and the re
   })
   assertPassed(await call({ command: 'ADD', netns, pod: POD, input }))
   const { name: pod, ...rest } = POD
-  assert.deepEqual(asked, [{ command: 'ADD', pod, ...rest, containerId: 'c1', ips: ['10.1.2.3'] }])
+  assert.deepEqual(asked, [{ command: 'ADD', pod, ...rest, containerId: 'c1', ips: ['10.1.2.3'], hears: true }])
   assert.deepEqual(inodes, [statSync(netns).ino])
 })
 
@@ -113,6 +119,34 @@ test('an agent that does not answer in time is none', async (t) => {
   assert.ok(passed.ms > 1900 && passed.ms < 4000, `${passed.ms} ms`)
   close('shop')
   assertRefused(await call({ command: 'ADD', netns, pod: POD, input }), 11, /does not answer in time/)
+})
+
+test('an agent that hears nothing is waited for only briefly, one that has heard as long as it may take', async (t) => {
+  const { input, close, socket } = place(t)
+  const deaf = must(native().unixListen(socket), 'listen') // as of an agent that hangs
+  t.after(() => native().closeFd(deaf))
+  const passed = await call({ command: 'ADD', netns, pod: POD, input })
+  assertPassed(passed)
+  assert.ok(passed.ms > 900 && passed.ms < 1900, `${passed.ms} ms`)
+  close('shop')
+  assertRefused(await call({ command: 'ADD', netns, pod: POD, input }), 11, /does not answer in time/)
+  const slow = place(t, async () => {
+    await sleep(1500)
+    return { ok: true }
+  })
+  slow.close('shop')
+  assertPassed(await call({ command: 'ADD', netns, pod: POD, input: slow.input }))
+})
+
+test('a plug-in of before hears nothing but the answer', async (t) => {
+  const asked: boolean[] = []
+  const { entry } = place(t, ({ hears }) => {
+    asked.push(hears)
+    return Promise.resolve({ ok: true })
+  })
+  const input = configuration({ ...entry, heardSeconds: 0 }, RESULT)
+  assertPassed(await call({ command: 'ADD', netns, pod: POD, input }))
+  assert.deepEqual(asked, [false])
 })
 
 test('an agent that goes before it answers has a successor that does', async (t) => {
