@@ -47,8 +47,6 @@ import { agentStatus, type PodStatus } from './telemetry/status.ts'
 import { runUnable } from './unable.ts'
 import { DataSide } from './node/workers.ts'
 
-/** How long the port of the admin endpoint is waited for while the agent before gives it up. */
-const ADMIN_WAIT_MS = 10_000
 /** How long the API server may take to say how it is with the DaemonSet: the kubelet waits for the end. */
 const ASK_WITHIN_MS = 2_000
 /** How much longer than its pod an identity is kept: others hear of the pod's end a little later. */
@@ -207,7 +205,8 @@ class Agent {
     const isFree = begun === 'able' && (await this.#succession.takeOver(ended))
     // captures have not begun: whatever is in force is another's
     if (!isFree) return this.#stop('unbegun')
-    await this.#admin.open(ADMIN_WAIT_MS)
+    // nothing that was taken over waits for the port, which the one before gives up with all else
+    this.#admin.open(Infinity).catch((error: Error) => log.error({ reason: error.message }, 'no admin endpoint'))
     this.#captures.start()
     this.#cni.start(this.#captures)
     const why = await this.#succession.hold(ended, () => this.#isNextThere())

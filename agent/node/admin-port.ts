@@ -16,7 +16,7 @@ export class AdminPort {
     this.#listen = listen
   }
 
-  /** Listens, unless it does already. A port that is taken is waited for so long. Rejects where it cannot be had. */
+  /** Listens, unless it does already. A port that is taken is waited for so long, or until close(). Rejects where it cannot be had. */
   async open(waitMs = 0): Promise<void> {
     const turn = ++this.#turn
     const deadline = performance.now() + waitMs
