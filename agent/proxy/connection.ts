@@ -12,19 +12,30 @@ import { authenticate, known, meet, type Met } from './authenticate.ts'
 import { capture } from './capture.ts'
 import { type Call, classify } from './classify.ts'
 import { serveHttp } from './http.ts'
-import type { Arrival, MeshNode } from './plane/node.ts'
+import { type Arrival, leave, type MeshNode, type Walk } from './plane/node.ts'
 import type { Channel } from './transport/transport.ts'
 import { carry } from './tcp.ts'
 
-/** Carries one accepted connection to its end. Never rejects. */
+/** Carries one accepted connection to its end: one of HTTP goes on without this walk once its requests begin. Never rejects. */
 export async function serve(arrival: Arrival, node: MeshNode): Promise<void> {
-  using ledger = node.account.open(arrival.direction) // written exactly once, however we leave
-  using place = node.live.enter(arrival, ledger) // before any check: no policy change slips between
+  const ledger = node.account.open(arrival.direction) // written exactly once, however we leave
+  const place = node.live.enter(arrival, ledger) // before any check: no policy change slips between
   const walk = { node, ledger, place }
+  const call = await upToHttp(arrival, walk)
+  if (call === null) leave(walk)
+  else serveHttp(call, walk) // route … relay, once a request
+}
+
+/** All steps ahead of HTTP's requests; null where it is over by then. Never rejects. */
+async function upToHttp(arrival: Arrival, walk: Walk): Promise<Call | null> {
+  const { node, ledger, place } = walk
   let { channel } = arrival
   try {
     const captured = capture(arrival, node) // who dialled, and whom
-    if (captured === 'self-dial') return answerSelfDial(arrival, ledger)
+    if (captured === 'self-dial') {
+      answerSelfDial(arrival, ledger)
+      return null
+    }
     ledger.dialled = captured.dialled
     ledger.peer = captured.peer
     ledger.pod = node.snapshot.workloadByUid.get(arrival.pod.captured.uid) ?? null
@@ -39,18 +50,15 @@ export async function serve(arrival: Arrival, node: MeshNode): Promise<void> {
       const call: Call = await place.until(classify(met, node), () => {}) // service, protocol: declared, else sniffed
       ledger.service = call.service?.service ?? null
       ledger.serverName = call.serverName
-      met = null
-      if (call.protocol === 'http') {
-        await serveHttp(call, caller, walk) // route … relay, once a request
-      } else {
-        const late = await carry(call, caller, walk) // route … relay, once
-        if (late !== null) met = await place.until(meet(captured, node, late), dropped) // it was the mesh's TLS after all
-      }
+      if (call.protocol === 'http') return call
+      const late = await carry(call, caller, walk) // route … relay, once
+      met = late === null ? null : await place.until(meet(captured, node, late), dropped) // it was the mesh's TLS after all
     }
   } catch (thrown) {
     ledger.fail(failureOf(thrown))
     channel.reset()
   }
+  return null
 }
 
 /** The connection was given up while it was being secured. */

@@ -1,17 +1,20 @@
-// The ways that a connection's requests went lately: the cells they are counted in and what their records say of the way,
+// The ways that the requests of connections went lately: the cells they are counted in and what their records say of the way,
 // worked out once a way and found again by what it is made of.
 
 import { addressText } from '../model/address.ts'
 import type { Backends } from '../model/backends.ts'
 import type { RuleRef } from '../model/snapshot.ts'
 import type { Endpoint, Service } from '../model/service.ts'
+import type { Workload } from '../model/workload.ts'
 import type { Edge } from './cells.ts'
-import { BLACK_HOLE, type Pair, PASSTHROUGH } from './edges.ts'
-import type { ConnectionLedger, Direction, Reached } from './ledger.ts'
+import { BLACK_HOLE, type Edges, type Pair, PASSTHROUGH } from './edges.ts'
+import type { Direction, Reached } from './ledger.ts'
 import { CoursePart } from './record.ts'
 
-/** Ways that a connection remembers; the oldest goes for a new one. */
-const KEPT = 16
+/** Ways that are remembered together; the oldest goes for a new one. */
+const KEPT = 32
+/** Of a pod: callers and services whose connections share their ways. */
+const SHARED = 256
 
 /** What a way is made of. */
 export interface Going {
@@ -29,18 +32,74 @@ export interface Course extends Going {
   readonly fields: CoursePart
 }
 
+/** What connections have in common that share their ways. */
+export interface Traveller {
+  readonly direction: Direction
+  readonly pod: Workload | null
+  readonly caller: Workload | null
+  readonly principal: string | null
+  readonly isSecured: boolean
+  /** The service dialled, or the one that the pod dialled stands behind. */
+  readonly service: Service | null
+}
+
+/** The ways of connections that differ in nothing that their ways are made of: most of a pod's to one service. */
+export class SharedCourses {
+  readonly #edges: Edges
+  readonly #byPod = new Map<Workload | null, Courses[]>()
+  #epoch = 0
+
+  constructor(edges: Edges) {
+    this.#edges = edges
+  }
+
+  of(traveller: Traveller): Courses {
+    const { direction, service, pod } = traveller
+    // to what is no service there are as many ways as addresses
+    if (direction === 'outbound' && service === null) return new Courses(this.#edges, traveller)
+    const { epoch } = this.#edges
+    if (epoch !== this.#epoch) {
+      this.#epoch = epoch
+      this.#byPod.clear()
+    }
+    let all = this.#byPod.get(pod)
+    if (all === undefined) this.#byPod.set(pod, (all = []))
+    const known = all.find((each) => each.isOf(traveller))
+    if (known !== undefined) return known
+    const courses = new Courses(this.#edges, traveller)
+    if (all.length === SHARED) all.shift()
+    all.push(courses)
+    return courses
+  }
+}
+
 export class Courses {
-  readonly #connection: ConnectionLedger
+  readonly #edges: Edges
+  readonly #traveller: Traveller
   readonly #known: Course[] = []
   #oldest = 0
   #epoch = 0
 
-  constructor(connection: ConnectionLedger) {
-    this.#connection = connection
+  constructor(edges: Edges, { direction, pod, caller, principal, isSecured, service }: Traveller) {
+    this.#edges = edges
+    this.#traveller = { direction, pod, caller, principal, isSecured, service } // as it is now
+  }
+
+  /** Whether this one's ways are these. */
+  isOf({ direction, pod, caller, principal, isSecured, service }: Traveller): boolean {
+    const mine = this.#traveller
+    return (
+      mine.direction === direction &&
+      mine.pod === pod &&
+      mine.caller === caller &&
+      mine.principal === principal &&
+      mine.isSecured === isSecured &&
+      mine.service === service
+    )
   }
 
   of(going: Going, protocol: Pair['protocol']): Course {
-    const { epoch } = this.#connection.account.edges
+    const { epoch } = this.#edges
     if (epoch !== this.#epoch) {
       this.#epoch = epoch
       this.#known.length = 0 // edges and names may be others now, and what they came from is not to be kept alive
@@ -53,10 +112,10 @@ export class Courses {
   }
 
   #lookUp(going: Going, protocol: Pair['protocol']): Course {
-    const { direction, caller, principal, isSecured, pod, account } = this.#connection
+    const { direction, caller, principal, isSecured, pod } = this.#traveller
     const { reached, backends, rule, service, isKept } = going
     const isInbound = direction === 'inbound'
-    const edges = account.edges.of({
+    const edges = this.#edges.of({
       caller,
       callee: reached?.callee ?? (isInbound ? pod : null),
       endpoint: reached?.endpoint ?? null,

@@ -10,12 +10,12 @@ import type { Endpoint, Service } from '../model/service.ts'
 import type { Workload } from '../model/workload.ts'
 import type { AccessLog } from './access.ts'
 import { bucketOf, type Cells } from './cells.ts'
-import { type Course, Courses } from './courses.ts'
+import { type Course, type Courses, SharedCourses } from './courses.ts'
 import { Edges, type Pair } from './edges.ts'
-import { type Part, part } from './line.ts'
+import { part, textOf, type TextPart } from './line.ts'
 import { connectionOutcome, requestOutcome } from './outcome.ts'
 import { Judgements } from './judgements.ts'
-import { type Asked, type ConnectionFields, type Entry, type Headers, Manner } from './record.ts'
+import { type Asked, type ConnectionFields, type Entry, type Headers } from './record.ts'
 import { type HeaderSource, Recorder } from './recorder.ts'
 
 /** Which way a connection goes, from the captured pod's view. */
@@ -47,6 +47,7 @@ export class Account {
   readonly edges: Edges
   readonly recorder: Recorder
   readonly judgements = new Judgements()
+  readonly courses: SharedCourses
   #wallAhead = 0
   #comparedAt = -Infinity
 
@@ -55,6 +56,7 @@ export class Account {
     this.access = access
     this.clock = clock
     this.edges = new Edges(cells)
+    this.courses = new SharedCourses(this.edges)
     this.recorder = new Recorder(access)
   }
 
@@ -149,7 +151,7 @@ abstract class Ledger {
 }
 
 /** One accepted connection. Where it carried requests, they speak for it; else it writes the one line itself. */
-export class ConnectionLedger extends Ledger implements Disposable {
+export class ConnectionLedger extends Ledger implements Disposable, TextPart<ConnectionFields> {
   readonly direction: Direction
   /** The captured pod: the caller of an outbound connection, the callee of an inbound one. */
   pod: Workload | null = null
@@ -166,9 +168,8 @@ export class ConnectionLedger extends Ledger implements Disposable {
   status = 0
   /** Dialled by the agent, to see whether capture works: no application's, and so in no record. */
   isSelfDial = false
-  readonly manner = new Manner()
-  readonly #courses = new Courses(this)
-  #fields: Part<ConnectionFields> | null = null
+  #courses: Courses | null = null
+  #text: string | null = null
   #requests = 0
   #isFlow = false
   #settledSent = 0
@@ -188,6 +189,7 @@ export class ConnectionLedger extends Ledger implements Disposable {
 
   /** The way that a request or this connection itself went. */
   course(ledger: Ledger, protocol: Pair['protocol']): Course {
+    if (this.#courses?.isOf(this) !== true) this.#courses = this.account.courses.of(this)
     return this.#courses.of(ledger, protocol)
   }
 
@@ -212,14 +214,18 @@ export class ConnectionLedger extends Ledger implements Disposable {
   }
 
   /** What every record of this connection says of it. */
-  get fields(): Part<ConnectionFields> {
-    return (this.#fields ??= part({
-      downstream_local_address: textOf(this.dialled),
-      downstream_remote_address: textOf(this.peer),
+  get fields(): ConnectionFields {
+    return {
+      downstream_local_address: addressOf(this.dialled),
+      downstream_remote_address: addressOf(this.peer),
       requested_server_name: this.serverName,
       weft_direction: this.direction,
       weft_source_workload: this.caller?.owner ?? null,
-    }))
+    }
+  }
+
+  get text(): string {
+    return (this.#text ??= textOf(this.fields))
   }
 
   [Symbol.dispose](): void {
@@ -237,12 +243,11 @@ export class ConnectionLedger extends Ledger implements Disposable {
     if (this.failure !== null) account.failed(this.failure)
     account.judgements.count(this)
     account.recorder.record({
-      connection: this.fields,
+      connection: this,
       course: course.fields,
       outcome: connectionOutcome(this, this.status),
       upstreamLocal: localPart(this.upstreamLocal),
       asked: null,
-      manner: this.manner,
       startedMs: account.wallOf(this.startedAt),
       durationMs: Math.round(account.clock.ms() - this.startedAt),
       serviceMs: null,
@@ -316,12 +321,11 @@ export class RequestLedger extends Ledger {
     if (this.failure !== null && !this.isMirror) account.failed(this.failure)
     account.judgements.count(this)
     account.recorder.record({
-      connection: connection.fields,
+      connection,
       course: course.fields,
       outcome: requestOutcome(this, this.#serviceMs !== null),
       upstreamLocal: localPart(this.upstreamLocal),
       asked: this.#asked,
-      manner: connection.manner,
       startedMs: account.wallOf(this.startedAt),
       durationMs: Math.round(durationMs),
       serviceMs: this.#serviceMs,
@@ -357,6 +361,6 @@ function localPart(address: SocketAddress | null): Entry['upstreamLocal'] {
 
 const LOCALS = new WeakMap<SocketAddress, Entry['upstreamLocal']>()
 
-function textOf(address: SocketAddress | null): string | null {
+function addressOf(address: SocketAddress | null): string | null {
   return address === null ? null : addressText(address)
 }

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { Line, part } from './line.ts'
-import { type AccessRecord, CoursePart, type Entry, JsonRecords, Manner, recordOf } from './record.ts'
+import { Line, part, textOf } from './line.ts'
+import { type AccessRecord, CoursePart, type Entry, JsonRecords, recordOf } from './record.ts'
 
 /** One character a byte, as a head's texts come; hostile ones more often than chance has them. */
 const sent = fc.oneof(
@@ -23,7 +23,7 @@ const entry = fc.record({
       ...{ downstream_local_address: ours, downstream_remote_address: ours, requested_server_name: fc.constant(null) },
       ...{ weft_direction: fc.constantFrom('inbound', 'outbound'), weft_source_workload: ours },
     })
-    .map(part),
+    .map((fields) => ({ fields, text: textOf(fields) })),
   course: fc
     .record({ upstream_host: ours, upstream_cluster: ours, route_name: ours, weft_destination_workload: ours })
     .map((fields) => new CoursePart(fields)),
@@ -49,12 +49,10 @@ test('what is written is one line of ASCII that reads back as the record, whatev
   const [records, line] = [new JsonRecords(), new Line()]
   fc.assert(
     fc.property(fc.array(fc.tuple(entry, fc.option(asked), fc.boolean())), (entries) => {
-      const manner = new Manner()
       let before: Entry['asked'] = null
       for (const [each, other, again] of entries) {
         const whole: Entry = {
           ...each,
-          manner,
           asked: again && before !== null ? { ...before, target: '/again' } : other,
         }
         const text = written(records, line, whole)
@@ -79,7 +77,7 @@ test('bytes of a request are read as UTF-8 where they are that, else as Latin-1,
       userAgent: null,
       forwardedFor: null,
     }
-    return (JSON.parse(written(records, line, { ...sample!, manner: new Manner(), asked })) as AccessRecord).path
+    return (JSON.parse(written(records, line, { ...sample!, asked })) as AccessRecord).path
   }
   assert.equal(path(Buffer.from('/schön').toString('latin1')), '/schön')
   assert.equal(path('/sch\xf6n'), '/schön')

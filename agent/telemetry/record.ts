@@ -1,7 +1,7 @@
 // The access record: what Istio's default JSON log says of a request or TCP connection, and what the mesh adds to it under
 // names of its own (`weft_`). Written from parts that are encoded once, and equal to recordOf() by test.
 
-import { decoded, type Line, type Part, part } from './line.ts'
+import { decoded, type Line, type Part, part, type TextPart } from './line.ts'
 
 /** The same for all requests of a connection. */
 export interface ConnectionFields {
@@ -73,13 +73,12 @@ export interface Asked {
 
 /** What a record is made of. */
 export interface Entry {
-  readonly connection: Part<ConnectionFields>
+  readonly connection: TextPart<ConnectionFields>
   readonly course: CoursePart
   readonly outcome: Part<OutcomeFields>
   readonly upstreamLocal: Part<Pick<AccessRecord, 'upstream_local_address'>>
   /** Null for a connection. */
   readonly asked: Asked | null
-  readonly manner: Manner
   /** Milliseconds since 1970. */
   readonly startedMs: number
   /** Whole milliseconds. */
@@ -153,19 +152,21 @@ const NOTHING_ASKED = part({
 export class JsonRecords {
   #second = -1
   #secondJson = NULL
+  readonly #manners = new Manners()
 
   write(line: Line, entry: Entry): void {
     this.#time(line, entry.startedMs)
     if (entry.asked === null) line.put(NOTHING_ASKED)
     else {
-      entry.manner.write(line, entry.asked)
+      this.#manners.write(line, entry.asked)
       line.quoted(entry.asked.target)
       line.put(REQUEST_ID)
       line.quoted(entry.asked.requestId)
       line.put(COMMA)
     }
     line.put(entry.upstreamLocal.json)
-    line.put(entry.course.told(entry))
+    line.text(entry.connection.text)
+    line.put(entry.course.told(entry.outcome))
     line.int(entry.status)
     line.put(RECEIVED)
     line.int(entry.receivedBytes)
@@ -196,11 +197,10 @@ export class JsonRecords {
   }
 }
 
-/** The part that tells of a way, and with it who went there and how that mostly ends: one piece of bytes. */
+/** The part that tells of a way, and with it how that mostly ends: one piece of bytes. */
 export class CoursePart implements Part<CourseFields> {
   readonly fields: CourseFields
   readonly json: Buffer
-  #connection: Part<ConnectionFields> | null = null
   #outcome: Part<OutcomeFields> | null = null
   #told = NULL
 
@@ -210,46 +210,63 @@ export class CoursePart implements Part<CourseFields> {
   }
 
   /** Everything up to the value of the status. */
-  told({ connection, outcome }: Entry): Buffer {
-    if (this.#outcome !== outcome || this.#connection !== connection) {
-      this.#connection = connection
+  told(outcome: Part<OutcomeFields>): Buffer {
+    if (this.#outcome !== outcome) {
       this.#outcome = outcome
-      this.#told = Buffer.concat([connection.json, this.json, outcome.json, CODE])
+      this.#told = Buffer.concat([this.json, outcome.json, CODE])
     }
     return this.#told
   }
 }
 
-/** How a connection's caller asks: what mostly stays the same from one of its requests to the next, kept as bytes. */
-export class Manner {
-  #asked: Asked | null = null
-  #json = NULL
+/** How a request is asked, beside its path and id, and the bytes that say so. */
+interface Manner {
+  readonly asked: Omit<Asked, 'target' | 'requestId'>
+  readonly json: Buffer
+}
+
+/** How callers ask: what mostly stays the same from one request to the next, kept as bytes. */
+class Manners {
+  readonly #kept = new Array<Manner | null>(MANNERS).fill(null)
+
   /** Everything up to the value of the path. */
   write(line: Line, asked: Asked): void {
-    if (this.#asked !== null && isAlike(this.#asked, asked)) {
-      line.put(this.#json)
+    const place = placeOf(asked)
+    const kept = this.#kept[place] as Manner | null
+    if (kept !== null && isAlike(kept.asked, asked)) {
+      line.put(kept.json)
       return
     }
+    const { minor, method, authority, userAgent, forwardedFor } = asked
     const from = line.length
     line.put(METHOD)
-    line.quoted(asked.method)
-    line.put(PROTOCOLS[asked.minor === 0 ? 0 : 1] as Buffer)
-    line.quoted(asked.authority)
+    line.quoted(method)
+    line.put(PROTOCOLS[minor === 0 ? 0 : 1] as Buffer)
+    line.quoted(authority)
     line.put(USER_AGENT)
-    writeOptional(line, asked.userAgent)
+    writeOptional(line, userAgent)
     line.put(FORWARDED_FOR)
-    writeOptional(line, asked.forwardedFor)
+    writeOptional(line, forwardedFor)
     line.put(PATH)
-    const isShort = line.length - from <= KEPT_BYTES
-    this.#asked = isShort ? asked : null
-    if (isShort) this.#json = Buffer.from(line.bytes.subarray(from, line.length))
+    if (line.length - from > KEPT_BYTES) return
+    const json = Buffer.from(line.bytes.subarray(from, line.length))
+    this.#kept[place] = { asked: { minor, method, authority, userAgent, forwardedFor }, json }
   }
 }
 
-/** Kept for a connection at most. */
+/** Manners that are kept; of those that meet at one place the last one is. */
+const MANNERS = 256
+/** Kept of one at most. */
 const KEPT_BYTES = 1024
 
-function isAlike(a: Asked, b: Asked): boolean {
+/** Other authorities, clients and methods mostly have other places. */
+function placeOf({ method, authority, userAgent, forwardedFor }: Asked): number {
+  const { length } = authority
+  const named = length === 0 ? 0 : 31 * authority.charCodeAt(0) + 7 * authority.charCodeAt(length - 1) + length
+  return (named + 13 * method.length + 5 * (userAgent?.length ?? 0) + 3 * (forwardedFor?.length ?? 0)) & (MANNERS - 1)
+}
+
+function isAlike(a: Manner['asked'], b: Asked): boolean {
   return (
     a.minor === b.minor &&
     a.method === b.method &&

@@ -6,11 +6,10 @@
 
 import { type FailureCode, lossOf, MeshError } from '../../model/failure.ts'
 import type { Channel, ChannelSink } from '../transport/transport.ts'
-import { Body } from './body.ts'
+import type { Body } from './body.ts'
 import { Http1Exchange } from './request.ts'
-import { Head } from './head.ts'
+import { Reader } from './reader.ts'
 import type { CallerOptions, Requests } from './requests.ts'
-import { Said } from './recurring.ts'
 import type { Parsed } from './scan.ts'
 import { writeAnswer } from './send.ts'
 import { Store } from './store.ts'
@@ -20,6 +19,8 @@ const AHEAD_LIMIT = 64 * 1024
 /** After a last response: how long, and how many bytes, what the caller still sends is read away (RFC 9112 §9.6). */
 const LINGER_MS = 2000
 const LINGER_BYTES = 4 * 1024 * 1024
+
+const NO_BODY = { done: true, trailers: null } as const
 
 /** What most heads stay within. */
 const USUAL_HEAD = 4 * 1024
@@ -43,11 +44,13 @@ export class Http1Caller implements ChannelSink {
   readonly channel: Channel
   readonly options: CallerOptions
   readonly store: Store
-  readonly body = new Body()
-  readonly said = new Said()
+  /** The last Host that was found to name a host. */
+  soundHost: string | null = null
   /** When the first byte of the head now being read came, by the coarse clock; null between heads. */
   headSince: number | null = null
-  readonly #head: Head
+  /** Of the request under way, from its first byte until the next is waited for; null: the connection rests. */
+  #reader: Reader | null = null
+  #served: Http1Exchange | null = null
   #state: State = 'head'
   readonly #requests: Requests
   /** The next request is waited for. */
@@ -65,7 +68,6 @@ export class Http1Caller implements ChannelSink {
     this.#requests = requests
     this.options = options
     this.store = new Store(channel.budget)
-    this.#head = new Head('request', options.limits)
     if (first !== null) this.store.append(first, 0, first.length)
     channel.sink = this
   }
@@ -87,6 +89,11 @@ export class Http1Caller implements ChannelSink {
     return this.#state === 'head' && this.store.length === 0
   }
 
+  /** Of the request under way; of none it is through. */
+  get body(): Pick<Body, 'done' | 'trailers'> {
+    return this.#reader?.body ?? NO_BODY
+  }
+
   /** Reads the next request, or tells that there is none. */
   next(): void {
     if (this.#closeAfter && this.#state !== 'linger' && this.#state !== 'closed') this.#finish()
@@ -100,7 +107,9 @@ export class Http1Caller implements ChannelSink {
     this.#exchange = null
     this.store.compact()
     this.headSince = this.store.length > 0 ? this.channel.activeAt : null
-    this.#head.reset()
+    this.#served?.forget()
+    this.#reader?.giveBack()
+    this.#served = this.#reader = null
     this.channel.resume()
     this.#readHeads()
   }
@@ -240,13 +249,13 @@ export class Http1Caller implements ChannelSink {
   /** Discards what is at hand of a body that nobody wants; whether that was all of it shows in `body.done`. */
   #skipBody(): void {
     const { store } = this
-    const at = this.body.feed(store.bytes, store.from, store.to, { payload() {} })
+    const at = this.#reader?.body.feed(store.bytes, store.from, store.to, { payload() {} }) ?? -1
     if (at >= 0) store.from = at
   }
 
   #ahead(arena: Buffer, from: number, to: number): void {
     this.store.append(arena, from, to)
-    this.#head.bytes = this.store.bytes // it may have moved
+    if (this.#reader !== null) this.#reader.head.bytes = this.store.bytes // it may have moved
     if (this.store.length > AHEAD_LIMIT) this.channel.hold()
     this.#giveUpIfSpent()
   }
@@ -274,10 +283,15 @@ export class Http1Caller implements ChannelSink {
   /** Whether a request was read, and given on. */
   #readHead(): boolean {
     const { store } = this
-    const parsed = store.length > 0 ? this.#head.parse(store.bytes, store.from, store.to) : 'more'
+    if (store.length === 0) {
+      if (this.#ended) this.#endedInHead()
+      return false
+    }
+    const reader = (this.#reader ??= Reader.lent(this.options.limits))
+    const parsed = reader.head.parse(store.bytes, store.from, store.to)
     switch (parsed) {
       case 'done':
-        return this.#begin()
+        return this.#begin(reader)
       case 'more':
         if (this.#ended) this.#endedInHead()
         return false
@@ -286,18 +300,17 @@ export class Http1Caller implements ChannelSink {
     }
   }
 
-  #begin(): boolean {
-    const head = this.#head
+  #begin({ head, body }: Reader): boolean {
     const { store } = this
     store.from += head.length
     this.headSince = null
-    this.body.begin(head.requestFraming(), head.contentLength)
+    body.begin(head.requestFraming(), head.contentLength)
     this.#state = 'decide'
     const exchange = Http1Exchange.from(this, head)
     if (exchange instanceof MeshError) return this.#refuse(exchange)
     this.#isAwaited = false
-    this.#exchange = exchange
-    if (this.options.lastResponse()) this.#closeAfter = true
+    this.#exchange = this.#served = exchange
+    if (this.options.lastResponse) this.#closeAfter = true
     this.#requests.serve(exchange)
     return true
   }
@@ -310,14 +323,15 @@ export class Http1Caller implements ChannelSink {
   /** Feeds body bytes on; returns where the body ended, or -1 where the request is broken. */
   #feedBody(bytes: Buffer, from: number, to: number): number {
     const exchange = this.#exchange as Http1Exchange
-    const at = this.body.feed(bytes, from, to, exchange)
+    const { body } = this.#reader as Reader
+    const at = body.feed(bytes, from, to, exchange)
     if (at < 0) {
       exchange.stop(new MeshError('BAD_REQUEST', 'the request body breaks its framing'))
       return -1
     }
-    if (this.body.done && this.#state === 'body') {
+    if (body.done && this.#state === 'body') {
       this.#state = 'respond'
-      exchange.bodyWhole(this.body.trailers)
+      exchange.bodyWhole(body.trailers)
     }
     return at
   }

@@ -31,8 +31,8 @@ function asked(limits: { readonly kept: number; readonly budget?: number }) {
   const channel = new Channel()
   const exchanges: Exchange[] = []
   const options = {
-    ...{ port: 80, authority: 'a', requestId: () => 'id', limits: HEAD_LIMITS, lastResponse: () => false },
-    pathNormalization: () => 'BASE' as const,
+    ...{ port: 80, authority: 'a', requestId: () => 'id', limits: HEAD_LIMITS, lastResponse: false },
+    pathNormalization: 'BASE' as const,
   }
   const caller = new Http1Caller(channel, options, { serve: (one) => exchanges.push(one), finished: () => {} }, null)
   caller.next()

@@ -10,17 +10,17 @@ import type { Channel } from '../transport/transport.ts'
 import type { Http1Caller } from './caller.ts'
 import { hasBody, type ResponseOut } from './emit.ts'
 import { EXPECT, FORWARDED_FOR, REQUEST_ID, USER_AGENT } from './fields.ts'
-import type { Framing, Head } from './head.ts'
+import { type Framing, Head } from './head.ts'
 import { writeAnswer, writeChunk, writeLastChunk, writeResponse } from './send.ts'
 import { type Addressed, addressed } from './target.ts'
-import type { Said } from './recurring.ts'
+import { SAID } from './recurring.ts'
 import { Store } from './store.ts'
 
 const NO_FIELDS: readonly Field[] = []
 
 /** See Exchange. Lives until the caller's next request is read. */
 export class Http1Exchange implements Exchange {
-  readonly head: Head
+  head: Head
   readonly channel: Channel
   readonly method: string
   readonly target: string
@@ -56,7 +56,6 @@ export class Http1Exchange implements Exchange {
   #ended: (() => void) | null = null
 
   private constructor(caller: Http1Caller, head: Head, method: string, place: Addressed) {
-    const { said } = caller
     this.#caller = caller
     this.head = head
     this.channel = caller.channel
@@ -66,8 +65,8 @@ export class Http1Exchange implements Exchange {
     this.port = caller.options.port
     this.minor = head.minor
     this.framing = head.requestFraming()
-    this.userAgent = head.first(USER_AGENT, said.userAgent)
-    this.forwardedFor = head.first(FORWARDED_FOR, said.forwardedFor)
+    this.userAgent = head.first(USER_AGENT, SAID.userAgent)
+    this.forwardedFor = head.first(FORWARDED_FOR, SAID.forwardedFor)
     const id = head.first(REQUEST_ID)
     this.newId = id === null
     this.requestId = id ?? caller.options.requestId()
@@ -78,21 +77,26 @@ export class Http1Exchange implements Exchange {
    * forward proxy behind a Service stays one. It has no content (RFC 9110 §9.3.6).
    */
   static from(caller: Http1Caller, head: Head): Http1Exchange | MeshError {
-    const { said } = caller
-    const method = head.text(head.methodFrom, head.methodTo, said.method)
+    const method = head.text(head.methodFrom, head.methodTo, SAID.method)
     const target = head.text(head.targetFrom, head.targetTo)
-    const host = head.host < 0 ? null : head.value(head.host, said.host)
-    const place = usual(method, target, host, said) ?? addressed(method, target, host, caller.options.authority)
+    const host = head.host < 0 ? null : head.value(head.host, SAID.host)
+    const place =
+      usual(method, target, host, caller.soundHost) ?? addressed(method, target, host, caller.options.authority)
     if (typeof place === 'string') return new MeshError('BAD_REQUEST', place)
     const plain = place.target.startsWith('/')
-      ? normalizedTarget(place.target, caller.options.pathNormalization())
+      ? normalizedTarget(place.target, caller.options.pathNormalization)
       : place.target
     if (plain === null) return new MeshError('BAD_REQUEST', 'the request target has no path that can be meant')
-    said.soundHost = host
+    caller.soundHost = host
     if (method === 'CONNECT' && head.requestFraming() !== 'none') {
       return new MeshError('BAD_REQUEST', 'CONNECT with content')
     }
     return new Http1Exchange(caller, head, method, { target: plain, authority: place.authority })
+  }
+
+  /** Its head is another request's from now on. */
+  forget(): void {
+    this.head = FORGOTTEN
   }
 
   header(name: string): string | undefined {
@@ -314,10 +318,13 @@ export class Http1Exchange implements Exchange {
   }
 }
 
+/** Says nothing. */
+const FORGOTTEN = new Head('request')
+
 const CONTINUE = Buffer.from('HTTP/1.1 100 Continue\r\n\r\n')
 
 /** A path asked of the host that the request before was asked of, which has been looked at then; else null. */
-function usual(method: string, target: string, host: string | null, said: Said): Addressed | null {
-  const isKnown = host !== null && host === said.soundHost && method !== 'CONNECT' && target.startsWith('/')
+function usual(method: string, target: string, host: string | null, sound: string | null): Addressed | null {
+  const isKnown = host !== null && host === sound && method !== 'CONNECT' && target.startsWith('/')
   return isKnown ? { target, authority: host } : null
 }

@@ -23,10 +23,10 @@ export interface CallerOptions {
   /** Authority of a request that names none, as HTTP/1.0 may. */
   readonly authority: string
   /** Makes a request id. */
-  readonly requestId: () => string
+  requestId(): string
   readonly limits: HeadLimits
   /** What of a path is made plain before anything looks at it. */
-  readonly pathNormalization: () => PathNormalization
+  readonly pathNormalization: PathNormalization
   /** Whether the node is draining: then each response is a connection's last. */
-  readonly lastResponse: () => boolean
+  readonly lastResponse: boolean
 }

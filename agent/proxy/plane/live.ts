@@ -27,6 +27,13 @@ export interface Waiting {
   lose(): void
 }
 
+/** What a step ahead of the relay says of itself. */
+const UNHURRIED: Omit<Occupant, 'stop'> = {
+  overdue: () => null, // each of them has a time-out of its own
+  forbidden: () => null, // and ends in a check
+  drain: () => {},
+}
+
 /** A connection's place in the register. */
 export class Place implements Disposable {
   readonly pod: JoinedPod
@@ -37,20 +44,15 @@ export class Place implements Disposable {
    * tell so is lost then; without a word the request would wait for as long as its caller has patience.
    */
   waiting: Waiting | null = null
-  readonly #leave: (place: Place) => void
+  readonly #live: Live
   /** Breaks off the step that is waited for. */
   #breakOff: ((reason: MeshError) => void) | null = null
 
-  constructor(arrival: Arrival, ledger: ConnectionLedger, leave: (place: Place) => void) {
+  constructor(arrival: Arrival, ledger: ConnectionLedger, live: Live) {
     this.pod = arrival.pod
     this.ledger = ledger
-    this.occupant = {
-      overdue: () => null, // every step ahead of the relay has a time-out of its own
-      forbidden: () => null, // and each ends in a check
-      stop: (reason) => this.#breakOff?.(reason),
-      drain: () => {},
-    }
-    this.#leave = leave
+    this.occupant = { ...UNHURRIED, stop: (reason) => this.#breakOff?.(reason) }
+    this.#live = live
   }
 
   /**
@@ -65,14 +67,21 @@ export class Place implements Disposable {
         reject(reason)
       }
       step.then(
-        (result) => (broken ? discard(result) : resolve(result)),
+        (result) => {
+          if (broken) {
+            discard(result)
+            return
+          }
+          this.#breakOff = null // which would keep the step for as long as the connection stays
+          resolve(result)
+        },
         (thrown: unknown) => reject(failureOf(thrown)),
       )
     })
   }
 
   [Symbol.dispose](): void {
-    this.#leave(this)
+    this.#live.leave(this)
   }
 }
 
@@ -101,16 +110,20 @@ export class Live {
     const { pod } = arrival
     const { row } = pod
     const counts = row === null ? null : this.#counts
-    const place = new Place(arrival, ledger, (left) => {
-      this.#places.delete(left)
-      pod.connections--
-      if (row !== null) counts?.leave(row)
-      if (pod.released && pod.connections === 0) pod.sockets.close()
-    })
+    const place = new Place(arrival, ledger, this)
     pod.connections++
     pod.nodeConnections = row === null || counts === null ? pod.connections : counts.enter(row)
     this.#places.add(place)
     return place
+  }
+
+  /** From the place: its connection is over. */
+  leave(place: Place): void {
+    const { pod } = place
+    this.#places.delete(place)
+    pod.connections--
+    if (pod.row !== null) this.#counts?.leave(pod.row)
+    if (pod.released && pod.connections === 0) pod.sockets.close()
   }
 
   /** Ends what has been idle, or overdue, for too long. */

@@ -87,3 +87,12 @@ export interface Walk {
   readonly ledger: ConnectionLedger
   readonly place: Place
 }
+
+/** The connection is over: into the books with it. */
+export function leave({ ledger, place }: Walk): void {
+  try {
+    place[Symbol.dispose]()
+  } finally {
+    ledger[Symbol.dispose]()
+  }
+}
