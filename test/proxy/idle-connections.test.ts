@@ -18,7 +18,7 @@ import { bpfWorld } from '../kernel/world.ts'
 const ability = probe()
 const CONNECTIONS = 10_000
 /** In use by this whole process, the proxy in it; the callers are another. */
-const MB_PER_THOUSAND = 12
+const MB_PER_THOUSAND = 5
 
 const perThousand = (bytes: number): string => ((bytes / 2 ** 20 / CONNECTIONS) * 1000).toFixed(1)
 

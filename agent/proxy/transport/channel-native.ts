@@ -21,15 +21,18 @@ const SHUT = 8
 const SECURED = 9
 const BROKEN = 10
 
+const NOTHING = (): void => {}
+const NOBODY: readonly NativeChannel[] = []
+
 export class NativeChannel implements Channel {
   readonly budget: Budget
   sink: ChannelSink = DEAF
   dead = false
   activeAt: number
-  onConnected: () => void = () => {}
-  onSecured: () => void = () => {}
+  onConnected: () => void = NOTHING
+  onSecured: () => void = NOTHING
   /** Hears that it is dead, whoever ended it. */
-  onLeft: () => void = () => {}
+  onLeft: () => void = NOTHING
   readonly #transport: NativeTransport
   readonly #id: number
   /** Bytes that the kernel has not taken. */
@@ -38,7 +41,7 @@ export class NativeChannel implements Channel {
   #source: NativeChannel | null = null
   /** The batch amid which it last got a backlog. */
   #blockedIn = -1
-  #waiting: NativeChannel[] = []
+  #waiting = NOBODY
   #held = true
   #blockedBy = 0
   #ended = false
@@ -98,11 +101,10 @@ export class NativeChannel implements Channel {
 
   forget(source: Channel): void {
     if (this.#source === source) this.#source = null
-    if (this.#waiting.length === 0) return
-    const at = this.#waiting.indexOf(source as NativeChannel)
-    if (at < 0) return
-    this.#waiting.splice(at, 1)
-    ;(source as NativeChannel).#unblock()
+    const channel = source as NativeChannel
+    if (!this.#waiting.includes(channel)) return
+    this.#waiting = this.#waiting.filter((each) => each !== channel)
+    channel.#unblock()
   }
 
   hold(): void {
@@ -235,7 +237,7 @@ export class NativeChannel implements Channel {
     if (budget.spent) queueMicrotask(() => this.#lose(budget.failure(), false)) // not amid what is being written
     const source = this.#source
     if (source === null || this.#waiting.includes(source)) return
-    this.#waiting.push(source)
+    this.#waiting = [...this.#waiting, source]
     source.#block()
   }
 
@@ -337,7 +339,7 @@ export class NativeChannel implements Channel {
   #release(): void {
     const waiting = this.#waiting
     if (waiting.length === 0) return
-    this.#waiting = []
+    this.#waiting = NOBODY
     for (const source of waiting) source.#unblock()
   }
 }
