@@ -6,6 +6,10 @@ import { Budget } from '../transport/budget.ts'
 import { Http1Caller } from './caller.ts'
 import { HEAD_LIMITS } from './scan.ts'
 
+const OPTIONS = {
+  ...{ port: 80, authority: 'a', requestId: () => 'id', limits: HEAD_LIMITS, lastResponse: false },
+  pathNormalization: 'BASE' as const,
+}
 const CHUNKED = 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n'
 const chunk = (text: string): string => `${text.length.toString(16)}\r\n${text}\r\n`
 
@@ -30,11 +34,7 @@ function asked(limits: { readonly kept: number; readonly budget?: number }) {
   }
   const channel = new Channel()
   const exchanges: Exchange[] = []
-  const options = {
-    ...{ port: 80, authority: 'a', requestId: () => 'id', limits: HEAD_LIMITS, lastResponse: false },
-    pathNormalization: 'BASE' as const,
-  }
-  const caller = new Http1Caller(channel, options, { serve: (one) => exchanges.push(one), finished: () => {} }, null)
+  const caller = new Http1Caller(channel, OPTIONS, { serve: (one) => exchanges.push(one), finished: () => {} }, null)
   caller.next()
   const comes = (text: string): void => channel.sink.bytes(Buffer.from(text, 'latin1'), 0, text.length)
   comes(CHUNKED)
@@ -114,4 +114,28 @@ test('a body that is whole is told so, and one that would take more than its pod
   poor.exchange.readAhead(2 ** 20, () => assert.fail('it is never whole'))
   for (let i = 0; i < 20; i++) poor.comes(chunk('y'.repeat(1000)))
   assert.equal(stopped, 'BUFFER_LIMIT')
+})
+
+test('once the next request is waited for, the last one says nothing, whoever reads with what it was read with', () => {
+  const connection = () => {
+    const channel = new StillChannel()
+    const exchanges: Exchange[] = []
+    const caller = new Http1Caller(channel, OPTIONS, { serve: (one) => exchanges.push(one), finished: () => {} }, null)
+    caller.next()
+    const asks = (text: string): Exchange => {
+      channel.sink.bytes(Buffer.from(text), 0, text.length)
+      return exchanges.at(-1) as Exchange
+    }
+    return { caller, asks }
+  }
+  const [one, other] = [connection(), connection()]
+  const first = one.asks('GET /one HTTP/1.1\r\nHost: a\r\nCookie: mine\r\n\r\n')
+  assert.equal(first.header('cookie'), 'mine')
+  first.answer(200, '')
+  one.caller.next()
+  const second = other.asks('GET /other HTTP/1.1\r\nHost: b\r\nCookie: theirs\r\n\r\n')
+  assert.deepEqual([first.header('cookie'), first.head.names(), first.received], [undefined, [], true])
+  assert.deepEqual([second.header('cookie'), second.target, second.authority], ['theirs', '/other', 'b'])
+  const third = one.asks('GET /again HTTP/1.1\r\nHost: a\r\n\r\n')
+  assert.deepEqual([third.target, third.header('cookie'), second.header('cookie')], ['/again', undefined, 'theirs'])
 })
