@@ -23,15 +23,10 @@ export class Reader {
     return reader?.head.limits === limits ? reader : new Reader(limits)
   }
 
-  /** Makes ready for the next request of the same connection. */
-  reset(): void {
-    this.head.reset()
-    this.body.begin('none', 0)
-  }
-
   /** To be called once, when nobody looks at what was read any more. */
   giveBack(): void {
-    this.reset()
+    this.head.reset()
+    this.body.begin('none', 0)
     if (spare.length < SPARE_READERS) spare.push(this)
   }
 }
