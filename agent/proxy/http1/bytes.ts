@@ -4,6 +4,7 @@ export const CR = 0x0d
 export const LF = 0x0a
 export const SPACE = 0x20
 export const TAB = 0x09
+const DELETE = 0x7f
 export const COLON = 0x3a
 export const COMMA = 0x2c
 
@@ -13,6 +14,20 @@ export const TOKEN = classOf((byte) => /[!#$%&'*+\-.^_`|~0-9A-Za-z]/.test(String
 export const VALUE = classOf((byte) => byte === TAB || (byte >= 0x20 && byte !== 0x7f))
 /** What a request target may hold: no blanks, no controls, no fragment. Bytes beyond ASCII pass, as servers take them. */
 export const TARGET = classOf((byte) => byte > 0x20 && byte !== 0x7f && byte !== 0x23)
+
+/** What values are made of but for the tab: a comparison is quicker than a look at VALUE. */
+export function isUsual(byte: number): boolean {
+  return byte >= SPACE && byte !== DELETE
+}
+
+export function isBlank(byte: number): boolean {
+  return byte === SPACE || byte === TAB
+}
+
+/** Whether a value that begins so is empty, or has more blanks ahead of it than the usual one. */
+export function isBlankOrEnd(byte: number): boolean {
+  return isBlank(byte) || byte === CR
+}
 
 function classOf(test: (byte: number) => boolean): Uint8Array {
   return Uint8Array.from({ length: 256 }, (_, byte) => (test(byte) ? 1 : 0))
@@ -27,6 +42,13 @@ export function lower(byte: number): number {
 export function isWord(bytes: Uint8Array, from: number, to: number, word: string): boolean {
   if (to - from !== word.length) return false
   for (let i = 0; i < word.length; i++) if (lower(bytes[from + i] as number) !== word.charCodeAt(i)) return false
+  return true
+}
+
+/** Whether `bytes[at, to)` begins with these. */
+export function begins(bytes: Uint8Array, at: number, to: number, wanted: Uint8Array): boolean {
+  if (at + wanted.length > to) return false
+  for (let i = 0; i < wanted.length; i++) if (bytes[at + i] !== wanted[i]) return false
   return true
 }
 

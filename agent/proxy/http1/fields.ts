@@ -1,6 +1,6 @@
 // The header fields that mean something to a proxy, found by length and first letter.
 
-import { isWord } from './bytes.ts'
+import { lower } from './bytes.ts'
 
 // What a field is to a proxy. Those from FIRST_HOP on are hop-by-hop and never forwarded (RFC 9110 §7.6.1).
 export const OTHER = 0
@@ -45,10 +45,14 @@ const LONGEST = 32
 
 /** For each length and first letter: one more than the index of the only name that it may be, 0 where there is none. */
 const CANDIDATES = new Uint8Array(LONGEST * LONGEST)
+/** The names, each from a multiple of LONGEST on, and what they are. */
+const NAMES = new Uint8Array(LONGEST * KNOWN.length)
+const KINDS = Uint8Array.from(KNOWN, ([, kind]) => kind)
 for (const [index, [name]] of KNOWN.entries()) {
   const slot = slotOf(name.length, name.charCodeAt(0))
   if (CANDIDATES[slot] !== 0) throw new Error(`${name} and another name have one slot`)
   CANDIDATES[slot] = index + 1
+  NAMES.set(Buffer.from(name), LONGEST * index)
 }
 
 /** Letters of either case have one slot. */
@@ -58,9 +62,11 @@ function slotOf(length: number, first: number): number {
 
 /** What the field named `bytes[from, to)` is. */
 export function kindOf(bytes: Uint8Array, from: number, to: number): number {
-  if (to - from >= LONGEST) return OTHER
-  const candidate = CANDIDATES[slotOf(to - from, bytes[from] as number)] as number
+  const length = to - from
+  if (length >= LONGEST) return OTHER
+  const candidate = CANDIDATES[slotOf(length, bytes[from] as number)] as number
   if (candidate === 0) return OTHER
-  const [name, kind] = KNOWN[candidate - 1] as (typeof KNOWN)[number]
-  return isWord(bytes, from, to, name) ? kind : OTHER
+  const name = LONGEST * (candidate - 1)
+  for (let i = 0; i < length; i++) if (lower(bytes[from + i] as number) !== NAMES[name + i]) return OTHER
+  return KINDS[candidate - 1] as number
 }

@@ -1,7 +1,7 @@
 // What the head of an HTTP/1.x message means: its framing, what steers the connection, what a request or response says
 // (RFC 9112 §6, §9). Pure.
 
-import { COMMA, isWord, SPACE, TAB, TOKEN } from './bytes.ts'
+import { COMMA, isBlank, isWord, TOKEN } from './bytes.ts'
 import {
   CONNECTION,
   CONTENT_LENGTH,
@@ -285,8 +285,4 @@ export class Head extends Scanner {
     // RFC 9110 §8.6: 204 tells no length; who does may well send that body too
     return this.status !== 204 || (this.contentLength <= 0 && !this.chunked)
   }
-}
-
-function isBlank(byte: number): boolean {
-  return byte === SPACE || byte === TAB
 }

@@ -1,8 +1,8 @@
 // Where the parts of an HTTP/1.x head are: the byte state machine (RFC 9112 §2-§5). Pure; strict; any split of the input
 // gives the same result.
 
-import { COLON, CR, LF, SPACE, TAB, TARGET, TOKEN, VALUE } from './bytes.ts'
-import { kindOf } from './fields.ts'
+import { begins, COLON, CR, isBlank, isBlankOrEnd, isUsual, LF, SPACE, TAB, TARGET, TOKEN, VALUE } from './bytes.ts'
+import { kindOf, OTHER } from './fields.ts'
 
 /** What a head may take. */
 export interface HeadLimits {
@@ -117,20 +117,16 @@ export abstract class Scanner {
   /** Advances the state machine; returns where it stopped, or -1 with #fault set. */
   #scan(bytes: Buffer, base: number, to: number): number {
     let p = base + this.#at
-    while (p < to && p >= 0) {
-      if (this.#state === START && this.length === 0) p = this.#wholeStartLine(bytes, p, to)
+    while (p < to && p >= 0 && this.length === 0) {
+      if (this.#state === START) p = this.#wholeStartLine(bytes, p, to)
       if (this.#state === FIELD_START) p = this.#wholeLines(bytes, p, to)
-      if (p < 0 || p >= to) break
+      if (p < 0 || p >= to || this.length > 0) break
       p = this.#state < LINE_LF ? this.#startLine(bytes, p, to) : this.#fieldLine(bytes, p, to)
-      if (this.#state === START && this.length > 0) break
     }
     return p
   }
 
-  /**
-   * A request or status line of the usual form that is all there, in one go; returns where the header lines begin. Any other
-   * is left to the steps of #startLine: `start` is returned then.
-   */
+  /** One of the usual form that is all there, in one go; returns where the header lines begin, for any other `start`. */
   #wholeStartLine(bytes: Buffer, start: number, to: number): number {
     return this.kind === 'request' ? this.#requestLine(bytes, start, to) : this.#statusLine(bytes, start, to)
   }
@@ -142,7 +138,7 @@ export abstract class Scanner {
     if (p === start || p === to || bytes[p] !== SPACE) return start
     const targetFrom = ++p
     while (p < to && TARGET[bytes[p] as number] === 1) p++
-    if (p === targetFrom || !stands(AFTER_TARGET, bytes, p, to)) return start
+    if (p === targetFrom || !begins(bytes, p, to, AFTER_TARGET)) return start
     const { base } = this
     this.methodFrom = start - base
     this.methodTo = methodTo - base
@@ -154,7 +150,7 @@ export abstract class Scanner {
   }
 
   #statusLine(bytes: Buffer, start: number, to: number): number {
-    if (!stands(BEFORE_STATUS, bytes, start, to)) return start
+    if (!begins(bytes, start, to, BEFORE_STATUS)) return start
     let p = start + BEFORE_STATUS.length
     let status = 0
     for (const end = p + 3; p < end && p < to; p++) {
@@ -257,30 +253,35 @@ export abstract class Scanner {
   }
 
   /**
-   * Header lines of the usual form that are all there, `name: value` CRLF, in one go; returns where the first stands that is
-   * another, for the steps of #fieldLine, or -1. A line is only looked at from its beginning, so none is looked at twice.
+   * Header lines of the usual form that are all there, `name: value` CRLF, and the end of the head, in one go; returns where
+   * that ends, or where the first line stands that is another, for the steps of #fieldLine, or -1.
    */
   #wholeLines(bytes: Buffer, start: number, to: number): number {
-    const { base } = this
     const { headFields } = this.limits
     let line = start
     for (;;) {
       let p = line
       while (p < to && TOKEN[bytes[p] as number] === 1) p++
+      if (p + 1 >= to) return line
+      if (p === line) return this.#headEnd(bytes, line)
       const colon = p
-      if (p + 1 >= to || p === line || bytes[p] !== COLON || bytes[p + 1] !== SPACE) return line
+      if (bytes[p] !== COLON || bytes[p + 1] !== SPACE) return line
       p += 2
       const value = p
-      while (p < to && VALUE[bytes[p] as number] === 1) p++
-      if (p + 1 >= to || bytes[p] !== CR || bytes[p + 1] !== LF || isBlankOrEnd(bytes[value])) return line
+      while (p < to && isUsual(bytes[p] as number)) p++
+      if (p + 1 >= to || bytes[p] !== CR || bytes[p + 1] !== LF || isBlankOrEnd(bytes[value] as number)) return line
       if (this.count === headFields) return this.#refuse('large')
-      this.#openField(line - base)
-      const { spans, count } = this
-      spans[4 * count + 1] = colon - base
-      spans[4 * count + 2] = value - base
-      if (!this.#closeField(p)) return -1
+      if (!this.#take(line, colon, value, p)) return -1
       line = p + 2
     }
+  }
+
+  /** The empty line that ends a head, where it stands at `at`. */
+  #headEnd(bytes: Buffer, at: number): number {
+    if (bytes[at] !== CR || bytes[at + 1] !== LF) return at
+    this.length = at + 2 - this.base
+    this.#state = START
+    return at + 2
   }
 
   /** One step within the header lines. */
@@ -357,40 +358,40 @@ export abstract class Scanner {
   }
 
   #openField(at: number): void {
-    if (this.count === this.kinds.length) {
-      const { headFields } = this.limits
-      const kinds = new Uint8Array(headFields)
-      const spans = new Uint16Array(4 * headFields)
-      kinds.set(this.kinds)
-      spans.set(this.spans)
-      this.kinds = kinds
-      this.spans = spans
-    }
+    if (this.count === this.kinds.length) this.#grow()
     this.spans[4 * this.count] = at
   }
 
-  /** Ends a field whose value stops before `p`: trims it and names it. */
   #closeField(p: number): boolean {
-    const { bytes, base, spans, count } = this
-    const from = base + (spans[4 * count + 2] as number)
-    let to = p
-    while (to > from && (bytes[to - 1] === SPACE || bytes[to - 1] === TAB)) to--
-    spans[4 * count + 3] = to - base
-    const kind = kindOf(bytes, base + (spans[4 * count] as number), base + (spans[4 * count + 1] as number))
-    this.kinds[count] = kind
-    this.count++
-    return this.field(kind, from, to)
+    const { base, spans, count } = this
+    const colon = base + (spans[4 * count + 1] as number)
+    return this.#take(base + (spans[4 * count] as number), colon, base + (spans[4 * count + 2] as number), p)
   }
-}
 
-/** Whether `bytes[at, to)` begins with these. */
-function stands(wanted: Uint8Array, bytes: Uint8Array, at: number, to: number): boolean {
-  if (at + wanted.length > to) return false
-  for (let i = 0; i < wanted.length; i++) if (bytes[at + i] !== wanted[i]) return false
-  return true
-}
+  /** Takes the field `bytes[line, colon)` with the value from `value` to `p`, less the blanks at its end. */
+  #take(line: number, colon: number, value: number, p: number): boolean {
+    const { bytes, base, count } = this
+    let to = p
+    while (to > value && isBlank(bytes[to - 1] as number)) to--
+    const kind = kindOf(bytes, line, colon)
+    if (count === this.kinds.length) this.#grow()
+    const { spans } = this
+    spans[4 * count] = line - base
+    spans[4 * count + 1] = colon - base
+    spans[4 * count + 2] = value - base
+    spans[4 * count + 3] = to - base
+    this.kinds[count] = kind
+    this.count = count + 1
+    return kind === OTHER || this.field(kind, value, to)
+  }
 
-/** Whether a value that begins so is empty, or has more blanks ahead of it than the usual one. */
-function isBlankOrEnd(byte: number | undefined): boolean {
-  return byte === SPACE || byte === TAB || byte === CR
+  #grow(): void {
+    const { headFields } = this.limits
+    const kinds = new Uint8Array(headFields)
+    const spans = new Uint16Array(4 * headFields)
+    kinds.set(this.kinds)
+    spans.set(this.spans)
+    this.kinds = kinds
+    this.spans = spans
+  }
 }
