@@ -1,5 +1,6 @@
 // What bounds the traffic to a host, and which of its endpoints are not asked: one for the node, whichever worker asks.
 
+import { performance } from 'node:perf_hooks' // the global is a getter, and this is asked with every request
 import type { Backends } from '../../model/backends.ts'
 import { isBounding, type Limit } from '../../model/balance/limit.ts'
 import type { Outcome, Streak } from '../../model/balance/outlier.ts'

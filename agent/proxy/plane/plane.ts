@@ -1,5 +1,6 @@
 // The data path of one worker: holds the captured pods, takes their connections, and keeps the node's state.
 
+import { performance } from 'node:perf_hooks' // the global is a getter, and this is asked with every request
 import type { Flow } from '../../kernel/accounts.ts'
 import type { Captured, Sockets } from '../../kernel/kernel.ts'
 import type { RequestAuthentication } from '../../model/authentication/request-authentication.ts'
