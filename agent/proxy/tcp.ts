@@ -12,6 +12,7 @@ import { type Cargo, type Permit, UNASKED } from '../model/permit.ts'
 import { keptFrom, routeTcp } from '../model/route.ts'
 import { nameOf } from '../model/service.ts'
 import type { Snapshot } from '../model/snapshot.ts'
+import { localPart } from '../telemetry/record.ts'
 import { plaintextRefusal } from './authenticate.ts'
 import { type Call, current } from './classify.ts'
 import { connect, isUnreached, type Leg, legTo, permitted, refusalOf, wayOf } from './connect.ts'
@@ -101,7 +102,7 @@ async function carryTo(
   const name = nameOf(leg.endpoint)
   node.load.begin(name)
   try {
-    ledger.upstreamLocal = channel.ends?.local ?? null
+    ledger.upstreamLocal = localPart(channel.ends?.local ?? null)
     ledger.established(leg)
     const judge = judgeOf({ call, caller, leg, cargo: cargoOf(call), backends })
     // what came into force since it was judged last found nobody in this place to judge, and no byte has passed yet

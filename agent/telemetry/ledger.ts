@@ -12,10 +12,10 @@ import type { AccessLog } from './access.ts'
 import { bucketOf, type Cells } from './cells.ts'
 import { type Course, type Courses, SharedCourses } from './courses.ts'
 import { Edges, type Pair } from './edges.ts'
-import { part, textOf, type TextPart } from './line.ts'
+import { textOf, type TextPart } from './line.ts'
 import { connectionOutcome, requestOutcome } from './outcome.ts'
 import { Judgements } from './judgements.ts'
-import { type Asked, type ConnectionFields, type Entry, type Headers } from './record.ts'
+import { type Asked, type ConnectionFields, type Headers, type LocalPart, NO_LOCAL } from './record.ts'
 import { type HeaderSource, Recorder } from './recorder.ts'
 
 /** Which way a connection goes, from the captured pod's view. */
@@ -98,7 +98,8 @@ abstract class Ledger {
   /** What the callee's policies say of it, where they are judged here. */
   #decision: Decision | null = null
   reached: Reached | null = null
-  upstreamLocal: SocketAddress | null = null
+  /** The address that an endpoint was reached from. */
+  upstreamLocal: LocalPart = NO_LOCAL
   receivedBytes = 0
   sentBytes = 0
   backends: Backends | null = null
@@ -246,7 +247,7 @@ export class ConnectionLedger extends Ledger implements Disposable, TextPart<Con
       connection: this,
       course: course.fields,
       outcome: connectionOutcome(this, this.status),
-      upstreamLocal: localPart(this.upstreamLocal),
+      upstreamLocal: this.upstreamLocal,
       asked: null,
       startedMs: account.wallOf(this.startedAt),
       durationMs: Math.round(account.clock.ms() - this.startedAt),
@@ -324,7 +325,7 @@ export class RequestLedger extends Ledger {
       connection,
       course: course.fields,
       outcome: requestOutcome(this, this.#serviceMs !== null),
-      upstreamLocal: localPart(this.upstreamLocal),
+      upstreamLocal: this.upstreamLocal,
       asked: this.#asked,
       startedMs: account.wallOf(this.startedAt),
       durationMs: Math.round(durationMs),
@@ -349,18 +350,6 @@ function calleesEdges({ edges, reached }: Course): Course['edges'] {
 
 const NO_HEADERS: ReadonlyMap<string, string> = new Map()
 const NEVER = 0
-const NO_LOCAL: Entry['upstreamLocal'] = part({ upstream_local_address: null })
-
-/** The address that an endpoint was reached from: one object for as long as the connection to it is kept. */
-function localPart(address: SocketAddress | null): Entry['upstreamLocal'] {
-  if (address === null) return NO_LOCAL
-  let local = LOCALS.get(address)
-  if (local === undefined) LOCALS.set(address, (local = part({ upstream_local_address: addressText(address) })))
-  return local
-}
-
-const LOCALS = new WeakMap<SocketAddress, Entry['upstreamLocal']>()
-
 function addressOf(address: SocketAddress | null): string | null {
   return address === null ? null : addressText(address)
 }

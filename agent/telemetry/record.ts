@@ -1,6 +1,7 @@
 // The access record: what Istio's default JSON log says of a request or TCP connection, and what the mesh adds to it under
 // names of its own (`weft_`). Written from parts that are encoded once, and equal to recordOf() by test.
 
+import { addressText, type SocketAddress } from '../model/address.ts'
 import { decoded, type Line, type Part, part, type TextPart } from './line.ts'
 
 /** The same for all requests of a connection. */
@@ -76,7 +77,7 @@ export interface Entry {
   readonly connection: TextPart<ConnectionFields>
   readonly course: CoursePart
   readonly outcome: Part<OutcomeFields>
-  readonly upstreamLocal: Part<Pick<AccessRecord, 'upstream_local_address'>>
+  readonly upstreamLocal: LocalPart
   /** Null for a connection. */
   readonly asked: Asked | null
   /** Milliseconds since 1970. */
@@ -91,6 +92,15 @@ export interface Entry {
   readonly snapshot: number
   /** Those that the format asks for, by lower-case name; null where it asks for none. */
   readonly headers: Headers | null
+}
+
+/** The address that an endpoint was reached from: made once for each connection. */
+export type LocalPart = Part<Pick<AccessRecord, 'upstream_local_address'>>
+
+export const NO_LOCAL: LocalPart = part({ upstream_local_address: null })
+
+export function localPart(address: SocketAddress | null): LocalPart {
+  return address === null ? NO_LOCAL : part({ upstream_local_address: addressText(address) })
 }
 
 /** Of a request and its response, as far as a format asks for them. */

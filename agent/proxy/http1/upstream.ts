@@ -1,9 +1,9 @@
 // The upstream's side of an HTTP/1.1 connection: sends one request at a time and reads its response.
 
-import type { SocketAddress } from '../../model/address.ts'
 import { failureOf, lossOf, MeshError } from '../../model/failure.ts'
 import { headEdit } from '../../model/http/header-changes.ts'
 import type { HeadChanges } from '../../model/http/route.ts'
+import { type LocalPart, localPart } from '../../telemetry/record.ts'
 import type { BodySink, Errand } from '../exchange.ts'
 import { ENDLESS, type Term } from '../plane/identities.ts'
 import type { Channel, ChannelSink } from '../transport/transport.ts'
@@ -61,7 +61,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
   readonly channel: Channel
   readonly term: Term
   /** This end's address, for the access record. */
-  readonly local: SocketAddress | null
+  readonly local: LocalPart
   /** Whether this is not the first exchange on the connection. */
   reused = false
   /** Whether a byte of a response to this exchange has come. */
@@ -97,7 +97,7 @@ export class Http1Upstream implements ChannelSink, BodySink {
     this.channel = channel
     this.term = term
     this.#head = new Head('response', limits)
-    this.local = channel.ends?.local ?? null
+    this.local = localPart(channel.ends?.local ?? null)
     channel.sink = this
     channel.resume()
   }

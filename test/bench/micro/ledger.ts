@@ -9,6 +9,7 @@ import { dialled, world } from '../../../agent/model/world.fixture.ts'
 import { noAccessLog, openAccessLog } from '../../../agent/telemetry/access.ts'
 import { Cells } from '../../../agent/telemetry/cells.ts'
 import { Account, type Clock } from '../../../agent/telemetry/ledger.ts'
+import { localPart } from '../../../agent/telemetry/record.ts'
 import { median } from '../work.ts'
 
 const ROUNDS = 30
@@ -38,6 +39,7 @@ for (const [name, access] of [
   connection.caller = caller
   connection.dialled = { ip: '10.96.0.1', port: 80 }
   connection.peer = local
+  const upstreamLocal = localPart(local)
   const rounds: number[] = []
   for (let round = 0; round < ROUNDS; round++) {
     const began = performance.now()
@@ -50,7 +52,7 @@ for (const [name, access] of [
       })
       ledger.routed(backends, null)
       ledger.sent({ endpoint, callee: null, principal: null, both: true })
-      ledger.upstreamLocal = local
+      ledger.upstreamLocal = upstreamLocal
       ledger.heard()
       ledger.status = 200
       ledger.sentBytes = 1024
