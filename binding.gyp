@@ -13,6 +13,7 @@
         "native/channels.cc",
         "native/channels-calls.cc",
         "native/pump.cc",
+        "native/pump-tls.cc",
         "native/channels-tls.cc",
         "native/tls.cc",
         "native/tls-credentials.cc",

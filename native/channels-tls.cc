@@ -67,7 +67,7 @@ void Channels::handshake(Place place) {
       watch(place.id); // others have their turn: its edge comes once more
       return;
     }
-    ssize_t got = receiveStaged(channel);
+    ssize_t got = receiveStaged(channel, RECEIVED_BYTES);
     if (got > 0) {
       tls.feed(wire_.in.get(), size_t(got));
     } else if (got == 0) {
@@ -80,13 +80,9 @@ void Channels::handshake(Place place) {
   }
 }
 
-ssize_t Channels::receiveStaged(Channel &channel) {
-  if (!wire_.in) wire_.in.reset(new uint8_t[RECEIVED_BYTES]);
-  ssize_t got;
-  do
-    got = recv(channel.fd, wire_.in.get(), RECEIVED_BYTES, 0);
-  while (got < 0 && errno == EINTR);
-  return got;
+ssize_t Channels::receiveStaged(Channel &channel, size_t most) {
+  if (!wire_.in) wire_.in.reset(new uint8_t[Wire::IN_BYTES]);
+  return receiveFrom(channel.fd, wire_.in.get(), most);
 }
 
 // Reads once, as `receive` does.
@@ -97,7 +93,7 @@ void Channels::receiveSecure(Place place) {
   Tls &tls = *channel->tls;
   bool mayLeave = true; // something that is read when JavaScript has had this
   if (!tls.hasRest()) {
-    ssize_t got = receiveStaged(*channel);
+    ssize_t got = receiveStaged(*channel, RECEIVED_BYTES);
     if (got < 0) {
       if (errno != EAGAIN && errno != EWOULDBLOCK) tell(place.id, FAILED, errno, 0);
       return;

@@ -51,8 +51,24 @@ struct Channel {
   std::unique_ptr<Tls> tls;       // or null: its bytes are plain
 };
 
+// What one reading of a pump's side has brought.
+struct Pulled {
+  Kind kind;           // BYTES, or how it ended behind them: END, FAILED, BROKEN
+  size_t bytes = 0;    // the application's
+  bool isLast = false; // nothing more is there to be read
+  size_t taken = 0;    // of the socket, where that differs
+  int error = 0;       // of FAILED
+};
+
+// What it means that a call which reads has brought no bytes.
+Pulled broughtNothing(ssize_t got);
+
+// recv(2), once more where a signal came between.
+ssize_t receiveFrom(int fd, uint8_t *to, size_t most);
+
 // Where TLS's bytes stand for a moment: one channel's, then another's.
 struct Wire {
+  static constexpr size_t IN_BYTES = 128 << 10; // of one recv, at most: more leaves the caches
   std::unique_ptr<uint8_t[]> in;
   std::string out;
 };
@@ -98,7 +114,9 @@ private:
   size_t heldFor(const Channel &channel) const;
   void happenPumped(Place place, uint32_t events);
   void carry(Place from, Place to);
-  ssize_t pull(Channel &source, Channel &sink, bool &isLast);
+  bool endPumped(Place place);
+  Pulled pull(Channel &source, Channel &sink);
+  void passOn(int id, size_t length);
   void earn(PumpSide &side, size_t piece);
   bool push(int id);
   void giveUpWriting(int id, int error);
@@ -107,10 +125,16 @@ private:
   void finish(int id);
   void losePump(int id, Kind kind, int error);
 
+  // --- pumps of which a side is TLS's (pump-tls.cc)
+  Pulled pullSecure(Channel &source, Channel &sink);
+  Pulled decryptPiece(Channel &source, Place place);
+  void passOnSecure(int id, size_t length);
+  bool sayEnd(int id);
+
   // --- TLS (channels-tls.cc)
   bool happenSecure(Place place, uint32_t events);
   void handshake(Place place);
-  ssize_t receiveStaged(Channel &channel);
+  ssize_t receiveStaged(Channel &channel, size_t most);
   void receiveSecure(Place place);
   int sendStaged(Channel &channel);
   void tellSent(int id, const Channel &channel, int error);
@@ -150,7 +174,9 @@ private:
   bool inBatch_ = false;
   int status_ = 0;
 
-  std::unique_ptr<uint8_t[]> piece_; // on its way from one side of a pump to the other
+  // On its way from one side of a pump to the other: what one recv brings, with a record of TLS's begun before.
+  static constexpr size_t PIECE_ROOM = Wire::IN_BYTES + (32 << 10);
+  std::unique_ptr<uint8_t[]> piece_;
   Pipes pipes_;
 
   Wire wire_;

@@ -1,6 +1,7 @@
 // Pumps: two channels joined, whose bytes no longer pass through JavaScript. A small piece is received and sent again;
-// a direction that carries much goes through a pipe by splice(2). Either way nothing more is read until the other side
-// has taken what was read: a direction holds one piece at most.
+// between plain channels a direction that carries much goes through a pipe by splice(2), and where a side is TLS's,
+// pump-tls.cc has the piece. Either way nothing more is read until the other side has taken what was read: a direction
+// holds one piece at most.
 #include "channels.h"
 #include <algorithm>
 #include <cerrno>
@@ -23,15 +24,7 @@ bool isBusy(int error) {
   return error == EAGAIN || error == EWOULDBLOCK;
 }
 
-// The two calls by which a piece is copied, and the one by which it is not.
-
-ssize_t receiveFrom(const Channel &channel, uint8_t *to, size_t most) {
-  ssize_t got;
-  do
-    got = recv(channel.fd, to, most, 0);
-  while (got < 0 && errno == EINTR);
-  return got;
-}
+// The calls by which a piece leaves: where it was copied, and where it was not.
 
 ssize_t sendTo(const Channel &channel, const uint8_t *from, size_t length) {
   ssize_t sent;
@@ -51,6 +44,19 @@ ssize_t spliceOn(int from, int to, size_t most) {
 }
 
 } // namespace
+
+ssize_t receiveFrom(int fd, uint8_t *to, size_t most) {
+  ssize_t got;
+  do
+    got = recv(fd, to, most, 0);
+  while (got < 0 && errno == EINTR);
+  return got;
+}
+
+Pulled broughtNothing(ssize_t got) {
+  if (got == 0) return {END};
+  return isBusy(errno) ? Pulled{BYTES, 0, true} : Pulled{FAILED, 0, true, 0, errno};
+}
 
 // --- pipes
 
@@ -100,8 +106,9 @@ void Pipes::clear() {
 int Channels::startPump(int a, int b) {
   Channel *ends[2] = {at(a), at(b)};
   if (!ends[0] || !ends[1] || a == b) return -EBADF;
-  if (ends[0]->tls || ends[1]->tls) return -EINVAL;
-  if (!piece_) piece_.reset(new uint8_t[PIECE_BYTES]);
+  for (const Channel *end : ends)
+    if (end->tls && end->tls->handshaking()) return -EINVAL;
+  if (!piece_) piece_.reset(new uint8_t[PIECE_ROOM]);
   const int ids[2] = {a, b};
   for (int i = 0; i < 2; i++) {
     ends[i]->side.reset(new PumpSide{{ids[1 - i], ends[1 - i]->turn}});
@@ -133,7 +140,9 @@ void Channels::happenPumped(Place place, uint32_t events) {
     if (error != 0) return losePump(place.id, FAILED, error);
   }
   Place peer = channel->side->peer;
-  if (!channel->queued && events & (EPOLLIN | EPOLL_BARRED)) carry(place, peer);
+  // what a handshake left has no edge of its own: any will do
+  bool hasRest = channel->tls && !channel->ended && channel->tls->hasRest();
+  if (!channel->queued && (events & (EPOLLIN | EPOLL_BARRED) || hasRest)) carry(place, peer);
   if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP) && heldFor(*channel) > 0) carry(peer, place);
 }
 
@@ -152,30 +161,39 @@ void Channels::carry(Place from, Place to) {
       again_.push_back(from);
       return;
     }
-    bool isLast = false; // nothing more is there to be read
-    ssize_t got = pull(*source, *sink, isLast);
-    if (got < 0) {
-      if (isBusy(errno)) return rest(side);
-      return losePump(from.id, FAILED, errno);
-    }
-    if (got == 0) {
-      source->ended = true;
-      // a reset that came with the FIN stands behind it, and its edge has been
-      int error = pendingError(source->fd);
-      if (error != 0) return losePump(from.id, FAILED, error);
-      if (source->unwritable) return losePump(from.id, END, 0); // no orderly end: a reset made reading and writing fail
+    Pulled pulled = source->tls || sink->tls ? pullSecure(*source, *sink) : pull(*source, *sink);
+    source->side->received += pulled.bytes;
+    moved += std::max(pulled.bytes, pulled.taken);
+    if (pulled.kind == END) {
+      if (!endPumped(from)) return;
       side.ended = true;
-      tell(from.id, END, 0, 0);
-      continue;
+    } else if (pulled.kind != BYTES) {
+      return losePump(from.id, pulled.kind, pulled.error);
+    } else if (pulled.isLast && heldFor(*sink) == 0) {
+      return rest(side);
     }
-    source->side->received += uint64_t(got);
-    moved += size_t(got);
-    if (isLast && heldFor(*sink) == 0) return rest(side);
   }
 }
 
+// The other side has ended in order. False where it was lost after all.
+bool Channels::endPumped(Place place) {
+  Channel &channel = *at(place);
+  channel.ended = true;
+  // a reset that came with the FIN stands behind it, and its edge has been
+  int error = pendingError(channel.fd);
+  if (error != 0) {
+    losePump(place.id, FAILED, error);
+  } else if (channel.unwritable) { // no orderly end: a reset made reading and writing fail
+    losePump(place.id, END, 0);
+  } else {
+    tell(place.id, END, 0, 0);
+    return true;
+  }
+  return false;
+}
+
 // Reads one piece. What cannot be delivered any more is read all the same: it is how the end of that side shows.
-ssize_t Channels::pull(Channel &source, Channel &sink, bool &isLast) {
+Pulled Channels::pull(Channel &source, Channel &sink) {
   PumpSide &side = *sink.side;
   if (side.bulk && !side.pipe) {
     side.pipe = pipes_.take();
@@ -187,25 +205,26 @@ ssize_t Channels::pull(Channel &source, Channel &sink, bool &isLast) {
     if (got > 0) {
       side.piped += size_t(got);
       side.run += size_t(got);
-      return got;
+      return {BYTES, size_t(got)};
     }
-    if (got == 0 || !isBusy(errno)) return got;
+    if (got == 0 || !isBusy(errno)) return broughtNothing(got);
     // Urgent data stands in the way of splice(2) and not of recv(2), which therefore has the last word.
   }
-  ssize_t got = receiveFrom(source, piece_.get(), PIECE_BYTES);
-  if (got <= 0) return got;
-  isLast = size_t(got) < PIECE_BYTES && !source.hungUp;
-  if (sink.unwritable) return got;
-  if (!side.bulk) earn(side, size_t(got));
-  ssize_t sent = sendTo(sink, piece_.get(), size_t(got));
-  if (sent == got) return got;
-  if (sent < 0 && !isBusy(errno)) {
-    giveUpWriting(source.side->peer.id, errno);
-    return got;
-  }
-  size_t taken = sent < 0 ? 0 : size_t(sent);
-  sink.backlog.assign(reinterpret_cast<char *>(piece_.get()) + taken, size_t(got) - taken);
-  return got;
+  ssize_t got = receiveFrom(source.fd, piece_.get(), PIECE_BYTES);
+  if (got <= 0) return broughtNothing(got);
+  if (!side.bulk && !sink.unwritable) earn(side, size_t(got));
+  passOn(source.side->peer.id, size_t(got));
+  return {BYTES, size_t(got), size_t(got) < PIECE_BYTES && !source.hungUp};
+}
+
+// Sends the piece. What the other side does not take becomes its backlog.
+void Channels::passOn(int id, size_t length) {
+  Channel &sink = channels_[id];
+  if (sink.unwritable) return;
+  ssize_t sent = sendTo(sink, piece_.get(), length);
+  if (sent < 0 && !isBusy(errno)) return giveUpWriting(id, errno);
+  size_t taken = size_t(std::max<ssize_t>(sent, 0));
+  if (taken < length) sink.backlog.assign(reinterpret_cast<char *>(piece_.get()) + taken, length - taken);
 }
 
 // Large pieces earn a pipe, small ones cost of it: the last of what came at once is often small.
@@ -259,6 +278,7 @@ void Channels::finish(int id) {
   Channel &sink = channels_[id];
   PumpSide &side = *sink.side;
   if (side.shut) return;
+  if (sink.tls && !sink.unwritable && !sayEnd(id)) return; // its edge goes on from here
   side.shut = true;
   rest(side);
   if (sink.unwritable) return; // its loss will be told

@@ -172,6 +172,7 @@ bool Tls::write(const void *bytes, size_t length) {
 }
 
 void Tls::notifyClose() {
+  if (closed_) return; // OpenSSL would look for the peer's
   ERR_clear_error();
   SSL_shutdown(ssl_);
   closed_ = true; // a peer's KeyUpdate has no answer any more

@@ -95,7 +95,9 @@ public:
   void keepRest();
   // False where nothing more can be written.
   bool write(const void *bytes, size_t length);
+  // Says that nothing more is written, once.
   void notifyClose();
+  bool hasNotified() const { return closed_; }
   // The connection has ended without a word.
   Step cut();
   // So many bytes were written for the peer's sake alone while it took nothing: BROKEN beyond what is reasonable.

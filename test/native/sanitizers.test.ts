@@ -14,9 +14,10 @@ const SUITES = [
   'test/proxy/transport-tls-refusals.test.ts',
   'test/proxy/transport-tls-peers.test.ts',
   'test/proxy/pump.test.ts',
+  'test/proxy/pump-tls.test.ts',
 ]
 /** Tests of the body that needs no addon: they have shown what they can already. */
-const WITHOUT_ADDON = '/^node(?: to node)?(?:, as [a-z]+)?: /'
+const WITHOUT_ADDON = '/^node(?: to node)?(?:, [A-Za-z ]+)?: /'
 const SUITE_MS = 120_000
 
 /** Tells whether the sanitizer and the build that it watches are there. */

@@ -106,8 +106,8 @@ async function live(pair: Pair, manner: Manner, random: () => number): Promise<s
     if (random() < 0.3) await halfClose(one)
     if (manner === 'stopped') for (const channel of channels) channel.reset()
     else if (manner === 'closed') one.socket.destroy()
-    else one.socket.resetAndDestroy()
-    if (manner === 'reset both') other.socket.resetAndDestroy()
+    else one.reset()
+    if (manner === 'reset both') other.reset()
     else other.socket.end() // node:net does not look any more at one whose peer has ended
   }
   const ending = manner === 'stopped' ? [a.closed, b.closed] : [a.closed, b.closed, heard.done]

@@ -1,11 +1,16 @@
-// Two connections with a transport between them that are pumped, and applications at both ends in this process.
+// Two connections with a transport between them that are pumped, each plain or TLS, and applications at both ends in this
+// process.
 
+import { once } from 'node:events'
 import { readdirSync, readlinkSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
+import { createSecureContext, TLSSocket } from 'node:tls'
 import { must, native, NO_MARK } from '../../agent/kernel/native.ts'
 import { type Budget, UNBOUNDED } from '../../agent/proxy/transport/budget.ts'
 import type { PumpSink } from '../../agent/proxy/transport/pump.ts'
 import type { Channel, Transport } from '../../agent/proxy/transport/transport.ts'
+import { issue } from './certificates.ts'
+import { asClient, CALLEE, CALLER, credentials, ROOT } from './secured.ts'
 
 /** What the bytes of every flow are: those of a place repeat only after a length that no buffer has. */
 const PATTERN = Buffer.from(Uint32Array.from({ length: 16_381 }, (_, i) => Math.imul(i + 1, 2_654_435_761)).buffer)
@@ -20,9 +25,23 @@ function bytesAt(flow: number, from: number, length: number): Buffer {
 }
 let flows = 0
 
+/** Which of a pump's two ends are TLS. */
+export interface Secure {
+  readonly a: boolean
+  readonly b: boolean
+}
+export const PLAIN: Secure = { a: false, b: false }
+
+/** Keys change often, where the body can. */
+const restless = credentials(CALLER, { rekeyBytes: 100_000 })
+const { certificatePem: cert, privateKeyPem: key } = issue(ROOT, { uris: [CALLEE] })
+const outside = createSecureContext({ cert, key, ca: ROOT.certificatePem, minVersion: 'TLSv1.3' })
+
 /** An application's end: what it has sent and got, and how it ended. */
 export class Peer {
   readonly socket: Socket
+  /** The connection's own, where `socket` is TLS upon it. */
+  readonly #wire: Socket
   readonly flow = flows++
   readonly closed: Promise<void>
   /** Whose bytes it is to get. */
@@ -35,8 +54,9 @@ export class Peer {
   /** Where the first byte came that is not the flow's. */
   wrongAt: number | null = null
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, wire = socket) {
     this.socket = socket
+    this.#wire = wire
     socket.on('data', (chunk: Buffer) => {
       if (!chunk.equals(bytesAt(this.from, this.got, chunk.length))) this.wrongAt ??= this.got
       this.got += chunk.length
@@ -44,6 +64,11 @@ export class Peer {
     socket.on('end', () => (this.ended = true))
     socket.on('error', (error: NodeJS.ErrnoException) => (this.lost = String(error.code)))
     this.closed = new Promise((resolve) => socket.once('close', () => resolve()))
+  }
+
+  /** Ends the connection by RST. */
+  reset(): void {
+    this.#wire.resetAndDestroy()
   }
 
   /** The next bytes of what it sends. */
@@ -71,10 +96,12 @@ export class Ground {
   readonly #accepted = new Map<string, Socket>()
   readonly #asked = new Map<string, (socket: Socket) => void>()
   readonly #ip: string
+  readonly #secure: Secure
   #dialled = 0
 
-  private constructor(transport: Transport, server: Server, ip: string) {
+  private constructor(transport: Transport, server: Server, ip: string, secure: Secure) {
     this.transport = transport
+    this.#secure = secure
     this.#server = server
     this.#ip = ip
     server.on('connection', (socket) => {
@@ -86,18 +113,24 @@ export class Ground {
     })
   }
 
-  static async make(transport: Transport, ip: string): Promise<Ground> {
+  static async make(transport: Transport, ip: string, secure = PLAIN): Promise<Ground> {
     const server = createServer({ allowHalfOpen: true })
     await new Promise<void>((resolve) => server.listen({ port: 0, host: ip, backlog: 1024 }, resolve))
-    return new Ground(transport, server, ip)
+    return new Ground(transport, server, ip, secure)
   }
 
   /** A channel, and who is at its other end. */
-  async end(budget: Budget = UNBOUNDED): Promise<{ readonly channel: Channel; readonly peer: Peer }> {
+  async end(budget: Budget, isSecure: boolean): Promise<{ readonly channel: Channel; readonly peer: Peer }> {
     const { port } = this.#server.address() as { port: number }
     const channel = await this.dial(port, budget)
     const { ip, port: source } = channel.ends?.local ?? { ip: '', port: 0 }
-    return { channel, peer: new Peer(await this.#acceptedFrom(`${ip}:${source}`)) }
+    const wire = await this.#acceptedFrom(`${ip}:${source}`)
+    if (!isSecure) return { channel, peer: new Peer(wire) }
+    const socket = new TLSSocket(wire, { isServer: true, secureContext: outside })
+    const isSecured = once(socket, 'secure') // one that ends before says so by FIN alone
+    const secured = await channel.secure(asClient({ credentials: restless, alpn: [] }))
+    await isSecured
+    return { channel: secured.channel, peer: new Peer(socket, wire) }
   }
 
   /** A channel to a port of this address. */
@@ -116,7 +149,7 @@ export class Ground {
 
   /** Two of them, not pumped yet. */
   async pair(budget: Budget = UNBOUNDED): Promise<Pair> {
-    const [a, b] = [await this.end(budget), await this.end(budget)]
+    const [a, b] = [await this.end(budget, this.#secure.a), await this.end(budget, this.#secure.b)]
     a.peer.from = b.peer.flow
     b.peer.from = a.peer.flow
     return { a: a.peer, b: b.peer, channels: [a.channel, b.channel], heard: new Heard(a.channel) }

@@ -42,11 +42,35 @@ const PERIOD = 65_521
 interface Chance {
   readonly seed: number
   readonly steps: number
-  /** What becomes of two ends before they are used: who dialled, and who was dialled. */
-  readonly prepare?: (dialler: Channel, dialled: Channel) => Promise<readonly [Channel, Channel]>
+  readonly prepare?: Prepare
 }
 
-const plain = async (dialler: Channel, dialled: Channel) => [dialler, dialled] as const
+type Two = readonly [dialler: Channel, dialled: Channel]
+
+/** What becomes of two ends before they are used: who dialled, and who was dialled. `connect` gives two more. */
+export type Prepare = (dialler: Channel, dialled: Channel, connect: () => Promise<Two>) => Promise<Two>
+
+export const plain: Prepare = async (dialler, dialled) => [dialler, dialled]
+
+/**
+ * Two connections that are pumped into each other, each prepared in one of the ways in turn; their outer ends are used. `fault`
+ * hears of a pump that ends twice.
+ */
+export function throughPumps(ways: readonly (readonly [Prepare, Prepare])[], fault: (error: Error) => void): Prepare {
+  let made = 0
+  return async (dialler, dialled, connect) => {
+    const [first, second] = ways[made++ % ways.length] as readonly [Prepare, Prepare]
+    const [near, inner] = await first(dialler, dialled, connect)
+    const [outer, far] = await second(...(await connect()), connect)
+    let isOver = false
+    const over = (): void => {
+      if (isOver) fault(new Error('a pump has ended twice'))
+      isOver = true
+    }
+    inner.pump(outer, { passed() {}, closed: over, lost: over })
+    return [near, far]
+  }
+}
 
 /**
  * Takes `steps` steps; the same seed takes the same ones, though the kernel need not answer alike. Throws what it finds wrong.
@@ -104,7 +128,7 @@ export async function fuzzTransport(
     onFault: (error) => faults.push(error),
   })
 
-  const open = async (): Promise<Side> => {
+  const connect = async (): Promise<Two> => {
     const fd = must(native().socketIn(-1, -1, 4, -1, NO_MARK), 'make a socket')
     const dialler = await transport.connect(fd, { ip: IP, port }, { timeoutMs: 5000, budget })
     const localPort = dialler.ends?.local.port ?? 0
@@ -112,7 +136,11 @@ export async function fuzzTransport(
     const dialled = accepted.get(localPort)
     if (dialled === undefined) throw new Error('a connection was not accepted')
     accepted.delete(localPort)
-    const [side, other] = (await prepare(dialler, dialled)).map(watched) as [Side, Side]
+    return [dialler, dialled]
+  }
+
+  const open = async (): Promise<Side> => {
+    const [side, other] = (await prepare(...(await connect()), connect)).map(watched) as [Side, Side]
     side.other = other
     other.other = side
     connections++

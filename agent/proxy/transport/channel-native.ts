@@ -2,7 +2,7 @@
 
 import type { Budget } from './budget.ts'
 import { failureOf } from './errors.ts'
-import { joinSinks, pumpBySinks, type PumpSink } from './pump.ts'
+import { joinSinks, type PumpSink } from './pump.ts'
 import type { Secured, TlsOptions } from './tls.ts'
 import { brokenNative, secureNative } from './tls-native.ts'
 import type { Channel, ChannelSink, Desk, Ends } from './transport.ts'
@@ -146,10 +146,6 @@ export class NativeChannel implements Channel {
   pump(other: Channel, sink: PumpSink): void {
     const peer = other as NativeChannel
     const { channels } = this.#transport
-    if (this.#secure || peer.#secure) {
-      pumpBySinks(this, peer, sink)
-      return
-    }
     joinSinks(this, peer, sink)
     this.#transport.flush()
     for (const channel of [this, peer]) {
