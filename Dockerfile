@@ -17,7 +17,6 @@ LABEL org.opencontainers.image.title="weft" \
       org.opencontainers.image.version="${VERSION}"
 # What changes least comes first: a new version of the agent is its last layer.
 COPY --from=layout /layout/runtime/ /
-COPY --from=layout /layout/modules/ /
 COPY --from=layout /layout/weft/ /
 ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 # An agent has to be root, with three capabilities (docs/capabilities.md). The controller runs as any user.

@@ -4,18 +4,17 @@ import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
   copyFileSync,
-  cpSync,
   existsSync,
   lstatSync,
   lutimesSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  symlinkSync,
+  writeFileSync,
 } from 'node:fs'
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { isKept, packageName, productionPackages } from './kept.ts'
+import { bundleAgent } from './bundle.ts'
 
 const PROJECT = dirname(import.meta.dirname)
 /** Where the project is in the image; the `weft` command is a link to it. */
@@ -26,14 +25,13 @@ const COMMAND = 'agent/main.js'
 export class LayoutError extends Error {}
 
 /** The layers, in the order of the Dockerfile: what changes least comes first. */
-export const LAYERS = ['runtime', 'modules', 'weft'] as const
+export const LAYERS = ['runtime', 'weft'] as const
 
-/** Makes the layers in `folder`, which must not exist. Throws a LayoutError where something that belongs in is missing. */
-export function layOut(folder: string): void {
+/** Makes the layers in `folder`, which must not exist. Rejects with a LayoutError where something that belongs in is missing. */
+export async function layOut(folder: string): Promise<void> {
   if (existsSync(folder)) throw new LayoutError(`${folder} exists already`)
   layRuntime(join(folder, 'runtime'))
-  layModules(join(folder, 'modules', HOME))
-  layProject(join(folder, 'weft'))
+  await layProject(join(folder, 'weft'))
   datedAll(folder, sourceDate())
 }
 
@@ -61,26 +59,12 @@ function layRuntime(folder: string): void {
   }
 }
 
-function layModules(folder: string): void {
-  for (const from of productionPackages(readFileSync(join(PROJECT, 'package-lock.json'), 'utf8'))) {
-    const name = packageName(from)
-    const source = join(PROJECT, from)
-    if (!existsSync(source)) continue // an optional one that this machine is not for
-    for (const path of filesOf(source)) if (isKept(name, path)) put(join(source, path), join(folder, from, path), 0o644)
-  }
-}
-
 /** The agent as plain JavaScript, its addon and CNI plug-in, and the command's name. The lab stays out. */
-function layProject(folder: string): void {
+async function layProject(folder: string): Promise<void> {
   const home = join(folder, HOME)
-  const built = mkdtempSync(join(tmpdir(), 'weft-layout-'))
-  try {
-    // `npm run check` judges types; here they are only taken away
-    said(join(PROJECT, 'node_modules/.bin/tsc'), ['-p', 'tsconfig.build.json', '--noCheck', '--outDir', built])
-    cpSync(join(built, 'agent'), join(home, 'agent'), { recursive: true })
-  } finally {
-    rmSync(built, { recursive: true })
-  }
+  await bundleAgent(PROJECT, home).catch((error: Error) => {
+    throw new LayoutError(`the agent cannot be bundled: ${error.message}`)
+  })
   for (const path of filesOf(join(PROJECT, 'agent'))) {
     if (/\.(yaml|json)$/.test(path)) put(join(PROJECT, 'agent', path), join(home, 'agent', path), 0o644)
   }
@@ -138,7 +122,7 @@ if (import.meta.main) {
   const [folder] = process.argv.slice(2)
   try {
     if (folder === undefined) throw new LayoutError('say where to: node image/layout.ts FOLDER')
-    layOut(folder)
+    await layOut(folder)
   } catch (error) {
     if (!(error instanceof LayoutError)) throw error
     process.stderr.write(`layout: ${error.message}\n`)

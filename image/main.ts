@@ -9,7 +9,7 @@ import { text } from 'node:stream/consumers'
 import { parseArgs } from 'node:util'
 import { makeBase } from './base.ts'
 import { LAYERS, sourceDate } from './layout.ts'
-import { bytesOf, megabytes, sizesOf } from './sizes.ts'
+import { bytesOf, megabytes } from './sizes.ts'
 
 const PROJECT = dirname(import.meta.dirname)
 const DEFAULT_OUTPUT = 'build/weft-image.tar'
@@ -83,11 +83,8 @@ async function tellSizes({ folder }: Workshop, output: string): Promise<void> {
   say(
     `archive ${megabytes((await stat(output)).size)}, unpacked ${megabytes(sizes.reduce((sum, each) => sum + each, 0))}`,
   )
-  for (const [at, name] of ['base (C and C++ libraries)', 'Node', 'packages', 'weft'].entries()) {
+  for (const [at, name] of ['base (C and C++ libraries)', 'Node', 'weft, with what it uses of packages'].entries()) {
     say(`  ${megabytes(sizes[at] ?? 0).padStart(8)}  ${name}`)
-  }
-  for (const [name, bytes] of await sizesOf(join(folder, 'stage/layout/modules/opt/weft/node_modules'), 5)) {
-    say(`  ${megabytes(bytes).padStart(8)}  of packages: ${name}`)
   }
 }
 

@@ -1,8 +1,8 @@
 // DER (X.690) and PEM (RFC 7468) as certificates and requests need them.
 
-import forge from 'node-forge'
+import type forge from 'node-forge'
+import asn1 from 'node-forge/lib/asn1.js'
 
-const { asn1 } = forge
 /** A value of ASN.1. */
 export type Value = forge.asn1.Asn1
 
