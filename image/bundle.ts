@@ -97,15 +97,22 @@ function placed(project: string): Plugin {
 
 /** Lets modules of the pure packages go that nothing is used of. */
 function pure(): Plugin {
-  const folders = Object.keys(PURE).map((name) => join('/node_modules', name, '/'))
+  const names = Object.keys(PURE)
+  const folders = names.map((name) => join('/node_modules', name, '/'))
   return {
     name: 'pure',
     setup(bundler) {
-      bundler.onResolve({ filter: /./ }, async ({ path, pluginData, ...from }) => {
-        if (pluginData === PURE) return undefined // asked by the line below
-        const found = await bundler.resolve(path, { ...from, pluginData: PURE })
-        return folders.some((folder) => found.path.includes(folder)) ? { ...found, sideEffects: false } : undefined
+      bundler.onResolve({ filter: /^\.{1,2}\/.*\.js$/ }, ({ path, importer, resolveDir }) => {
+        if (!folders.some((folder) => importer.includes(folder))) return undefined
+        return { path: join(resolveDir, path), sideEffects: false } // esbuild would be asked ten thousand times
       })
+      bundler.onResolve(
+        { filter: new RegExp(`^(?:${names.join('|')})(?:/|$)`) },
+        async ({ path, pluginData, ...from }) => {
+          if (pluginData === PURE) return undefined // asked by the line below
+          return { ...(await bundler.resolve(path, { ...from, pluginData: PURE })), sideEffects: false }
+        },
+      )
     },
   }
 }
