@@ -47,6 +47,8 @@ import { agentStatus, type PodStatus } from './telemetry/status.ts'
 import { runUnable } from './unable.ts'
 import { DataSide } from './node/workers.ts'
 
+/** After so long it is said that the port of the admin endpoint is not to be had. */
+const ADMIN_WAIT_MS = 10_000
 /** How long the API server may take to say how it is with the DaemonSet: the kubelet waits for the end. */
 const ASK_WITHIN_MS = 2_000
 /** How much longer than its pod an identity is kept: others hear of the pod's end a little later. */
@@ -206,7 +208,7 @@ class Agent {
     // captures have not begun: whatever is in force is another's
     if (!isFree) return this.#stop('unbegun')
     // nothing that was taken over waits for the port, which the one before gives up with all else
-    this.#admin.open(Infinity).catch((error: Error) => log.error({ reason: error.message }, 'no admin endpoint'))
+    void this.#admin.openAtLast(ADMIN_WAIT_MS, (reason) => log.error({ reason }, 'no admin endpoint'))
     this.#captures.start()
     this.#cni.start(this.#captures)
     const why = await this.#succession.hold(ended, () => this.#isNextThere())

@@ -98,12 +98,12 @@ function placed(project: string): Plugin {
 /** Lets modules of the pure packages go that nothing is used of. */
 function pure(): Plugin {
   const names = Object.keys(PURE)
-  const folders = names.map((name) => join('/node_modules', name, '/'))
   return {
     name: 'pure',
     setup(bundler) {
       bundler.onResolve({ filter: /^\.{1,2}\/.*\.js$/ }, ({ path, importer, resolveDir }) => {
-        if (!folders.some((folder) => importer.includes(folder))) return undefined
+        const name = /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(importer)?.[1] // the innermost
+        if (name === undefined || !names.includes(name)) return undefined
         return { path: join(resolveDir, path), sideEffects: false } // esbuild would be asked ten thousand times
       })
       bundler.onResolve(

@@ -41,7 +41,7 @@ struct Channel {
   bool reading = false;    // JavaScript wants its bytes
   bool connecting = false; // connect(2) is under way
   bool hungUp = false;     // a short read does not mean an empty queue any more (EPOLL_BARRED)
-  bool ended = false;      // FIN was read
+  bool ended = false;      // FIN was read, or TLS's word of the end
   bool queued = false;     // to be read on
   bool unwritable = false; // a write failed
   std::string backlog;     // what the kernel has not taken

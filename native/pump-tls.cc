@@ -5,7 +5,7 @@
 
 namespace {
 
-// Of plain bytes read for a side that encrypts: with what records add, less than a pipe holds.
+// Of plain bytes read for a side that encrypts: with what records add, less than PIPE_BYTES, which a side may hold.
 constexpr size_t PLAIN_BYTES = 128 << 10;
 static_assert(PLAIN_BYTES <= Wire::IN_BYTES);
 

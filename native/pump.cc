@@ -169,7 +169,7 @@ void Channels::carry(Place from, Place to) {
       side.ended = true;
     } else if (pulled.kind != BYTES) {
       return losePump(from.id, pulled.kind, pulled.error);
-    } else if (pulled.isLast && heldFor(*sink) == 0) {
+    } else if (pulled.isLast && (sink->unwritable || heldFor(*sink) == 0)) {
       return rest(side);
     }
   }

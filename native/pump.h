@@ -53,7 +53,7 @@ struct PumpSide {
   size_t piped = 0;   // bytes in the pipe
   bool bulk = false;  // a pipe is worth its price
   size_t run = 0;     // bytes in large pieces, less what small ones cost; in bulk, all since the peer last had no more
-  bool ended = false; // the peer's FIN was read
+  bool ended = false; // the peer has ended its side: by FIN, or TLS's word
   bool shut = false;  // and sent on
   bool lost = false;  // one of the two is gone: JavaScript knows, and closes both
   // --- told to JavaScript

@@ -42,7 +42,7 @@ static Napi::Value unixListen(const Napi::CallbackInfo &info) {
   mode_t before = umask(0077);
   int status = bind(fd, reinterpret_cast<sockaddr *>(&address), sizeof(address)) < 0 ? -errno : 0;
   umask(before);
-  if (status == 0 && listen(fd, 4) < 0) status = -errno;
+  if (status == 0 && listen(fd, 128) < 0) status = -errno;
   if (status < 0) {
     close(fd);
     fd = status;

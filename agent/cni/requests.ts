@@ -52,7 +52,7 @@ export function serveRequests(
     const { text, fds } = message
     try {
       const request = parseRequest(text)
-      if (request.hears) native().sendFds(fd, Buffer.from(HEARD), new Int32Array(0))
+      if (request.hears && open.has(fd)) native().sendFds(fd, Buffer.from(HEARD), new Int32Array(0))
       say(fd, bounded(await answer(request, fds[0] ?? null)))
     } catch (error) {
       onFault((error as Error).message)

@@ -203,7 +203,7 @@ export class FakeKernel implements Kernel {
 
   async #connect(fromIp: string, to: SocketAddress, turned: SocketAddress): Promise<net.Socket> {
     if (this.#flying.size >= ORIGINS_BOUND) throw new KernelError('EAGAIN', `connect ${addressText(to)}`)
-    const fd = plainSocket(fromIp)
+    const fd = dialSocket(fromIp)
     const from = addressText({ ip: fromIp, port: native().ends(fd).localPort })
     const flight = { ...to }
     if (turned !== to) this.#flying.set(from, flight)
@@ -256,6 +256,25 @@ function plainSocket(ip: string): number {
   const fd = must(native().socketIn(-1, -1, 4, -1, NO_MARK), 'make a socket')
   must(native().bindSocket(fd, ip, 0), `bind ${ip}`)
   return fd
+}
+
+/** Ports of those who dial: below the kernel's own choice, and above what applications listen at. */
+const [FIRST_PORT, PORTS] = [10_000, 20_000]
+let dials = 0
+
+/**
+ * A socket at a port that none has had for long. Where a connection goes is known by where it comes from, and the kernel gives
+ * a port again while one that was reset there still waits to be accepted.
+ */
+function dialSocket(ip: string): number {
+  const fd = must(native().socketIn(-1, -1, 4, -1, NO_MARK), 'make a socket')
+  for (let tries = 1; ; tries++) {
+    const status = native().bindSocket(fd, ip, FIRST_PORT + (dials++ % PORTS))
+    if (status >= 0 || tries === PORTS) {
+      must(status, `bind ${ip}`)
+      return fd
+    }
+  }
 }
 
 class FakePod implements PodSockets {

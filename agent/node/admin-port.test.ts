@@ -40,3 +40,17 @@ test('what is closed while it is waited for does not open later', async () => {
   await opened
   await assert.rejects(fetch(`http://127.0.0.1:${at}/`))
 })
+
+test('what stands in the way is told in time, and the port is waited for all the same', async () => {
+  const other = await listenAt(0)
+  const at = portOf(other)
+  const port = new AdminPort(() => listenAt(at))
+  const told: string[] = []
+  const opened = port.openAtLast(10, (reason) => told.push(reason))
+  while (told.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  other.close()
+  await opened
+  assert.equal((await fetch(`http://127.0.0.1:${at}/`)).status, 200)
+  assert.match(told.join(), /^[^,]*EADDRINUSE[^,]*$/)
+  port.close()
+})

@@ -33,6 +33,21 @@ export class AdminPort {
     }
   }
 
+  /**
+   * Listens once the port is to be had, however long that takes. `late` hears what stands in the way after so long, or at once
+   * where it is not another that has the port. Never rejects.
+   */
+  async openAtLast(waitMs: number, late: (reason: string) => void): Promise<void> {
+    for (const patienceMs of [waitMs, Infinity]) {
+      try {
+        await this.open(patienceMs)
+        return
+      } catch (error) {
+        late((error as Error).message)
+      }
+    }
+  }
+
   /** Gives the port up; idempotent. */
   close(): void {
     this.#turn++

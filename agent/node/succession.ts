@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Giver, isLived, offerHandOver, stanceAt, takeOver } from '../kernel/hand-over.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 
-/** An agent that lives on this node and does not hand over is spoken of after so long. */
+/** An agent that lives on this node and does not hand over is spoken of after so long, and by who is to stop no more waited for. */
 const PATIENCE_MS = 30_000
 const POLL_MS = 100
 /**
@@ -49,7 +49,8 @@ export class Succession {
     void ended.then(() => (isOver = true))
     const askedMs = performance.now()
     let isLogged = false
-    while ((hasTaken || !isOver) && kernel.lasting && this.hasOther) {
+    const isPatient = (): boolean => performance.now() - askedMs <= PATIENCE_MS
+    while ((!isOver || (hasTaken && isPatient())) && kernel.lasting && this.hasOther) {
       try {
         const given = takeOver(path)
         if (given !== null) kernel.adopt(given)
@@ -57,7 +58,7 @@ export class Succession {
       } catch (error) {
         log.warn({ reason: (error as Error).message }, 'the agent before cannot be asked')
       }
-      if (!isLogged && performance.now() - askedMs > PATIENCE_MS) {
+      if (!isLogged && !isPatient()) {
         isLogged = true
         log.warn({}, 'an agent lives on this node and does not hand over: waiting for its end')
       }

@@ -71,6 +71,10 @@ export class Attempt implements Carrier, Reaches, Waiting {
     const { node } = this.#request.walk
     this.#request.ledger.sent(this.#way.leg)
     node.load.begin(this.#endpoint)
+    if (this.#hasGone()) {
+      this.lose()
+      return
+    }
     const { perTryMs } = this.#way
     if (perTryMs !== null) {
       const nowMs = this.#request.walk.node.transport.nowMs
@@ -87,11 +91,6 @@ export class Attempt implements Carrier, Reaches, Waiting {
   }
 
   reached(upstream: Http1Upstream): void {
-    if (this.#hasGone()) {
-      upstream.close()
-      this.lose()
-      return
-    }
     const { breaker } = this.#way
     if (breaker !== null) {
       breaker.result(this.#endpoint, 'connected')
@@ -178,7 +177,7 @@ export class Attempt implements Carrier, Reaches, Waiting {
     else this.#upstream.lose(new MeshError('UPSTREAM_RESET', GONE))
   }
 
-  /** Whether its pod has gone since the request came: whoever looks after those that wait may have looked before. */
+  /** Whether its pod has gone since the request came, which may have waited for something else when those that wait were looked over. */
   #hasGone(): boolean {
     const { walk, world } = this.#request
     const { snapshot } = walk.node

@@ -100,10 +100,10 @@ export class Reach {
     }
     this.#queued = place
     until(errand, place.granted, { discard: giveBack, isGivenUp: () => this.#isOver }).then(
-      (granted) => this.#granted(granted),
+      (granted) => (this.#isOver ? giveBack(granted) : this.#granted(granted)),
       (thrown: unknown) => {
         place.cancel()
-        this.#on.unreached(failureOf(thrown))
+        if (!this.#isOver) this.#on.unreached(failureOf(thrown))
       },
     )
   }
@@ -135,6 +135,10 @@ export class Reach {
     }
     until(errand, connect(permit, leg, node, { protocol: 'http', begun }), waited).then(
       ({ channel, term }) => {
+        if (this.#isOver) {
+          channel.reset() // it came about as it was given up
+          return
+        }
         this.#abandon = null
         const upstream = new Http1Upstream(channel, node.limits, term)
         const { maxPerConnection, httpIdleMs } = leg.policy.pool
@@ -148,7 +152,7 @@ export class Reach {
       (thrown: unknown) => {
         ticket?.release()
         this.#ticket = null
-        this.#on.unreached(failureOf(thrown))
+        if (!this.#isOver) this.#on.unreached(failureOf(thrown))
       },
     )
   }

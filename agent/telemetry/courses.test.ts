@@ -54,6 +54,7 @@ test('what edges were let go of is looked up anew, by connections that are open 
 test('many callers of a pod share a bounded number of them', () => {
   const { inbound, courses } = shared()
   const first = courses.of(inbound)
-  for (let count = 0; count < 1000; count++) courses.of({ ...inbound, principal: String(count) })
+  const last = Array.from({ length: 1000 }, (_, count) => courses.of({ ...inbound, principal: String(count) })).at(-1)
+  assert.equal(courses.of({ ...inbound, principal: '999' }), last)
   assert.notEqual(courses.of(inbound), first)
 })

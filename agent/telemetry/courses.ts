@@ -12,9 +12,9 @@ import type { Direction, Reached } from './ledger.ts'
 import { CoursePart } from './record.ts'
 
 /** Ways that are remembered together; the oldest goes for a new one. */
-const KEPT = 32
+const KEPT = 16
 /** Of a pod: callers and services whose connections share their ways. */
-const SHARED = 256
+const SHARED = 64
 
 /** What a way is made of. */
 export interface Going {

@@ -350,6 +350,7 @@ function calleesEdges({ edges, reached }: Course): Course['edges'] {
 
 const NO_HEADERS: ReadonlyMap<string, string> = new Map()
 const NEVER = 0
+
 function addressOf(address: SocketAddress | null): string | null {
   return address === null ? null : addressText(address)
 }

@@ -8,12 +8,16 @@ import { Counter, Gauge, Registry } from 'prom-client'
 export interface ProcessFacts {
   readonly cpuSeconds: number
   readonly residentBytes: number
-  readonly openFds: number
+  /** Null: it has no descriptor left to look. */
+  readonly openFds: number | null
   /** How many it may open; null: without a bound, or nobody can say. */
   readonly maxFds: number | null
   /** When it began, in seconds since 1970. */
   readonly startedSeconds: number
 }
+
+/** Said once: alerts take a change of it for a restart, and the wall clock may be set. */
+const STARTED_SECONDS = Math.round(Date.now() / 1000 - process.uptime())
 
 /** Of this process, now. */
 export function ownProcess(): ProcessFacts {
@@ -21,9 +25,17 @@ export function ownProcess(): ProcessFacts {
   return {
     cpuSeconds: (user + system) / 1e6,
     residentBytes: process.memoryUsage.rss(),
-    openFds: readdirSync('/proc/self/fd').length - 1, // the folder is one while it is read
-    maxFds: maxFdsIn(readFileSync('/proc/self/limits', 'utf8')),
-    startedSeconds: Math.round(Date.now() / 1000 - process.uptime()),
+    openFds: read(() => readdirSync('/proc/self/fd').length - 1), // the folder is one while it is read
+    maxFds: read(() => maxFdsIn(readFileSync('/proc/self/limits', 'utf8'))),
+    startedSeconds: STARTED_SECONDS,
+  }
+}
+
+function read<T>(from: () => T): T | null {
+  try {
+    return from()
+  } catch {
+    return null // the other series are what is wanted then
   }
 }
 
@@ -41,7 +53,7 @@ export async function renderProcessSeries(facts: ProcessFacts): Promise<string> 
   const help = 'CPU time of user and system together, in seconds'
   new Counter({ name: 'process_cpu_seconds_total', help, registers }).inc(facts.cpuSeconds)
   gauge('process_resident_memory_bytes', 'Memory that is resident', facts.residentBytes)
-  gauge('process_open_fds', 'Open file descriptors', facts.openFds)
+  if (facts.openFds !== null) gauge('process_open_fds', 'Open file descriptors', facts.openFds)
   if (facts.maxFds !== null) gauge('process_max_fds', 'File descriptors that it may open', facts.maxFds)
   gauge('process_start_time_seconds', 'When it began, in seconds since 1970', facts.startedSeconds)
   return registry.metrics()

@@ -64,10 +64,14 @@ static bool is_heard(struct text said) {
   return heard.at != NULL && heard.length == 4 && memcmp(heard.at, "true", 4) == 0;
 }
 
-// Waits for the answer, once an agent that works has said that it is coming: one that hangs keeps nobody for long.
+// Until when an agent that works has begun: one that hangs keeps nobody for long, in its queue neither.
+static long begun_by_ms(struct patience until) {
+  return until.heard_ms == 0 || until.heard_ms > until.answer_ms ? until.answer_ms : until.heard_ms;
+}
+
+// Waits for the answer, once the agent has said that it is coming.
 static ssize_t receive(int fd, char *said, struct patience until) {
-  long soon_ms = until.heard_ms == 0 || until.heard_ms > until.answer_ms ? until.answer_ms : until.heard_ms;
-  wait_at_most(fd, soon_ms - now_ms());
+  wait_at_most(fd, begun_by_ms(until) - now_ms());
   ssize_t length = recv(fd, said, ANSWER_BYTES, 0);
   if (until.heard_ms == 0 || length <= 0 || !is_heard((struct text){said, (size_t)length})) return length;
   wait_at_most(fd, until.answer_ms - now_ms());
@@ -87,12 +91,12 @@ static enum outcome ask_once(const struct sockaddr_un *address, struct text ques
     snprintf(answer->why, sizeof(answer->why), "socket: %s", strerror(errno));
     return FINAL;
   }
-  wait_at_most(fd, until.answer_ms - now_ms());
+  wait_at_most(fd, begun_by_ms(until) - now_ms());
   const char *deed = "connect";
   ssize_t length = connect(fd, (const struct sockaddr *)address, sizeof(*address));
   if (length == 0) {
     deed = "send";
-    wait_at_most(fd, until.answer_ms - now_ms());
+    wait_at_most(fd, begun_by_ms(until) - now_ms());
     length = send_with(fd, question, netns);
   }
   if (length >= 0) {

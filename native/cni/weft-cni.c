@@ -33,7 +33,7 @@ struct configuration {
   char closed[PATH_BYTES];
   char agent_namespace[LABEL_BYTES];
   long timeout_seconds;
-  // Of patience.heard_ms; 0 or less: not told, by an agent that says no such word.
+  // Of patience.heard_ms; 0: not told, by an agent that says no such word.
   long heard_seconds;
 };
 

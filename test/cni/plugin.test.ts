@@ -128,6 +128,14 @@ test('an agent that hears nothing is waited for only briefly, one that has heard
   const passed = await call({ command: 'ADD', netns, pod: POD, input })
   assertPassed(passed)
   assert.ok(passed.ms > 900 && passed.ms < 1900, `${passed.ms} ms`)
+  // those that nobody accepts fill its queue: then it is connecting that takes its time
+  const waiting: number[] = []
+  for (let fd = 0; fd >= 0;) if ((fd = native().unixConnect(socket, 50)) >= 0) waiting.push(fd)
+  t.after(() => waiting.forEach((fd) => native().closeFd(fd)))
+  assert.ok(waiting.length > 100, String(waiting.length))
+  const queued = await call({ command: 'ADD', netns, pod: POD, input })
+  assertPassed(queued)
+  assert.ok(queued.ms > 900 && queued.ms < 1900, `${queued.ms} ms`)
   close('shop')
   assertRefused(await call({ command: 'ADD', netns, pod: POD, input }), 11, /does not answer in time/)
   const slow = place(t, async () => {
