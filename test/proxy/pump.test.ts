@@ -158,7 +158,9 @@ for (const { name: body, make, secure } of CASES) {
     test(`${body}: when ${first} resets, what it sent ahead arrives ahead of a reset`, async (t) => {
       const pair = await pumped(t)
       await pair[first].send(100_000)
-      await sleep(20)
+      // a socket of node:tls that is lost forgets what it has not decrypted: the other end's here, not the pump
+      if (secure[second]) await until(() => pair[second].got === 100_000, state(pair))
+      else await sleep(20)
       pair[first].reset()
       await until(() => pair.heard.end !== null && pair[second].lost !== null, state(pair))
       assert.deepEqual([pair.heard.end, pair[second].lost], [`${first} ECONNRESET`, 'ECONNRESET'])
@@ -182,7 +184,8 @@ for (const { name: body, make, secure } of CASES) {
       pair[second].socket.pause()
       await stall(pair[first], pair)
       const held = pair.ground.transport.stagedBytes
-      assert.ok(isCounted(held) && held <= MOST_HELD, `${held} bytes are held`)
+      const most = isOnNodeTls ? 2 * MOST_HELD : MOST_HELD // a turn of node:tls may bring more than one piece
+      assert.ok(isCounted(held) && held <= most, `${held} bytes are held`)
       await pair[second].send(70_000) // the other direction is none of its
       await until(() => pair[first].got === 70_000, state(pair))
       pair[second].socket.resume()
